@@ -1,0 +1,78 @@
+// The few Linux system calls Swift cannot reach: openat2, descriptors over unix sockets, pidfds, namespaces.
+// Every function returns -1 and sets errno on failure unless it says otherwise. Every descriptor is close-on-exec.
+#ifndef APUS_CLINUX_H
+#define APUS_CLINUX_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "apus_protocol.h"
+
+/// Opens `path` below the directory `directory_fd`, never leaving it: no `..` above it, no symbolic links, no magic
+/// links (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS). `flags` and `mode` are those of open(2);
+/// O_CLOEXEC is always added.
+int apus_openat2(int directory_fd, const char *path, int flags, mode_t mode);
+
+/// A connected pair of SOCK_SEQPACKET unix sockets.
+int apus_packet_pair(int pair[2]);
+
+/// A pipe: reading end, writing end.
+int apus_pipe(int ends[2]);
+
+/// A counter descriptor (eventfd) that wakes a thread which polls it.
+int apus_wake_create(void);
+/// Wakes whoever polls `fd`.
+int apus_wake(int fd);
+/// Takes all wake-ups of `fd`.
+int apus_wake_clear(int fd);
+
+/// Sends one packet with up to APUS_DESCRIPTORS_MAX descriptors, without waiting (EAGAIN) and without SIGPIPE.
+ssize_t apus_send(int socket, const void *bytes, size_t length, const int *descriptors, size_t count);
+/// Receives one packet and at most one descriptor (-1 when none came); 0 at the end of the connection.
+ssize_t apus_receive(int socket, void *bytes, size_t capacity, int *descriptor);
+
+/// Starts `path` as process 1 of a new process namespace with `socket` as its descriptor 3 and nothing else but
+/// /dev/null and this process's stderr. Shares memory with the child until it executed (vfork), so it costs the same
+/// from a large process; only raw system calls run in between. `pidfd` receives a descriptor of the new process, which
+/// is returned. The calling thread must outlive the child: the child asks to die with it.
+pid_t apus_launch_spawner(const char *path, int socket, int *pidfd);
+
+/// A descriptor that stands for process `pid`.
+int apus_pidfd_open(pid_t pid);
+/// Sends `signal` to the process behind `pidfd`.
+int apus_pidfd_signal(int pidfd, int signal);
+/// Waits until the child behind `pidfd` has ended and reaps it; gives its exit code, or 128 + signal.
+int apus_pidfd_wait(int pidfd);
+/// Waits at most `milliseconds` until `fd` is readable (a pidfd: the process ended); 1 if so, 0 if not.
+int apus_wait_readable(int fd, int milliseconds);
+
+/// A private, detached copy of the mount of directory `path`, ready to be hung into another mount namespace.
+int apus_open_tree(const char *path);
+
+/// A sealed memory file with these bytes.
+int apus_memory_file(const void *bytes, size_t length);
+
+/// A non-blocking TCP socket on its way to 127.0.0.1:`port` in the network namespace of the process behind `pidfd`;
+/// writable when decided. Moves the CALLING THREAD into that namespace and back to the one behind `home` (a descriptor
+/// of /proc/self/ns/net): on a dedicated thread only.
+int apus_netns_connect(int pidfd, uint16_t port, int home);
+/// The pending error of a socket (0: none), taken from it.
+int apus_socket_error(int socket);
+
+/// Copies `length` bytes between two files at their current positions, in the kernel where it can.
+int apus_copy_file(int from, int to, uint64_t length);
+
+/// Detaches the mount at `path` (umount2 with MNT_DETACH).
+int apus_unmount(const char *path);
+
+/// 1 if the running kernel has seccomp filters, else 0.
+int apus_has_seccomp_filter(void);
+/// 1 if this process may use capability `number` (see capabilities(7)), else 0.
+int apus_has_capability(int number);
+
+/// `apus_decode_spawn` for callers that cannot hold a struct of that size on the stack: checks a message and what the
+/// decoder promises about it; 0 accepted, negative refused (enum apus_refusal), 1 the decoder broke a promise.
+int apus_check_spawn_message(const uint8_t *message, size_t length, size_t descriptors);
+
+#endif

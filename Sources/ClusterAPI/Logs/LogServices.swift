@@ -1,0 +1,47 @@
+package import ClusterModel
+
+/// Takes log records with acknowledgement.
+package protocol LogSink: Sendable {
+  /// Appends NDJSON lines numbered from `firstSequence`; answers the highest sequence that is durable.
+  ///
+  /// Records of sequences already seen of this `source` are dropped, so that sending again is harmless.
+  /// `source` is `NODE/SPOOL-ID`, or `gateway/ID`. Throws 507 when the disk is nearly full: keep them and try again.
+  func append(source: String, firstSequence: UInt64, lines: [[UInt8]]) async throws(APIStatus) -> UInt64
+}
+
+/// What to look for in the logs.
+package struct LogRequest: Codable, Hashable, Sendable {
+  /// The namespaces searched; nil for all.
+  package var namespaces: [String]?
+  /// The query text, `docs/log-query.md`.
+  package var query: String
+  /// Records at or after this moment.
+  package var since: Timestamp?
+  /// Records before this moment.
+  package var until: Timestamp?
+  /// Records at most; newest first.
+  package var limit: Int
+  /// A statistics pipe, such as `count() by (function)`.
+  package var stats: String?
+
+  /// A request.
+  package init(
+    namespaces: [String]?, query: String = "", since: Timestamp? = nil, until: Timestamp? = nil, limit: Int = 100,
+    stats: String? = nil
+  ) {
+    self.namespaces = namespaces
+    self.query = query
+    self.since = since
+    self.until = until
+    self.limit = limit
+    self.stats = stats
+  }
+}
+
+/// Reads logs.
+package protocol LogQueries: Sendable {
+  /// Record lines, newest first; with `stats`, one JSON row a group.
+  func query(_ request: LogRequest) async throws(APIStatus) -> AsyncThrowingStream<[UInt8], any Error>
+  /// Record lines as they arrive, from now on; a line `{"dropped":n}` where the reader was too slow.
+  func follow(_ request: LogRequest) async throws(APIStatus) -> AsyncThrowingStream<[UInt8], any Error>
+}

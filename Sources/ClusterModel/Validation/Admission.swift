@@ -1,0 +1,63 @@
+/// What happens to a written object before it is stored: faults found, defaults written in.
+package enum Admission {
+  /// Checks a function's object and answers it complete with defaults, or every fault.
+  package static func admit(function value: JSONValue) -> Result<Function, Faults> {
+    var faults = Schemas.function.faults(in: value)
+    if faults.isEmpty { faults = rules(ofSpec: value["spec"] ?? .null) }
+    guard faults.isEmpty else { return .failure(Faults(all: faults)) }
+    do {
+      let complete = Schemas.function.withDefaults(value)
+      return .success(try complete.decoded(as: Function.self))
+    } catch {
+      return .failure(Faults(all: [Fault(path: "spec", message: "cannot be read: \(error)")]))
+    }
+  }
+
+  /// The rules that tie several fields together.
+  private static func rules(ofSpec spec: JSONValue) -> [Fault] {
+    var faults: [Fault] = []
+    let complete = Schemas.functionSpec.withDefaults(spec)
+    guard let runtime = complete["runtime"]?.stringValue.flatMap(Runtime.init(rawValue:)) else { return [] }
+    let hasCommand = !(complete["command"]?.arrayValue ?? []).isEmpty
+    switch runtime {
+    case .python, .node:
+      if complete["handler"] == nil {
+        let example = runtime == .python ? "handler.py" : "handler.js"
+        faults.append(Fault(path: "spec.handler", message: "is required for runtime \(runtime.rawValue); use \(example)"))
+      }
+      if hasCommand {
+        faults.append(Fault(path: "spec.command", message: "is not for runtime \(runtime.rawValue); use spec.handler"))
+      }
+    case .swift:
+      if hasCommand || complete["handler"] != nil {
+        let field = hasCommand ? "command" : "handler"
+        faults.append(Fault(path: "spec.\(field)", message: "is not for runtime swift; the package's product is run"))
+      }
+    case .binary, .exec:
+      if !hasCommand {
+        faults.append(Fault(path: "spec.command", message: "is required for runtime \(runtime.rawValue)"))
+      }
+      if complete["handler"] != nil {
+        faults.append(Fault(path: "spec.handler", message: "is not for runtime \(runtime.rawValue); use spec.command"))
+      }
+    }
+    let least = complete.at(path: "scale.min")?.intValue ?? 0
+    let most = complete.at(path: "scale.max")?.intValue ?? 0
+    if least > most {
+      faults.append(Fault(path: "spec.scale.min", message: "\(least) is above spec.scale.max \(most)"))
+    }
+    return faults
+  }
+}
+
+/// Everything that is wrong with a document.
+package struct Faults: Error, CustomStringConvertible, Sendable, Hashable {
+  /// At least one fault, in path order.
+  package let all: [Fault]
+
+  /// A list of faults.
+  package init(all: [Fault]) { self.all = all }
+
+  /// The faults, `; ` between them.
+  package var description: String { all.map(\.description).joined(separator: "; ") }
+}

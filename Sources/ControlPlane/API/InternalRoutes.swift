@@ -1,0 +1,116 @@
+internal import ClusterAPI
+internal import ClusterModel
+internal import Foundation
+internal import HTTPService
+internal import Hummingbird
+
+/// What gateways and log shippers use, and join tokens.
+struct InternalRoutes: Sendable {
+  /// Bytes of a batch of log lines at most.
+  static let logBatchMax = 32 << 20
+  /// Bytes of a usage report at most.
+  static let usageBytesMax = 16 << 20
+  /// How long a join token is good when the request does not say.
+  static let defaultTokenLife = TimeSpan.seconds(3600)
+
+  let services: APIServices
+
+  /// Adds the routes.
+  func register(on router: Router<AdminContext>) {
+    router.get("/internal/v1/ca") { _, _ in
+      var response = Response.text(services.authority.pem)
+      response.headers[.contentType] = "application/x-pem-file"
+      return response
+    }
+    router.get("/internal/v1/routes") { try await routes($0, $1) }
+    router.post("/internal/v1/activation/want") { try await want($0, $1) }
+    router.post("/internal/v1/activation/idle") { try await idle($0, $1) }
+    router.post("/internal/v1/usage") { try await usage($0, $1) }
+    router.post("/internal/v1/logs") { try await appendLogs($0, $1) }
+  }
+
+  private func routes(_ request: Request, _ context: AdminContext) async throws -> Response {
+    guard let gateway = QueryParameters(request.uri.query)["gateway"] else {
+      throw APIStatus.badRequest("gateway= is missing")
+    }
+    try context.require(.route(gateway: gateway))
+    let updates = try await services.feed.subscribe(gateway: gateway)
+    return StreamResponse.live(
+      updates, to: request, contentType: "application/x-ndjson",
+      encode: { Array(try JSONCoding.encoder.encode($0)) + [10] })
+  }
+
+  private func want(_ request: Request, _ context: AdminContext) async throws -> Response {
+    let want: PodsWanted = try await Self.decoded(request, upTo: Limits.objectBytes)
+    try context.require(.route(gateway: want.gateway))
+    try await services.activation.want(want)
+    return .json(.object([:]))
+  }
+
+  private struct Idle: Decodable {
+    let uid: String
+    let gateway: String
+  }
+
+  private func idle(_ request: Request, _ context: AdminContext) async throws -> Response {
+    let idle: Idle = try await Self.decoded(request, upTo: Limits.objectBytes)
+    try context.require(.route(gateway: idle.gateway))
+    try await services.activation.podIdle(uid: idle.uid, gateway: idle.gateway)
+    return .json(.object([:]))
+  }
+
+  private struct Usage: Decodable {
+    let gateway: String
+    let usage: [FunctionUsage]
+  }
+
+  private func usage(_ request: Request, _ context: AdminContext) async throws -> Response {
+    let report: Usage = try await Self.decoded(request, upTo: Self.usageBytesMax)
+    try context.require(.route(gateway: report.gateway))
+    await services.usage.report(report.usage, gateway: report.gateway)
+    return .json(.object([:]))
+  }
+
+  private func appendLogs(_ request: Request, _ context: AdminContext) async throws -> Response {
+    let query = QueryParameters(request.uri.query)
+    guard let source = query["source"], let first = query["first"].flatMap({ UInt64($0) }) else {
+      throw APIStatus.badRequest("source= and first= (a number) are needed")
+    }
+    try context.require(.appendLogs(source: source))
+    let bytes = try await request.bytes(upTo: Self.logBatchMax)
+    var lines = bytes.readableBytesView.split(separator: 10).map { Array($0) }
+    if case .node(let node) = context.principal, let stamp = services.stamp { lines = try await stamp(node, lines) }
+    let acked = try await services.logSink.append(source: source, firstSequence: first, lines: lines)
+    return .json(.object(["acked": .int(Int64(clamping: acked))]))
+  }
+
+  /// `POST …/tokens` with `{"ttl": "1h"}`.
+  func createToken(_ request: Request, _ context: AdminContext) async throws -> Response {
+    guard request.method == .post else { throw APIStatus.methodNotAllowed("tokens can only be made (POST)") }
+    try context.require(.administer("make join tokens"))
+    let bytes = try await request.bytes(upTo: Limits.objectBytes)
+    var life = Self.defaultTokenLife
+    if bytes.readableBytes > 0 {
+      let body = try? JSONValue(bytes: bytes.readableBytesView)
+      guard let body, case .object = body else { throw APIStatus.badRequest("the body is not a JSON object") }
+      if let ttl = body["ttl"] {
+        guard let span = ttl.stringValue.flatMap(TimeSpan.init(_:)) else {
+          throw APIStatus.badRequest("ttl is not a duration; use 1h")
+        }
+        life = span
+      }
+    }
+    let token = try await services.tokens.join(life: life)
+    let expires = services.now().advanced(milliseconds: life.milliseconds).wholeSeconds
+    return .json(.object(["token": .string(token), "expires": .string(expires.description)]), status: .created)
+  }
+
+  private static func decoded<T: Decodable>(_ request: Request, upTo bound: Int) async throws -> T {
+    let bytes = try await request.bytes(upTo: bound)
+    do {
+      return try JSONDecoder().decode(T.self, from: Data(bytes.readableBytesView))
+    } catch {
+      throw APIStatus.badRequest("the body cannot be read: \(JSONFault.words(error))")
+    }
+  }
+}

@@ -1,0 +1,100 @@
+package import ClusterAPI
+package import ClusterModel
+import Synchronization
+
+/// Adds up what gateways report, and writes each function's figures into the soft overlay.
+///
+/// Durations are kept in 30 windows of 10 s, so that P50 and P99 speak of the last five minutes.
+package final class UsageBoard: UsageSink, Sendable {
+  static let windows = 30
+  static let windowMilliseconds: Int64 = 10_000
+  static let coldSamples = 100
+  static let decisionsKept = 20
+
+  private struct Figures {
+    var windows: [(start: Int64, counts: [Int])] = []
+    var cold: [Double] = []
+    var gateways: [String: (inFlight: Int, queued: Int)] = [:]
+    var figures = FunctionFigures()
+  }
+
+  private let state = Mutex<[String: Figures]>([:])
+  private let overlay: SoftOverlay
+  private let now: @Sendable () -> Timestamp
+
+  /// A board that writes into an overlay.
+  package init(overlay: SoftOverlay, now: @escaping @Sendable () -> Timestamp = { Timestamp.now() }) {
+    self.overlay = overlay
+    self.now = now
+  }
+
+  /// Adds what a gateway saw.
+  package func report(_ usage: [FunctionUsage], gateway: String) async {
+    let time = now()
+    for item in usage {
+      let key = "\(item.namespace)/\(item.function)"
+      let figures = state.withLock { state -> FunctionFigures in
+        var entry = state[key] ?? Figures()
+        Self.add(item, gateway, to: &entry, at: time)
+        state[key] = entry
+        return entry.figures
+      }
+      overlay.update(key) { $0.figures = figures }
+    }
+  }
+
+  /// Notes a scaling decision of the control plane.
+  package func note(_ function: String, _ text: String) {
+    let time = now()
+    let figures = state.withLock { state -> FunctionFigures in
+      Self.note(text, in: &state[function, default: Figures()].figures, at: time)
+      return state[function]?.figures ?? FunctionFigures()
+    }
+    overlay.update(function) { $0.figures = figures }
+  }
+
+  /// Forgets a deleted function.
+  package func remove(_ function: String) {
+    state.withLock { $0[function] = nil }
+    overlay.remove(function)
+  }
+
+  private static func note(_ text: String, in figures: inout FunctionFigures, at time: Timestamp) {
+    if figures.decisions.first?.text == text { figures.decisions.removeFirst() }
+    figures.decisions.insert(ScalingNote(at: time, text: text), at: 0)
+    if figures.decisions.count > decisionsKept { figures.decisions.removeLast() }
+  }
+
+  private static func add(_ item: FunctionUsage, _ gateway: String, to entry: inout Figures, at time: Timestamp) {
+    entry.gateways[gateway] = (item.inFlight, item.queued)
+    entry.figures.inFlight = entry.gateways.values.reduce(0) { $0 + $1.inFlight }
+    entry.figures.queued = entry.gateways.values.reduce(0) { $0 + $1.queued }
+    entry.figures.calls += item.calls
+    entry.figures.errors += item.errors
+    if let decision = item.decision { note(decision, in: &entry.figures, at: time) }
+    if !item.errorCalls.isEmpty {
+      entry.figures.errorCalls = Array((item.errorCalls.reversed() + entry.figures.errorCalls).prefix(5))
+    }
+    entry.cold = (entry.cold + item.coldMilliseconds).suffix(coldSamples)
+    let start = time.milliseconds / windowMilliseconds
+    if item.durations.contains(where: { $0 > 0 }) {
+      if entry.windows.last?.start != start {
+        entry.windows.append((start, [Int](repeating: 0, count: LatencyBuckets.count)))
+      }
+      let last = entry.windows.count - 1
+      for (index, count) in item.durations.enumerated() where index < LatencyBuckets.count {
+        entry.windows[last].counts[index] += count
+      }
+    }
+    entry.windows.removeAll { start - $0.start >= Int64(windows) }
+    var sums = [Int](repeating: 0, count: LatencyBuckets.count)
+    for window in entry.windows {
+      for (index, count) in window.counts.enumerated() { sums[index] += count }
+    }
+    entry.figures.p50Milliseconds = LatencyBuckets.quantile(0.5, of: sums)
+    entry.figures.p99Milliseconds = LatencyBuckets.quantile(0.99, of: sums)
+    let sorted = entry.cold.sorted()
+    let rank = max(0, Int((Double(sorted.count) * 0.99).rounded(.up)) - 1)
+    entry.figures.coldP99Milliseconds = sorted.isEmpty ? nil : sorted[rank]
+  }
+}

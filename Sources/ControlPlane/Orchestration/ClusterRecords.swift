@@ -1,0 +1,146 @@
+import ClusterAPI
+import ClusterModel
+import Planning
+
+/// A pod as the control plane holds it.
+struct PodRecord: Sendable {
+  let uid: String
+  let name: String
+  let namespace: String
+  let function: String
+  let functionUID: String
+  let revision: String
+  let template: FunctionSpec
+  let number: Int
+  let wantedAt: Timestamp
+  /// When it was placed first; for the startup breakdown.
+  var placedAt: Timestamp?
+  var node: String?
+  var detail: PodDetail
+  /// Gateways that gave the draining pod up.
+  var released: Set<String> = []
+  /// When a draining pod is stopped whoever still uses it.
+  var drainDeadline: Timestamp?
+  var stopSent = false
+  /// When it was over.
+  var goneAt: Timestamp?
+
+  var functionKey: String { "\(namespace)/\(function)" }
+  /// Whether it counts towards its function's pods.
+  var counts: Bool { detail.life != .gone && detail.life != .draining }
+  /// Whether it holds resources of its node.
+  var holdsResources: Bool { node != nil && detail.life != .gone && detail.life != .wanted }
+
+  var demand: PodDemand { PodDemand(template) }
+
+  var route: EndpointRoute {
+    let state: EndpointRoute.State =
+      switch detail.life {
+      case .wanted, .placed, .starting: .starting
+      case .ready: .ready
+      case .draining: .draining
+      case .gone: .gone
+      }
+    return EndpointRoute(
+      uid: uid, pod: name, namespace: namespace, function: function, revision: revision, node: node ?? "",
+      state: state, endpoint: detail.endpoint, startup: detail.startup, incarnation: detail.restarts)
+  }
+
+  var assignment: PodAssignment {
+    PodAssignment(
+      uid: uid, name: name, namespace: namespace, revision: revision,
+      spec: RevisionSpec(function: function, number: number, template: template), wantedAt: wantedAt)
+  }
+
+  /// The pod as the API shows it.
+  func object(at time: Timestamp) -> Pod {
+    var metadata = ObjectMeta(name: name, namespace: namespace)
+    metadata.uid = uid
+    metadata.creationTimestamp = wantedAt.wholeSeconds
+    metadata.labels = [LabelKey.function: function, LabelKey.revision: revision]
+    metadata.ownerReferences = [
+      OwnerReference(
+        apiVersion: ResourceKind.function.apiVersion, kind: ResourceKind.function.rawValue, name: function,
+        uid: functionUID)
+    ]
+    if detail.life == .draining { metadata.deletionTimestamp = (detail.history.last?.at ?? time).wholeSeconds }
+    let container = PodSpec.Container(
+      name: "function", image: template.source?.digest ?? "",
+      resources: .init(memory: template.resources.memory, cpu: template.resources.cpu))
+    return Pod(
+      metadata: metadata,
+      spec: PodSpec(nodeName: node, containers: [container], graceSeconds: template.grace.milliseconds / 1000),
+      status: PodStatus(apus: detail, at: time))
+  }
+}
+
+/// A node as the control plane holds it.
+struct NodeRecord: Sendable {
+  enum Session: Hashable, Sendable {
+    case joined
+    case suspect
+    /// The connection ended without goodbye; the node has a moment to come back.
+    case closed(at: Timestamp)
+    case lost
+    case left
+  }
+
+  let name: String
+  var session: Session = .lost
+  var cordoned = false
+  var labels: [String: String] = [:]
+  var hello: WorkerHello?
+  var epoch: UInt64 = 0
+  var commandCounter: UInt64 = 0
+  var commands: AsyncStream<NodeCommand>.Continuation?
+  /// When the node was last heard.
+  var heardAt = Timestamp(nanoseconds: 0)
+  /// Uids that were declared lost with this node and must not run on after its return.
+  var disowned: Set<String> = []
+  var artifacts: Set<String> = []
+
+  /// Whether new pods may go there.
+  var joined: Bool { session == .joined }
+
+  var sessionName: String {
+    switch session {
+    case .joined: "joined"
+    case .suspect: "suspect"
+    case .closed: "suspect"
+    case .lost: "lost"
+    case .left: "left"
+    }
+  }
+}
+
+/// A function as the control plane holds it.
+struct FunctionRecord: Sendable {
+  var function: Function
+  var revisions: [String: Revision] = [:]
+  var failure: Failure?
+
+  /// Starts that failed in a row.
+  struct Failure: Hashable, Sendable {
+    var revision: String
+    var attempts: Int
+    var message: String
+    var retryAt: Timestamp
+  }
+
+  var key: String { "\(function.metadata.namespace ?? "default")/\(function.metadata.name)" }
+  var serving: String? { function.status?.servingRevision }
+  var latest: String? { function.status?.latestRevision }
+
+  /// The route gateways get.
+  var route: FunctionRoute {
+    let template = serving.flatMap { revisions[$0]?.spec.template } ?? function.spec
+    var reason: String?
+    if serving == nil {
+      reason =
+        function.spec.source == nil
+        ? "function \"\(function.metadata.name)\" has no code yet; run apus deploy"
+        : failure.map { "no revision of \"\(function.metadata.name)\" could start: \($0.message)" }
+    }
+    return FunctionRoute(function: function, revision: serving, template: template, unavailable: reason)
+  }
+}

@@ -1,0 +1,263 @@
+import ClusterAPI
+package import ClusterModel
+package import Logging
+import Planning
+import StateStore
+
+/// The control plane's heart: one actor that holds functions, pods and nodes in memory and acts on every change.
+///
+/// Intent comes from the durable store by watch; pods are soft state, rebuilt from the workers after a restart.
+/// Nothing on the path from a wish for pods to the worker's start command waits for a timer or a disk.
+package actor Orchestrator {
+  /// How often time alone is looked at (losses, deadlines, back-off), milliseconds.
+  package static let tickMilliseconds: Int64 = 100
+  /// How long a pod may look for a node before waiting requests are told.
+  static let placementPatience: Int64 = 2000
+  /// How long after a start workers may take to come back before "no node" counts, milliseconds.
+  static let rejoinGrace: Int64 = 3000
+  /// How long a pod that failed stays listed, milliseconds.
+  static let failedShown: Int64 = 300_000
+  /// How long a pod that ended well stays listed, milliseconds.
+  static let endedShown: Int64 = 1000
+  /// Pods one wish may create at once.
+  static let startsPerWish = 100
+
+  let objects: ObjectStore
+  let overlay: SoftOverlay
+  let vault: SecretVault
+  let artifacts: ArtifactStore
+  let events: EventRecorder
+  let usage: UsageBoard
+  let logger: Logger
+  let clock: @Sendable () -> Timestamp
+
+  var functions: [String: FunctionRecord] = [:]
+  var pods: [String: PodRecord] = [:]
+  var podsByFunction: [String: Set<String>] = [:]
+  var nodes: [String: NodeRecord] = [:]
+  var subscribers: [String: [Int: AsyncStream<RouteUpdate>.Continuation]] = [:]
+  var nextSubscription = 0
+  var nextEpoch: UInt64
+  var reconciling: Set<String> = []
+  var reconcileAgain: Set<String> = []
+  var recycle: Set<String> = []
+  let startedAt: Timestamp
+  var lastTick: Timestamp
+  let dirtyPods: AsyncStream<String>.Continuation
+  let dirtyPodStream: AsyncStream<String>
+
+  /// An orchestrator over a store; `epochBase` grows with every boot, so that epochs of earlier boots are older.
+  package init(
+    objects: ObjectStore, overlay: SoftOverlay, vault: SecretVault, artifacts: ArtifactStore, events: EventRecorder,
+    usage: UsageBoard, epochBase: UInt64, logger: Logger, clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
+  ) {
+    self.objects = objects
+    self.overlay = overlay
+    self.vault = vault
+    self.artifacts = artifacts
+    self.events = events
+    self.usage = usage
+    self.logger = logger
+    self.clock = clock
+    nextEpoch = epochBase << 20
+    startedAt = clock()
+    lastTick = clock()
+    // Holds uids only; a uid is at most once in flight a change, and the writer drains it as fast as memory allows.
+    (dirtyPodStream, dirtyPods) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .unbounded)
+  }
+
+  /// Loads intent, then follows it until cancelled.
+  package func run() async throws {
+    let revision = try await load()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await self.follow(after: revision) }
+      group.addTask { await self.writePods() }
+      group.addTask { try await self.tickForever() }
+      try await group.next()
+      group.cancelAll()
+    }
+  }
+
+  /// Loads functions, revisions and nodes; answers the revision they are of.
+  private func load() async throws -> Int64 {
+    let known = try await objects.all(Function.self)
+    let revisions = try await objects.all(Revision.self)
+    let nodeObjects = try await objects.all(Node.self)
+    for damaged in known.damaged + revisions.damaged + nodeObjects.damaged {
+      logger.error("a stored object cannot be read and is left alone", metadata: ["key": "\(damaged)"])
+    }
+    for function in known.objects {
+      let record = FunctionRecord(function: function)
+      functions[record.key] = record
+    }
+    for revision in revisions.objects {
+      functions["\(revision.metadata.namespace ?? "default")/\(revision.spec.function)"]?
+        .revisions[revision.metadata.name] = revision
+    }
+    for node in nodeObjects.objects { adopt(node) }
+    for key in functions.keys { reconcile(key) }
+    return min(known.revision, revisions.revision, nodeObjects.revision)
+  }
+
+  private func adopt(_ node: Node) {
+    var record = nodes[node.metadata.name] ?? NodeRecord(name: node.metadata.name)
+    record.cordoned = node.spec.unschedulable ?? false
+    record.labels = node.metadata.labels ?? [:]
+    nodes[node.metadata.name] = record
+    publish(node: node.metadata.name)
+  }
+
+  /// Follows changes of intent; lists again when the watch fell behind.
+  private func follow(after start: Int64) async throws {
+    var revision = start
+    while !Task.isCancelled {
+      do {
+        for try await batch in objects.durable.watch(prefix: "/", after: revision) {
+          for event in batch.events { await apply(event) }
+          revision = batch.revision
+        }
+        if Task.isCancelled { return }
+      } catch StoreError.compacted {
+        revision = try await load()
+      }
+    }
+  }
+
+  /// Takes one change of intent in.
+  private func apply(_ event: StoreEvent) async {
+    let parts = event.key.split(separator: "/").map(String.init)
+    guard parts.count == 3 else { return }
+    let tree = event.object.flatMap { try? ObjectStore.tree($0) }
+    switch parts[0] {
+    case ResourceKind.function.plural:
+      if let function = try? tree?.decoded(as: Function.self) { changed(function) } else { removed("\(parts[1])/\(parts[2])") }
+    case ResourceKind.revision.plural:
+      if let revision = try? tree?.decoded(as: Revision.self) {
+        functions["\(parts[1])/\(revision.spec.function)"]?.revisions[parts[2]] = revision
+      } else if let old = event.previous.flatMap({ try? ObjectStore.tree($0).decoded(as: Revision.self) }) {
+        functions["\(parts[1])/\(old.spec.function)"]?.revisions[parts[2]] = nil
+      }
+    case ResourceKind.node.plural:
+      if let node = try? tree?.decoded(as: Node.self) { adopt(node) } else { forget(node: parts[2]) }
+    case ResourceKind.secret.plural: secretChanged(parts[1], parts[2])
+    default: break
+    }
+  }
+
+  private func forget(node name: String) {
+    if nodes[name]?.joined == true { return publish(node: name) }
+    nodes[name] = nil
+  }
+
+  /// A secret changed: its pods are replaced one by one.
+  private func secretChanged(_ namespace: String, _ name: String) {
+    for pod in pods.values where pod.namespace == namespace && pod.counts {
+      if pod.template.secrets?.contains(name) == true { recycle.insert(pod.uid) }
+    }
+  }
+
+  /// Writes changed pods into the soft store, in order.
+  private func writePods() async {
+    for await uid in dirtyPodStream {
+      if Task.isCancelled { return }
+      guard let pod = pods[uid] else { continue }
+      let key = ObjectKeys.key(.pod, pod.namespace, pod.name)
+      do {
+        let bytes = try ObjectStore.bytes(of: pod.object(at: clock()))
+        _ = try await objects.soft.commit([], [.put(key, value: bytes, expires: nil)])
+      } catch {
+        logger.warning("pod could not be listed", metadata: ["pod.id": "\(uid)", "error": "\(error)"])
+      }
+    }
+  }
+
+  /// Looks at time alone: losses, deadlines, pods that wait for a node. A late tick declares nobody lost.
+  private func tickForever() async throws {
+    while !Task.isCancelled {
+      try await Task.sleep(for: .milliseconds(Self.tickMilliseconds))
+      let time = clock()
+      let late = time.milliseconds(since: lastTick) - Self.tickMilliseconds
+      lastTick = time
+      tick(at: time, lossesCount: late <= Limits.timerLateness)
+    }
+  }
+
+  /// One look at time; separate from the timer so that tests can turn the clock themselves.
+  func tick(at time: Timestamp, lossesCount: Bool) {
+    if lossesCount { lookForLosses(at: time) }
+    for pod in pods.values {
+      switch pod.detail.life {
+      case .wanted: retryPlacement(pod.uid, at: time)
+      case .draining: if let deadline = pod.drainDeadline, deadline <= time { stop(pod.uid) }
+      case .gone:
+        let shown = pod.detail.failed == true ? Self.failedShown : Self.endedShown
+        if let gone = pod.goneAt, time.milliseconds(since: gone) > shown { unlist(pod) }
+      default: break
+      }
+    }
+    for (key, record) in functions {
+      let retry = record.failure.map { $0.retryAt <= time } ?? true
+      if retry, record.serving != record.latest || record.function.spec.scale.min > 0 { reconcile(key) }
+    }
+    recycleNext()
+  }
+
+  /// Replaces pods whose secrets changed, at most one a function at a time.
+  private func recycleNext() {
+    for uid in recycle {
+      guard let pod = pods[uid], pod.counts else {
+        recycle.remove(uid)
+        continue
+      }
+      let siblings = podsByFunction[pod.functionKey]?.compactMap { pods[$0] } ?? []
+      if siblings.contains(where: { $0.detail.life == .draining }) { continue }
+      recycle.remove(uid)
+      drain(uid, reason: "SecretChanged", message: "a secret it mounts changed")
+      reconcile(pod.functionKey)
+    }
+  }
+
+  /// Takes an ended pod off the lists.
+  private func unlist(_ pod: PodRecord) {
+    pods[pod.uid] = nil
+    podsByFunction[pod.functionKey]?.remove(pod.uid)
+    if podsByFunction[pod.functionKey]?.isEmpty == true { podsByFunction[pod.functionKey] = nil }
+    let key = ObjectKeys.key(.pod, pod.namespace, pod.name)
+    let soft = objects.soft
+    Task { try? await soft.commit([], [.delete(key)]) }
+  }
+
+  // MARK: - What everyone tells
+
+  /// Says something to every gateway, in order.
+  func broadcast(_ update: RouteUpdate) {
+    for subscriptions in subscribers.values {
+      for subscription in subscriptions.values { subscription.yield(update) }
+    }
+  }
+
+  /// Notes that a pod changed: lists, gateways' endpoints, the function's counts.
+  func publish(_ uid: String, route: Bool = true) {
+    guard let pod = pods[uid] else { return }
+    if route { broadcast(.endpoint(pod.route)) }
+    dirtyPods.yield(uid)
+    publishCounts(pod.functionKey)
+    if let node = pod.node { publish(node: node) }
+  }
+
+  func publishCounts(_ key: String) {
+    guard functions[key] != nil else { return }
+    let own = podsByFunction[key]?.compactMap { pods[$0] } ?? []
+    overlay.update(key) {
+      $0.readyPods = own.count { $0.detail.life == .ready }
+      $0.wantedPods = own.count { $0.counts }
+    }
+  }
+
+  /// Records an event without waiting for it.
+  func record(_ object: ObjectReference, _ reason: String, _ message: String, warning: Bool = false) {
+    let events = events
+    let time = clock()
+    Task { await events.record(object, reason: reason, message: message, warning: warning, at: time) }
+  }
+}

@@ -1,0 +1,92 @@
+internal import ClusterAPI
+package import Hummingbird
+internal import HummingbirdCore
+internal import HummingbirdTLS
+package import Logging
+internal import NIOCore
+package import NIOSSL
+internal import ServiceLifecycle
+
+/// A server for the cluster's own requests: errors as `Status` objects, authentication, `/healthz`, access log.
+///
+/// With TLS and an authenticator it is the API's server; without both it is the gateway's admin port.
+package struct AdminServer: Service {
+  /// Paths that answer without a credential.
+  package static let openPaths: Set<String> = ["/healthz", "/readyz", "/internal/v1/ca"]
+  /// Connections that may wait to be accepted.
+  static let backlog = 1024
+
+  /// Where the server listens, known once it does.
+  package let bound = BoundAddress()
+  private let host: String
+  private let port: Int
+  private let tls: TLSConfiguration?
+  private let authenticator: (any Authenticator)?
+  private let openPaths: Set<String>
+  private let logger: Logger
+  private let routes: @Sendable (Router<AdminContext>) -> Void
+
+  /// A server on a host and port (0 takes a free one); `routes` adds its routes, `/healthz` is there already.
+  ///
+  /// Without `authenticator` every request is let in as `.anonymous`.
+  package init(
+    host: String, port: Int, tls: TLSConfiguration?, authenticator: (any Authenticator)?,
+    openPaths: Set<String> = AdminServer.openPaths, logger: Logger,
+    routes: @escaping @Sendable (Router<AdminContext>) -> Void
+  ) {
+    self.host = host
+    self.port = port
+    self.tls = tls
+    self.authenticator = authenticator
+    self.openPaths = openPaths
+    self.logger = logger
+    self.routes = routes
+  }
+
+  /// Serves until the task is cancelled or a graceful shutdown: then it stops accepting, ends live streams, lets
+  /// running requests finish and returns. Throws when the address cannot be bound or the certificate not be used.
+  package func run() async throws {
+    let router = Router(context: AdminContext.self)
+    router.add(middleware: ErrorMiddleware())
+    router.add(middleware: AccessLogMiddleware())
+    if let authenticator {
+      router.add(middleware: AuthenticationMiddleware(authenticator: authenticator, openPaths: openPaths))
+    }
+    router.get("/healthz") { _, _ in Response.text("ok\n") }
+    routes(router)
+    do {
+      let plain = HTTPServerBuilder.http1(configuration: .init(additionalChannelHandlers: [DeadPeerHandler()]))
+      let application = Application(
+        router: router, server: try tls.map { try .tls(plain, tlsConfiguration: $0) } ?? plain,
+        configuration: ApplicationConfiguration(
+          address: .hostname(host, port: port), serverName: "apus", backlog: Self.backlog),
+        onServerRunning: { [bound] in bound.set(port: $0.localAddress?.port ?? 0) }, logger: logger)
+      try await application.run()
+      bound.fail(CancellationError())
+    } catch {
+      let failure = SecurityOrBindError.explain(error, host: host, port: port)
+      bound.fail(failure)
+      throw failure
+    }
+  }
+}
+
+/// A server could not start; `description` says why and what to do.
+package struct ServerStartError: Error, CustomStringConvertible {
+  /// The explanation.
+  package let description: String
+}
+
+private enum SecurityOrBindError {
+  static func explain(_ error: any Error, host: String, port: Int) -> any Error {
+    guard let error = error as? IOError else { return error }
+    let hint =
+      switch error.errnoCode {
+      case 98: "another process listens there; stop it or choose another port"
+      case 99: "this machine has no such address"
+      case 13: "ports below 1024 need root"
+      default: "\(error)"
+      }
+    return ServerStartError(description: "cannot listen on \(host):\(port): \(hint)")
+  }
+}

@@ -1,0 +1,33 @@
+/// The fields every record has by contract; in a query their bare names mean these.
+package enum ReservedField: String, Sendable, CaseIterable {
+  case time, namespace, function, revision, pod, node, stream, level, call, msg
+}
+
+/// A field a query names.
+package enum LogField: Sendable, Hashable, CustomStringConvertible {
+  /// One of the record's own.
+  case reserved(ReservedField)
+  /// One of the user's, a flat dotted key of `fields`.
+  case user(String)
+
+  /// The field a name in a query means: the reserved one if there is one, else the user's; `fields.x` is always the
+  /// user's `x`.
+  package init(name: String) {
+    if let reserved = ReservedField(rawValue: name) {
+      self = .reserved(reserved)
+    } else if name.hasPrefix("fields."), name.utf8.count > 7 {
+      self = .user(String(name.dropFirst(7)))
+    } else {
+      self = .user(name)
+    }
+  }
+
+  /// The shortest name that means this field in a query.
+  package var description: String {
+    switch self {
+    case .reserved(let field): field.rawValue
+    case .user(let name):
+      ReservedField(rawValue: name) != nil || name.hasPrefix("fields.") ? "fields.\(name)" : name
+    }
+  }
+}

@@ -1,0 +1,61 @@
+import FoundationEssentials
+import Glibc
+
+/// Percentiles of numbers: exact while a shared budget of kept values lasts, then within 1 % of the value.
+///
+/// Beyond the budget numbers are counted in buckets whose bounds grow by the same factor, so that each bucket's middle
+/// is within 1 % of all its numbers.
+struct QuantileSketch {
+  static let exactMaximum = 20_000
+  private static let gamma = 1.02
+  private static let logGamma = log(1.02)
+  /// Numbers nearer to zero than this count as zero.
+  private static let smallest = 1e-9
+
+  private var exact: [Double]? = []
+  private var buckets: [Int: Int] = [:]
+  private var count = 0
+
+  mutating func add(_ number: Double, budget: inout Int) {
+    count += 1
+    if let kept = exact {
+      if kept.count < Self.exactMaximum, budget > 0 {
+        exact?.append(number)
+        budget -= 1
+        return
+      }
+      budget += kept.count
+      exact = nil
+      for value in kept { buckets[Self.bucket(value), default: 0] += 1 }
+    }
+    buckets[Self.bucket(number), default: 0] += 1
+  }
+
+  /// The nearest-rank percentile: the smallest number with at least `rank` percent of all at or below it.
+  func percentile(_ rank: Int) -> Double {
+    guard count > 0 else { return .nan }
+    let wanted = max(1, (count * rank + 99) / 100)
+    if let exact { return exact.sorted()[wanted - 1] }
+    var seen = 0
+    for bucket in buckets.keys.sorted() {
+      seen += buckets[bucket] ?? 0
+      if seen >= wanted { return Self.middle(bucket) }
+    }
+    return .nan
+  }
+
+  /// Buckets are numbered in the order of their numbers: 0 is zero, negative numbers mirror positive ones.
+  private static func bucket(_ number: Double) -> Int {
+    let size = abs(number)
+    guard size > smallest else { return 0 }
+    let step = Int((log(size / smallest) / logGamma).rounded(.up)) + 1
+    return number < 0 ? -step : step
+  }
+
+  private static func middle(_ bucket: Int) -> Double {
+    guard bucket != 0 else { return 0 }
+    let upper = smallest * exp(Double(abs(bucket) - 1) * logGamma)
+    let value = 2 * upper / (1 + gamma)
+    return bucket < 0 ? -value : value
+  }
+}

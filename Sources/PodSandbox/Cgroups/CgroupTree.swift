@@ -1,0 +1,178 @@
+import Glibc
+
+/// The control groups of one instance's pods: `<own group>/apus/<instance>/<slot>` in each hierarchy.
+package struct CgroupTree: Sendable {
+  /// What was found on this host.
+  package let layout: CgroupLayout
+  /// Eight hexadecimal digits that tell clusters side by side apart; unique for each worker process on a machine.
+  package let instance: String
+  /// The folder `…/apus/<instance>` by controller.
+  let folders: [CgroupLayout.Controller: String]
+
+  /// The tree of an instance. On cgroup v2 this hands the controllers down, and uses the top of the hierarchy when
+  /// the own group cannot (it holds processes). Nothing is created before the first pod.
+  package init(instance: String, layout: CgroupLayout = .current()) {
+    self.instance = instance
+    self.layout = layout
+    var folders: [CgroupLayout.Controller: String] = [:]
+    for (controller, own) in layout.own {
+      var base = own
+      if layout.version == .v2, !Self.delegate(own), let top = layout.mounts[controller], Self.delegate(top) {
+        base = top
+      }
+      folders[controller] = "\(base)/apus/\(instance)"
+    }
+    self.folders = folders
+  }
+
+  /// How many descriptors a pod's groups are joined through.
+  var expectedDescriptors: Int { Cgroup(version: layout.version, folders: folders).distinct.count }
+
+  /// Hands memory, cpu and pids down from a v2 group to its children.
+  private static func delegate(_ folder: String) -> Bool {
+    do {
+      try CgroupFiles.write("+memory +pids +cpu", to: "\(folder)/cgroup.subtree_control")
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /// Makes a pod's groups with its limits; a group left by a crash is emptied and made anew.
+  package func create(slot: Int, limits: SandboxLimits) throws(SandboxError) -> Cgroup {
+    let cgroup = Cgroup(version: layout.version, folders: folders.mapValues { "\($0)/\(slot)" })
+    for folder in cgroup.distinct { try Self.make(folder, handDown: layout.version == .v2) }
+    do throws(CgroupFiles.Failure) {
+      if layout.version == .v2 {
+        try setV2(limits, cgroup)
+      } else {
+        try setV1(limits, cgroup)
+      }
+    } catch {
+      _ = cgroup.destroy()
+      throw .host(doing: "writing \(error.path)", errno: error.errno)
+    }
+    return cgroup
+  }
+
+  private static let makeAttempts = 4
+
+  private static func make(_ folder: String, handDown: Bool) throws(SandboxError) {
+    // Another instance may remove the common parent between two steps; each attempt starts from the top.
+    for _ in 0..<makeAttempts {
+      if mkdir(folder, 0o755) == 0 { return }
+      let code = errno
+      if code == EEXIST {
+        Cgroup.killAll(in: folder)
+        if rmdir(folder) == 0 || errno == ENOENT { continue }
+        throw .host(doing: "removing the left-over group \(folder)", errno: errno)
+      }
+      guard code == ENOENT else { throw .host(doing: "creating the group \(folder)", errno: code) }
+      let instance = String(folder.prefix(upTo: folder.lastIndex(of: "/") ?? folder.startIndex))
+      let apus = String(instance.prefix(upTo: instance.lastIndex(of: "/") ?? instance.startIndex))
+      for parent in [apus, instance] {
+        guard mkdir(parent, 0o755) == 0 || errno == EEXIST || errno == ENOENT else {
+          throw .host(doing: "creating the group \(parent)", errno: errno)
+        }
+        if handDown { _ = delegate(parent) }
+      }
+    }
+    throw .host(doing: "creating the group \(folder)", errno: ENOENT)
+  }
+
+  static let cpuPeriodMicroseconds = 100_000
+
+  private static func quota(_ limits: SandboxLimits) -> Int {
+    // The kernel takes no quota below one millisecond.
+    max(1000, Int(limits.cpuMillis) * cpuPeriodMicroseconds / 1000)
+  }
+
+  private func setV1(_ limits: SandboxLimits, _ cgroup: Cgroup) throws(CgroupFiles.Failure) {
+    if let memory = cgroup.folders[.memory] {
+      try CgroupFiles.write("\(limits.memoryBytes)", to: "\(memory)/memory.limit_in_bytes")
+      // Memory and swap together: the same limit means no swap. Absent where the kernel does not count swap.
+      let withSwap = "\(memory)/memory.memsw.limit_in_bytes"
+      if CgroupFiles.exists(withSwap) { try CgroupFiles.write("\(limits.memoryBytes)", to: withSwap) }
+    }
+    if let cpu = cgroup.folders[.cpu] {
+      try CgroupFiles.write("\(max(2, limits.cpuMillis * 1024 / 1000))", to: "\(cpu)/cpu.shares")
+      if CgroupFiles.exists("\(cpu)/cpu.cfs_quota_us") {
+        try CgroupFiles.write("\(Self.cpuPeriodMicroseconds)", to: "\(cpu)/cpu.cfs_period_us")
+        try CgroupFiles.write("\(Self.quota(limits))", to: "\(cpu)/cpu.cfs_quota_us")
+      }
+    }
+    if let pids = cgroup.folders[.pids] {
+      // One more: the pod's own first process is the platform's, not the user's.
+      try CgroupFiles.write("\(limits.pids + 1)", to: "\(pids)/pids.max")
+    }
+  }
+
+  private func setV2(_ limits: SandboxLimits, _ cgroup: Cgroup) throws(CgroupFiles.Failure) {
+    guard let folder = cgroup.distinct.first else { return }
+    // Files of controllers that were not handed down are absent; `HostCapabilities` says so.
+    if CgroupFiles.exists("\(folder)/memory.max") {
+      try CgroupFiles.write("\(limits.memoryBytes)", to: "\(folder)/memory.max")
+    }
+    if CgroupFiles.exists("\(folder)/memory.swap.max") { try CgroupFiles.write("0", to: "\(folder)/memory.swap.max") }
+    if CgroupFiles.exists("\(folder)/cpu.max") {
+      try CgroupFiles.write("\(Self.quota(limits)) \(Self.cpuPeriodMicroseconds)", to: "\(folder)/cpu.max")
+    }
+    if CgroupFiles.exists("\(folder)/pids.max") {
+      try CgroupFiles.write("\(limits.pids + 1)", to: "\(folder)/pids.max")
+    }
+  }
+
+  /// Removes the instance's folders when no pod is left in them.
+  package func removeIfEmpty() {
+    for folder in Set(folders.values) {
+      for slot in CgroupFiles.folders(in: folder) { rmdir("\(folder)/\(slot)") }
+      rmdir(folder)
+      if let slash = folder.lastIndex(of: "/") { rmdir(String(folder[..<slash])) }
+    }
+  }
+
+  private static let searchDepth = 8
+  private static let searchFolders = 50_000
+
+  /// Kills and removes what a crashed worker of this instance left, wherever in the hierarchies it ran; returns how
+  /// many groups were removed. Blocks for as long as killed processes take to go, at most seconds.
+  @discardableResult
+  package static func removeLeftovers(instance: String, layout: CgroupLayout = .current()) -> Int {
+    var removed = 0
+    for mount in Set(layout.mounts.values) {
+      for folder in find(instance: instance, below: mount) {
+        for slot in CgroupFiles.folders(in: folder) {
+          Cgroup.killAll(in: "\(folder)/\(slot)")
+          if rmdir("\(folder)/\(slot)") == 0 { removed += 1 }
+        }
+        rmdir(folder)
+        if let slash = folder.lastIndex(of: "/") { rmdir(String(folder[..<slash])) }
+      }
+    }
+    return removed
+  }
+
+  /// Every `…/apus/<instance>` below a mount; bounded in depth and number, as the hierarchy is not ours.
+  static func find(instance: String, below mount: String) -> [String] {
+    var found: [String] = []
+    var level = [mount]
+    var seen = 0
+    for _ in 0..<searchDepth {
+      var next: [String] = []
+      for folder in level {
+        for name in CgroupFiles.folders(in: folder) {
+          seen += 1
+          if seen > searchFolders { return found }
+          if name == "apus" {
+            let candidate = "\(folder)/apus/\(instance)"
+            if CgroupFiles.isFolder(candidate) { found.append(candidate) }
+          } else {
+            next.append("\(folder)/\(name)")
+          }
+        }
+      }
+      level = next
+    }
+    return found
+  }
+}

@@ -1,0 +1,160 @@
+import CLinux
+import Glibc
+
+/// What this host can do for pods, for `apus doctor` and for refusing early with advice.
+package struct HostCapabilities: Sendable, Equatable {
+  /// One thing that was looked at.
+  package struct Finding: Sendable, Equatable {
+    /// How much it matters.
+    package enum Level: String, Sendable {
+      /// As it should be.
+      case good
+      /// Pods run, with less.
+      case degraded
+      /// Pods do not run.
+      case missing
+    }
+
+    /// What it is about, in one or two words.
+    package var subject: String
+    /// How it stands.
+    package var level: Level
+    /// One line for people.
+    package var line: String
+    /// What to do when it is not good; empty otherwise.
+    package var advice: String
+  }
+
+  /// Namespaces the kernel has, by the names in /proc/self/ns.
+  package var namespaces: [String]
+  /// Unprivileged user namespaces are allowed.
+  package var userNamespaces: Bool
+  /// This process may do what the spawner needs.
+  package var privileged: Bool
+  /// The kernel has system call filters.
+  package var seccomp: Bool
+  /// `major.minor` of the kernel.
+  package var kernel: String
+  /// Which control groups, and where.
+  package var cgroups: CgroupLayout
+  /// Limits for which a group could be made and set just now: memory, swap, cpu, pids.
+  package var enforceable: [String]
+  /// python3 and node.
+  package var interpreters: [Interpreter]
+
+  /// All of it as lines with advice.
+  package var findings: [Finding] {
+    [kernelFinding, namespaceFinding, privilegeFinding, cgroupFinding, seccompFinding, userNamespaceFinding]
+      + interpreters.map(Self.finding)
+  }
+
+  /// Pods can be started here.
+  package var canRunPods: Bool { !findings.contains { $0.level == .missing } }
+
+  private static let needed = ["mnt", "pid", "net", "ipc", "uts", "cgroup"]
+
+  private var kernelFinding: Finding {
+    let parts = kernel.split(separator: ".").compactMap { Int($0) }
+    let enough = parts.count >= 2 && (parts[0], parts[1]) >= (5, 12)
+    return Finding(
+      subject: "kernel", level: enough ? .good : .missing, line: "Linux \(kernel)",
+      advice: enough ? "" : "apus needs Linux 5.12 or newer (mount_setattr)")
+  }
+
+  private var namespaceFinding: Finding {
+    let absent = Self.needed.filter { !namespaces.contains($0) }
+    return Finding(
+      subject: "namespaces", level: absent.isEmpty ? .good : .missing,
+      line: absent.isEmpty ? Self.needed.joined(separator: ", ") : "missing: \(absent.joined(separator: ", "))",
+      advice: absent.isEmpty ? "" : "run a kernel with these namespaces compiled in")
+  }
+
+  private var privilegeFinding: Finding {
+    Finding(
+      subject: "privileges", level: privileged ? .good : .missing,
+      line: privileged ? "root with CAP_SYS_ADMIN" : "not root, or without CAP_SYS_ADMIN, CAP_SETUID or CAP_MKNOD",
+      advice: privileged ? "" : "run the worker as root (sudo apus up); pods themselves never are")
+  }
+
+  private var cgroupFinding: Finding {
+    let wanted = ["memory", "cpu", "pids"]
+    let absent = wanted.filter { !enforceable.contains($0) }
+    let line =
+      cgroups.version == .none
+      ? "no control groups" : "\(cgroups.version.rawValue), verified limits: \(enforceable.joined(separator: ", "))"
+    return Finding(
+      subject: "cgroups", level: absent.isEmpty ? .good : .degraded, line: line,
+      advice: absent.isEmpty
+        ? ""
+        : "\(absent.joined(separator: ", ")) cannot be limited: mount these controllers writable, or delegate them to "
+          + "this process's group")
+  }
+
+  private var seccompFinding: Finding {
+    Finding(
+      subject: "seccomp", level: seccomp ? .good : .missing, line: seccomp ? "filters available" : "no filters",
+      advice: seccomp ? "" : "run a kernel with CONFIG_SECCOMP_FILTER")
+  }
+
+  private var userNamespaceFinding: Finding {
+    Finding(
+      subject: "user namespaces", level: .good,
+      line: userNamespaces ? "allowed on this host, refused inside pods" : "not allowed, and not needed", advice: "")
+  }
+
+  private static func finding(_ interpreter: Interpreter) -> Finding {
+    guard let path = interpreter.path, let version = interpreter.version else {
+      return Finding(
+        subject: interpreter.name, level: .degraded, line: "not found",
+        advice: interpreter.name == "node"
+          ? "for node functions install Node 18 or newer" : "for python functions: apt-get install python3 python3-pip")
+    }
+    let old = interpreter.name == "node" && (Interpreter.major(version) ?? 0) < 18
+    return Finding(
+      subject: interpreter.name, level: old ? .degraded : .good, line: "\(version) at \(path)",
+      advice: old ? "for node functions install Node 18 or newer" : "")
+  }
+}
+
+extension HostCapabilities {
+  /// Looks at this host; makes and removes one control group, runs the interpreters once. Blocks for some tens of
+  /// milliseconds.
+  package static func probe() -> HostCapabilities {
+    let layout = CgroupLayout.current()
+    let root = geteuid() == 0
+    // SETGID 6, SETUID 7, SETPCAP 8, NET_ADMIN 12, SYS_CHROOT 18, SYS_PTRACE 19, SYS_ADMIN 21, MKNOD 27
+    let capable = [6, 7, 8, 12, 19, 21, 27].allSatisfy { apus_has_capability($0) == 1 }
+    var name = utsname()
+    uname(&name)
+    let release = withUnsafeBytes(of: &name.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+    return HostCapabilities(
+      namespaces: CgroupFiles.names(in: "/proc/self/ns").sorted(),
+      userNamespaces: (CgroupFiles.number("/proc/sys/user/max_user_namespaces") ?? 0) > 0,
+      privileged: root && capable, seccomp: apus_has_seccomp_filter() == 1,
+      kernel: release.split(separator: ".").prefix(2).joined(separator: "."), cgroups: layout,
+      enforceable: enforceable(layout), interpreters: Interpreter.found())
+  }
+
+  /// Sets real limits on a group made for the purpose and reads them back.
+  static func enforceable(_ layout: CgroupLayout) -> [String] {
+    guard layout.version != .none else { return [] }
+    let tree = CgroupTree(instance: "probe-\(getpid())", layout: layout)
+    let limits = SandboxLimits(memoryBytes: 64 << 20, cpuMillis: 500, pids: 32)
+    guard let cgroup = try? tree.create(slot: 0, limits: limits) else { return [] }
+    defer {
+      _ = cgroup.destroy()
+      tree.removeIfEmpty()
+    }
+    let v2 = layout.version == .v2
+    var verified: [String] = []
+    func verify(_ name: String, _ controller: CgroupLayout.Controller, _ file: String, _ value: String) {
+      guard let folder = cgroup.folders[controller], let text = CgroupFiles.read("\(folder)/\(file)") else { return }
+      if CgroupFiles.trimmed(text) == value { verified.append(name) }
+    }
+    verify("memory", .memory, v2 ? "memory.max" : "memory.limit_in_bytes", "\(64 << 20)")
+    verify("swap", .memory, v2 ? "memory.swap.max" : "memory.memsw.limit_in_bytes", v2 ? "0" : "\(64 << 20)")
+    verify("cpu", .cpu, v2 ? "cpu.max" : "cpu.cfs_quota_us", v2 ? "50000 100000" : "50000")
+    verify("pids", .pids, "pids.max", "33")
+    return verified
+  }
+}

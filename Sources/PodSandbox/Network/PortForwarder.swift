@@ -1,0 +1,171 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// Reaches TCP servers inside pods. A pod has no route to anywhere, so a thread of its own steps into the pod's network
+/// namespace, makes the socket there, and steps back; the socket stays where it was made.
+package final class PortForwarder: Sendable {
+  /// Why no connection was made.
+  package enum Failure: Error, Sendable, Equatable, CustomStringConvertible {
+    /// Nothing listens on the port (yet).
+    case refused
+    /// Listening, but it did not accept in time: its backlog is full.
+    case timedOut
+    /// The pod is gone, or something else failed.
+    case failed(errno: CInt)
+    /// More connects are on their way than allowed; try again.
+    case busy(limit: Int)
+    /// `stop()` was called.
+    case stopped
+
+    package var description: String {
+      switch self {
+      case .refused: "nothing listens on the port inside the pod"
+      case .timedOut: "the server inside the pod did not accept the connection in time"
+      case .failed(let code): "connecting into the pod: \(SandboxError.text(code))"
+      case .busy(let limit): "\(limit) connections are being made already"
+      case .stopped: "the worker is stopping"
+      }
+    }
+  }
+
+  private struct Request {
+    var sandbox: Sandbox?
+    var pidfd: CInt
+    var port: UInt16
+    var continuation: CheckedContinuation<Result<CInt, Failure>, Never>
+  }
+
+  private struct Pending {
+    var fd: CInt
+    var deadlineNs: UInt64
+    var continuation: CheckedContinuation<Result<CInt, Failure>, Never>
+  }
+
+  private struct State {
+    var requests: [Request] = []
+    var stopping = false
+  }
+
+  /// Connects on their way at once.
+  package static let limit = 4096
+  private static let timeoutNs: UInt64 = 2_000_000_000
+
+  private let state = Mutex(State())
+  private let wake: CInt
+
+  /// Starts the thread; `stop()` ends it.
+  package init() throws(SandboxError) {
+    wake = apus_wake_create()
+    let home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)
+    guard wake >= 0, home >= 0 else {
+      let code = errno
+      if wake >= 0 { close(wake) }
+      throw .host(doing: "opening /proc/self/ns/net", errno: code)
+    }
+    DedicatedThread.start(name: "apus-connect") { self.run(home: home) }
+  }
+
+  deinit {
+    close(wake)
+  }
+
+  /// A connected, non-blocking TCP socket to 127.0.0.1:`port` inside the pod; the caller owns it.
+  package func connect(to sandbox: Sandbox, port: UInt16) async throws(Failure) -> CInt {
+    try await connect(sandbox, sandbox.pidfd, port)
+  }
+
+  /// The same by process descriptor, which must stay open until this returns.
+  package func connect(pidfd: CInt, port: UInt16) async throws(Failure) -> CInt {
+    try await connect(nil, pidfd, port)
+  }
+
+  private func connect(_ sandbox: Sandbox?, _ pidfd: CInt, _ port: UInt16) async throws(Failure) -> CInt {
+    let result: Result<CInt, Failure> = await withCheckedContinuation { continuation in
+      let refused: Failure? = state.withLock { state in
+        if state.stopping { return .stopped }
+        if state.requests.count >= Self.limit { return .busy(limit: Self.limit) }
+        state.requests.append(.init(sandbox: sandbox, pidfd: pidfd, port: port, continuation: continuation))
+        return nil
+      }
+      if let refused {
+        continuation.resume(returning: .failure(refused))
+      } else {
+        _ = apus_wake(wake)
+      }
+    }
+    return try result.get()
+  }
+
+  /// Ends the thread; connects on their way fail.
+  package func stop() {
+    state.withLock { $0.stopping = true }
+    _ = apus_wake(wake)
+  }
+
+  private func run(home: CInt) {
+    var pending: [Pending] = []
+    while true {
+      let (requests, stopping) = state.withLock { state in
+        defer { state.requests = [] }
+        return (state.requests, state.stopping)
+      }
+      for request in requests { begin(request, home: home, stopping: stopping, &pending) }
+      if stopping { break }
+      wait(&pending)
+    }
+    for one in pending {
+      close(one.fd)
+      one.continuation.resume(returning: .failure(.stopped))
+    }
+    close(home)
+  }
+
+  private func begin(_ request: Request, home: CInt, stopping: Bool, _ pending: inout [Pending]) {
+    if stopping {
+      request.continuation.resume(returning: .failure(.stopped))
+      return
+    }
+    let fd = apus_netns_connect(request.pidfd, request.port, home)
+    if fd >= 0 {
+      let deadline = DedicatedThread.monotonicNs() + Self.timeoutNs
+      pending.append(.init(fd: fd, deadlineNs: deadline, continuation: request.continuation))
+    } else {
+      request.continuation.resume(returning: .failure(Self.failure(errno)))
+    }
+  }
+
+  /// Waits for a wake-up, a decided connect or the next deadline, and answers who is decided.
+  private func wait(_ pending: inout [Pending]) {
+    var watched = [pollfd(fd: wake, events: Int16(POLLIN), revents: 0)]
+    watched += pending.map { pollfd(fd: $0.fd, events: Int16(POLLOUT), revents: 0) }
+    let now = DedicatedThread.monotonicNs()
+    let next = pending.map(\.deadlineNs).min()
+    let timeout = next.map { $0 > now ? CInt(($0 - now) / 1_000_000 + 1) : 0 } ?? -1
+    _ = poll(&watched, nfds_t(watched.count), timeout)
+    if watched[0].revents != 0 { _ = apus_wake_clear(wake) }
+    let later = DedicatedThread.monotonicNs()
+    var left: [Pending] = []
+    for (index, one) in pending.enumerated() {
+      if watched[index + 1].revents != 0 {
+        let code = apus_socket_error(one.fd)
+        if code == 0 {
+          one.continuation.resume(returning: .success(one.fd))
+        } else {
+          close(one.fd)
+          one.continuation.resume(returning: .failure(Self.failure(code)))
+        }
+      } else if one.deadlineNs <= later {
+        close(one.fd)
+        one.continuation.resume(returning: .failure(.timedOut))
+      } else {
+        left.append(one)
+      }
+    }
+    pending = left
+  }
+
+  private static func failure(_ code: CInt) -> Failure {
+    code == ECONNREFUSED ? .refused : code == ETIMEDOUT ? .timedOut : .failed(errno: code)
+  }
+}

@@ -1,0 +1,324 @@
+import ClusterAPI
+import ClusterModel
+import Glibc
+import Logging
+
+/// Drives one pod: gives events to its `PodMachine` and does what it answers. Every task it starts is held in `tasks`
+/// and cancelled when its part of the pod's life is over.
+actor PodRunner {
+  /// How long a dead pod's pipes may take to end, milliseconds.
+  static let outputDrain: Int64 = 500
+  /// How long code, root and secrets may take to be at hand, milliseconds.
+  static let preparationMaximum: Int64 = 120_000
+
+  private enum Role: Hashable { case prepare, sandbox, wake, readiness, liveness, startup, grace, restart, clean, exit }
+
+  nonisolated let uid: String
+  nonisolated let slot: Int
+  private let assignment: PodAssignment
+  private let services: PodServices
+  private let output: PodOutput
+  private var machine: PodMachine
+  private var tasks: [Role: Task<Void, Never>] = [:]
+  private var code: String?
+  private var secretFiles: [String: [UInt8]] = [:]
+  private var listener: Result<CInt, WorkerError>?
+  private var running: (any RunningPod)?
+  private var bridge: PortBridge?
+
+  /// A pod that was assigned to a slot of this node.
+  init(_ assignment: PodAssignment, slot: Int, services: PodServices) {
+    self.assignment = assignment
+    self.slot = slot
+    self.services = services
+    uid = assignment.uid
+    let spec = assignment.spec.template
+    output = PodOutput(
+      maker: RecordMaker(
+        namespace: assignment.namespace, function: assignment.spec.function, revision: assignment.revision,
+        pod: assignment.name, node: services.node, callInLine: spec.runtime.servesPort),
+      journal: services.journal, loop: services.outputs)
+    machine = PodMachine(
+      function: assignment.spec.function, revision: assignment.revision,
+      plan: PodMachine.Plan(
+        startupMilliseconds: spec.probes.startup.milliseconds, graceMilliseconds: spec.grace.milliseconds,
+        hasReadiness: spec.probes.readiness != nil, hasLiveness: spec.probes.liveness != nil,
+        servesPort: spec.runtime.servesPort, memoryLimit: spec.resources.memory.description,
+        endpoint: PodEndpoint(
+          socket: services.socketPath(slot: slot), host: services.host, worker: services.address),
+        wantedAt: assignment.wantedAt), at: .now())
+  }
+
+  /// Starts the pod.
+  func begin() { apply(.begin) }
+
+  /// Takes no new work.
+  func drain() { apply(.drain) }
+
+  /// Ends the pod: SIGTERM, and SIGKILL after the grace.
+  func stop(graceMilliseconds: Int64) { apply(.stop(graceMilliseconds: graceMilliseconds)) }
+
+  /// Notes how much memory the pod uses and reports it when that changed by more than a MiB.
+  func sampleMemory() {
+    guard machine.phase == .ready, let memory = running?.memory() else { return }
+    let before = machine.detail.memory ?? 0
+    guard abs(memory - before) > 1 << 20 else { return }
+    machine.sampled(memory: memory)
+    report()
+  }
+
+  private func apply(_ event: PodMachine.Event, start: Int? = nil) {
+    for action in machine.handle(event, start: start, at: .now()) { perform(action) }
+  }
+
+  private func perform(_ action: PodMachine.Action) {
+    switch action {
+    case .report: report()
+    case .event(let reason, let message, let warning): event(reason, message, warning)
+    case .prepare: run(.prepare) { await $0.prepare($1) }
+    case .cancelPreparation: cancel(.prepare)
+    case .listen: listen()
+    case .startSandbox: run(.sandbox) { await $0.startSandbox($1) }
+    case .awaitWake: awaitWake()
+    case .probeReadiness: run(.readiness) { await $0.probeReadiness($1) }
+    case .watchLiveness: run(.liveness) { await $0.watchLiveness($1) }
+    case .terminate: running?.terminate()
+    case .kill: running?.kill()
+    case .clean: clean()
+    case .armStartup(let milliseconds): arm(.startup, milliseconds, .startupExpired)
+    case .armGrace(let milliseconds): arm(.grace, milliseconds, .graceExpired)
+    case .armRestart(let milliseconds): arm(.restart, milliseconds, .restartDue)
+    case .disarm: for role in [Role.startup, .restart, .readiness, .liveness, .wake] { cancel(role) }
+    case .finish: finish()
+    }
+  }
+
+  // MARK: tasks
+
+  private func run(_ role: Role, _ body: @escaping @Sendable (PodRunner, _ start: Int) async -> Void) {
+    let start = machine.start
+    tasks[role]?.cancel()
+    // Held in `tasks`, ended by `cancel` or by itself.
+    tasks[role] = Task { await body(self, start) }
+  }
+
+  private func arm(_ role: Role, _ milliseconds: Int64, _ event: PodMachine.Event) {
+    run(role) { runner, start in
+      do { try await NamedWait.deadline(milliseconds: milliseconds).wait() } catch { return }
+      await runner.apply(event, start: start)
+    }
+  }
+
+  private func cancel(_ role: Role) { tasks.removeValue(forKey: role)?.cancel() }
+
+  // MARK: preparing
+
+  private func prepare(_ start: Int) async {
+    do {
+      let assignment = assignment
+      let services = services
+      let (folder, files) = try await within(milliseconds: Self.preparationMaximum) {
+        try await Self.gather(assignment, services)
+      }
+      let digest = assignment.spec.template.source?.digest ?? ""
+      guard machine.phase == .preparing, machine.start == start else {
+        return await services.packages.release(digest: digest)
+      }
+      if code != nil { await services.packages.release(digest: digest) }
+      code = folder
+      secretFiles = files
+      apply(.prepared, start: start)
+    } catch is DeadlinePassed {
+      apply(.prepareFailed("its code was not at hand within \(Self.preparationMaximum / 1000)s"), start: start)
+    } catch is CancellationError {
+    } catch {
+      apply(.prepareFailed("preparing its code: \(error)"), start: start)
+    }
+  }
+
+  private static func gather(
+    _ assignment: PodAssignment, _ services: PodServices
+  ) async throws -> (String, [String: [UInt8]]) {
+    let spec = assignment.spec.template
+    guard let source = spec.source else { throw WorkerError.failed("the revision \(assignment.revision) has no package") }
+    let folder = try await services.packages.folder(namespace: assignment.namespace, digest: source.digest)
+    do {
+      guard let names = spec.secrets, !names.isEmpty else { return (folder, [:]) }
+      let secrets = try await services.secrets.secrets(ofPod: assignment.uid, node: services.node)
+      if let missing = names.first(where: { secrets[$0] == nil }) {
+        throw WorkerError.failed("there is no secret \(missing) in namespace \(assignment.namespace)")
+      }
+      return (folder, SecretFiles.files(of: secrets.filter { names.contains($0.key) }))
+    } catch {
+      await services.packages.release(digest: source.digest)
+      throw error
+    }
+  }
+
+  // MARK: starting
+
+  private func listen() {
+    let path = services.socketPath(slot: slot)
+    do throws(WorkerError) {
+      listener = .success(try Descriptors.listen(at: path))
+    } catch {
+      listener = .failure(error)
+    }
+  }
+
+  private func startSandbox(_ start: Int) async {
+    do {
+      let pipes = try StartPipes(output: output, controls: services.controls, isPort: machine.plan.servesPort)
+      wake = pipes.wake
+      defer { pipes.closeOurCopies() }
+      let running = try await services.engine.start(order(pipes, try socket()))
+      self.running = running
+      apply(.sandboxed, start: start)
+      run(.exit) { runner, start in
+        let exit = await running.exit()
+        await runner.ended(exit, start: start)
+      }
+    } catch {
+      apply(.sandboxFailed("\(error)"), start: start)
+    }
+  }
+
+  private var wake: AsyncStream<Void>?
+
+  private func socket() throws(WorkerError) -> CInt { try listener?.get() ?? -1 }
+
+  private func order(_ pipes: StartPipes, _ socket: CInt) -> SandboxOrder {
+    let spec = assignment.spec.template
+    let command = PodCommand(assignment, node: services.node)
+    let isPort = machine.plan.servesPort
+    return SandboxOrder(
+      slot: slot, hostname: String(assignment.name.prefix(63)), runtime: spec.runtime, code: code ?? "",
+      arguments: command.arguments, environment: command.environment, resources: spec.resources, secrets: secretFiles,
+      stdout: pipes.stdout, stderr: pipes.stderr, listener: isPort ? -1 : socket, frames: pipes.frames,
+      control: pipes.control)
+  }
+
+  private func awaitWake() {
+    if machine.plan.servesPort {
+      run(.wake) { await $0.awaitPort($1) }
+    } else if let wake {
+      run(.wake) { runner, start in
+        for await _ in wake {
+          await runner.apply(.awake, start: start)
+          return
+        }
+      }
+    }
+  }
+
+  /// Nothing tells when a `$PORT` process listens: tries to connect until it does.
+  private func awaitPort(_ start: Int) async {
+    guard let running, let fd = try? socket(), fd >= 0 else { return }
+    var wait: Int64 = 1
+    do {
+      while true {
+        if let connected = try? await running.connect(port: PodCommand.podPort) {
+          close(connected)
+          break
+        }
+        try await NamedWait.portRetry(milliseconds: wait).wait()
+        wait = min(wait * 2, 20)
+      }
+      bridge = try await PortBridge(listener: fcntl(fd, F_DUPFD_CLOEXEC, 0), pod: running, port: PodCommand.podPort, group: services.group)
+      apply(.awake, start: start)
+    } catch is CancellationError {
+    } catch {
+      services.logger.error(
+        "forwarding to a pod failed to start", metadata: ["pod.id": "\(uid)", "error": "\(error)"])
+      running.kill()
+    }
+  }
+
+  // MARK: probing
+
+  private func probeReadiness(_ start: Int) async {
+    guard let probe = assignment.spec.template.probes.readiness else { return }
+    do {
+      while await ProbeClient.check(probe, socket: machine.plan.endpoint.socket, services.group) != nil {
+        try await NamedWait.probePeriod(milliseconds: probe.period.milliseconds).wait()
+      }
+      apply(.probed, start: start)
+    } catch {}
+  }
+
+  private func watchLiveness(_ start: Int) async {
+    guard let probe = assignment.spec.template.probes.liveness else { return }
+    var failures = 0
+    do {
+      while true {
+        try await NamedWait.probePeriod(milliseconds: probe.period.milliseconds).wait()
+        let failure = await ProbeClient.check(probe, socket: machine.plan.endpoint.socket, services.group)
+        try Task.checkCancellation()
+        failures = failure == nil ? 0 : failures + 1
+        if let failure, failures >= max(1, probe.failures) {
+          return apply(.livenessFailed("liveness probe GET \(probe.path) failed \(failures) times: \(failure)"), start: start)
+        }
+      }
+    } catch {}
+  }
+
+  // MARK: ends
+
+  private func ended(_ exit: PodExit, start: Int) async {
+    await output.drained(within: Self.outputDrain)
+    apply(.exited(exit, lastLines: output.lastLines), start: start)
+  }
+
+  private func clean() {
+    for role in [Role.grace, .prepare, .wake, .readiness, .liveness, .startup] { cancel(role) }
+    let bridge = self.bridge
+    self.bridge = nil
+    running = nil
+    wake = nil
+    if case .success(let fd)? = listener { close(fd) }
+    listener = nil
+    unlink(services.socketPath(slot: slot))
+    run(.clean) { runner, start in
+      await bridge?.close()
+      await runner.cleaned(start)
+    }
+  }
+
+  private func cleaned(_ start: Int) async {
+    await output.drained(within: Self.outputDrain)
+    apply(.cleaned, start: start)
+  }
+
+  private func finish() {
+    for role in Array(tasks.keys) { cancel(role) }
+    output.finish()
+    let digest = code == nil ? nil : assignment.spec.template.source?.digest
+    code = nil
+    secretFiles = [:]
+    let services = services
+    let (uid, slot) = (uid, slot)
+    // Ends by itself: gives back the package, then the slot.
+    Task {
+      if let digest { await services.packages.release(digest: digest) }
+      services.finished(uid, slot)
+    }
+  }
+
+  // MARK: telling
+
+  private func report() {
+    services.report(
+      PodReport(uid: uid, name: assignment.name, namespace: assignment.namespace, detail: machine.detail))
+  }
+
+  private func event(_ reason: String, _ message: String, _ warning: Bool) {
+    let object = ObjectReference(.pod, namespace: assignment.namespace, name: assignment.name, uid: uid)
+    services.event(ReportedEvent(object: object, reason: reason, message: message, warning: warning))
+    services.logger.info(
+      "pod event",
+      metadata: [
+        "pod.id": "\(uid)", "pod.name": "\(assignment.name)", "function.name": "\(assignment.spec.function)",
+        "reason": "\(reason)",
+      ])
+  }
+}

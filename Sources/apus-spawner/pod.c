@@ -1,0 +1,240 @@
+// From clone to the pod's process 1: join the cgroups, build the private root, and give up every privilege. The order
+// matters; each step says what it needs that a later one takes away.
+#include "spawner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/mount.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* glibc's <sys/mount.h> and <linux/mount.h> exclude each other on Debian 12; these are all we need from the former. */
+extern int mount(const char *, const char *, const char *, unsigned long, const void *);
+extern int umount2(const char *, int);
+#define MNT_DETACH 2
+
+#define IN_ROOT(path) TEMPLATE_ROOT path
+#define SECRETS_DIRECTORY "/var/openfaas/secrets"
+
+void pod_fail(int status, enum apus_step step) {
+  struct pod_report message = {.kind = REPORT_FAILED, .step = step, .code = errno};
+  ssize_t ignored = write(status, &message, sizeof message);
+  (void)ignored;
+  _exit(127);
+}
+
+/* Closes all but the descriptors this pod was given: the copies of the spawner's socket and of other pods' pipes. */
+static void keep_only(const struct pod_descriptors *given, int status) {
+  int keep[APUS_DESCRIPTORS_MAX + 2];
+  size_t count = 0;
+  const int named[] = {given->root, given->code, given->out, given->err, given->listener, given->frames,
+                       given->control, given->secrets, status};
+  for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) {
+    if (named[i] >= 0) keep[count++] = named[i];
+  }
+  for (size_t i = 0; i < APUS_CGROUPS_MAX; i++) {
+    if (given->cgroups[i] >= 0) keep[count++] = given->cgroups[i];
+  }
+  for (size_t i = 1; i < count; i++) {
+    for (size_t j = i; j > 0 && keep[j] < keep[j - 1]; j--) {
+      int swap = keep[j];
+      keep[j] = keep[j - 1];
+      keep[j - 1] = swap;
+    }
+  }
+  unsigned from = 0;
+  for (size_t i = 0; i < count; i++) {
+    if ((unsigned)keep[i] > from) syscall(SYS_close_range, from, (unsigned)keep[i] - 1, 0);
+    from = (unsigned)keep[i] + 1;
+  }
+  syscall(SYS_close_range, from, ~0u, 0);
+}
+
+/* cgroup v1: "0" to `tasks` moves this thread, which is the whole process; `cgroup.procs` would take milliseconds. */
+static void join_cgroups(const struct apus_spawn *spawn, const struct pod_descriptors *given, int status) {
+  if (spawn->head.flags & APUS_CGROUP_V2) {
+    close(given->cgroups[0]);
+  } else {
+    for (size_t i = 0; i < spawn->head.cgroups; i++) {
+      if (write(given->cgroups[i], "0", 1) != 1) pod_fail(status, APUS_STEP_CGROUP);
+      close(given->cgroups[i]);
+    }
+  }
+  // A cgroup namespace rooted where we are now: /proc/self/cgroup shows "/" instead of the host's layout.
+  if (unshare(CLONE_NEWCGROUP) != 0) pod_fail(status, APUS_STEP_CGROUP);
+}
+
+/* A detached mount becomes read-only, without set-id programs and devices, and is hung in at `path`. */
+static int attach(int tree, const char *path) {
+  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+  const unsigned flags = AT_EMPTY_PATH | AT_RECURSIVE;
+  if (syscall(SYS_mount_setattr, tree, "", flags, &attributes, sizeof attributes) != 0) return -1;
+  // A detached mount and not a directory descriptor: `..` of a mount's root is the mount's root.
+  if (syscall(SYS_move_mount, tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) != 0) return -1;
+  return close(tree);
+}
+
+static void mount_tmp(const struct apus_spawn *spawn, int status) {
+  char options[160];
+  snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=0700,uid=%u,gid=%u",
+           (unsigned long long)spawn->head.tmp_bytes, (unsigned long long)spawn->head.tmp_inodes, spawn->head.uid,
+           spawn->head.gid);
+  if (mount("apus-tmp", IN_ROOT("/tmp"), "tmpfs", MS_NOSUID | MS_NODEV, options) != 0)
+    pod_fail(status, APUS_STEP_TMP);
+}
+
+/* /proc of the pod's own process namespace: read-only as a whole (so /proc/sys and sysrq are), other users' processes
+   invisible, and the files that show the host's memory, keys and addresses covered by /dev/null. */
+static void mount_proc(int status) {
+  static const char *const covered[] = {
+    IN_ROOT("/proc/kcore"),    IN_ROOT("/proc/keys"),          IN_ROOT("/proc/key-users"), IN_ROOT("/proc/kmsg"),
+    IN_ROOT("/proc/kallsyms"), IN_ROOT("/proc/sysrq-trigger"), IN_ROOT("/proc/timer_list"),
+  };
+  const unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  if (mount("apus-proc", IN_ROOT("/proc"), "proc", flags, "hidepid=2") != 0) pod_fail(status, APUS_STEP_PROC);
+  for (size_t i = 0; i < sizeof covered / sizeof covered[0]; i++) {
+    if (mount(TEMPLATE_DEV "/null", covered[i], NULL, MS_BIND, NULL) != 0 && errno != ENOENT)
+      pod_fail(status, APUS_STEP_PROC);
+  }
+}
+
+static void copy_secret(int from, int to, uint32_t length, int status) {
+  char buffer[16384];
+  while (length > 0) {
+    ssize_t count = read(from, buffer, length < sizeof buffer ? length : sizeof buffer);
+    if (count == 0) errno = ENODATA;
+    if (count <= 0 || write(to, buffer, (size_t)count) != count) pod_fail(status, APUS_STEP_SECRETS);
+    length -= (uint32_t)count;
+  }
+  explicit_bzero(buffer, sizeof buffer);
+}
+
+/* Secrets: a tmpfs of the pod's own, files readable by the pod's user alone, closed to writing before anyone runs. */
+static void mount_secrets(const struct apus_spawn *spawn, const struct pod_descriptors *given, int status) {
+  if (spawn->head.secrets == 0) return;
+  const char *place = IN_ROOT(SECRETS_DIRECTORY);
+  const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  // `noswap` (Linux 6.4) keeps secrets off the disk; older kernels refuse the word.
+  if (mount("apus-secrets", place, "tmpfs", flags, "size=5m,nr_inodes=256,mode=0755,noswap") != 0 &&
+      mount("apus-secrets", place, "tmpfs", flags, "size=5m,nr_inodes=256,mode=0755") != 0)
+    pod_fail(status, APUS_STEP_SECRETS);
+  lseek(given->secrets, 0, SEEK_SET);
+  for (size_t i = 0; i < spawn->head.secrets; i++) {
+    char path[sizeof IN_ROOT(SECRETS_DIRECTORY) + 1 + APUS_SECRET_PATH_MAX + 1];
+    snprintf(path, sizeof path, "%s/%s", place, spawn->secrets[i].path);
+    char *slash = strrchr(path, '/');
+    if (strchr(spawn->secrets[i].path, '/') != NULL) {
+      *slash = 0;
+      if (mkdir(path, 0755) != 0 && errno != EEXIST) pod_fail(status, APUS_STEP_SECRETS);
+      *slash = '/';
+    }
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
+    if (file < 0) pod_fail(status, APUS_STEP_SECRETS);
+    copy_secret(given->secrets, file, spawn->secrets[i].length, status);
+    if (fchown(file, spawn->head.uid, spawn->head.gid) != 0 || fchmod(file, 0400) != 0)
+      pod_fail(status, APUS_STEP_SECRETS);
+    close(file);
+  }
+  close(given->secrets);
+  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY};
+  if (syscall(SYS_mount_setattr, AT_FDCWD, place, 0, &attributes, sizeof attributes) != 0)
+    pod_fail(status, APUS_STEP_SECRETS);
+}
+
+static void build_root(const struct apus_spawn *spawn, const struct pod_descriptors *given, int status) {
+  if (attach(given->root, TEMPLATE_ROOT) != 0) pod_fail(status, APUS_STEP_ROOT);
+  if (given->code >= 0 && attach(given->code, IN_ROOT("/function")) != 0) pod_fail(status, APUS_STEP_CODE);
+  if (mount(TEMPLATE_DEV, IN_ROOT("/dev"), NULL, MS_BIND, NULL) != 0) pod_fail(status, APUS_STEP_DEV);
+  char passwd[64];
+  snprintf(passwd, sizeof passwd, TEMPLATE_PASSWD "/%u-%u", spawn->head.head.slot, spawn->head.uid);
+  // The user's name; a root without /etc/passwd simply has none. The template's mount is nosuid, nodev and noexec.
+  if (mount(passwd, IN_ROOT("/etc/passwd"), NULL, MS_BIND, NULL) == 0) {
+    struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY};
+    if (syscall(SYS_mount_setattr, AT_FDCWD, IN_ROOT("/etc/passwd"), 0, &attributes, sizeof attributes) != 0)
+      pod_fail(status, APUS_STEP_ROOT);
+  } else if (errno != ENOENT) {
+    pod_fail(status, APUS_STEP_ROOT);
+  }
+  mount_tmp(spawn, status);
+  mount_proc(status);
+  mount_secrets(spawn, given, status);
+  // The new root takes the place of the template; the template, stacked on top for a moment, is let go.
+  if (chdir(TEMPLATE_ROOT) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0 ||
+      chdir("/") != 0)
+    pod_fail(status, APUS_STEP_PIVOT);
+}
+
+/* 127.0.0.1 answers inside the pod; there is no other interface and no way to add one. */
+static void raise_loopback(int status) {
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  struct ifreq request;
+  memset(&request, 0, sizeof request);
+  strcpy(request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) != 0) pod_fail(status, APUS_STEP_LOOPBACK);
+  close(fd);
+}
+
+static void set_limits(const struct apus_spawn *spawn, int status) {
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) pod_fail(status, APUS_STEP_LIMITS);
+  // Never above what we have: raising a hard limit needs CAP_SYS_RESOURCE, which a host may not give.
+  if (spawn->head.open_files < files.rlim_max) files.rlim_max = spawn->head.open_files;
+  files.rlim_cur = files.rlim_max;
+  const struct rlimit none = {0, 0}, processes = {spawn->head.processes, spawn->head.processes};
+  if (setrlimit(RLIMIT_NOFILE, &files) != 0 || setrlimit(RLIMIT_CORE, &none) != 0 ||
+      setrlimit(RLIMIT_MSGQUEUE, &none) != 0)
+    pod_fail(status, APUS_STEP_LIMITS);
+  if (spawn->head.processes != 0 && setrlimit(RLIMIT_NPROC, &processes) != 0) pod_fail(status, APUS_STEP_LIMITS);
+}
+
+static void drop_privileges(const struct apus_spawn *spawn, int status) {
+  // The bounding set first, while CAP_SETPCAP is still there: no program executed later can gain any of these.
+  for (int capability = 0; capability <= 63; capability++) {
+    if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) {
+      if (errno == EINVAL) break; /* past the last one this kernel knows */
+      pod_fail(status, APUS_STEP_CAPABILITIES);
+    }
+  }
+  if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) pod_fail(status, APUS_STEP_CAPABILITIES);
+  // Groups before the user: afterwards we may not. Raw calls, as there is one thread and no libc bookkeeping to keep.
+  if (syscall(SYS_setgroups, 0, NULL) != 0) pod_fail(status, APUS_STEP_IDENTITY);
+  const uid_t user = spawn->head.uid;
+  const gid_t group = spawn->head.gid;
+  if (syscall(SYS_setresgid, group, group, group) != 0) pod_fail(status, APUS_STEP_IDENTITY);
+  if (syscall(SYS_setresuid, user, user, user) != 0) pod_fail(status, APUS_STEP_IDENTITY);
+  // Leaving uid 0 cleared the effective set; this clears the rest, and proves it.
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  struct __user_cap_data_struct empty[2];
+  memset(empty, 0, sizeof empty);
+  if (syscall(SYS_capset, &header, empty) != 0) pod_fail(status, APUS_STEP_CAPABILITIES);
+  // No set-id program and no file capability gives anything back.
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) pod_fail(status, APUS_STEP_CAPABILITIES);
+  // Process 1 shares the command's user; not dumpable, it cannot be traced or read through /proc by it.
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) pod_fail(status, APUS_STEP_CAPABILITIES);
+}
+
+void pod_main(const struct apus_spawn *spawn, const struct pod_descriptors *given, int status) {
+  keep_only(given, status);
+  join_cgroups(spawn, given, status);
+  umask(022);
+  build_root(spawn, given, status);
+  if (sethostname(spawn->hostname, strlen(spawn->hostname)) != 0) pod_fail(status, APUS_STEP_HOSTNAME);
+  raise_loopback(status);
+  set_limits(spawn, status);
+  drop_privileges(spawn, status);
+  // Last: everything above needs calls the filter refuses. Inherited by process 1 and by the command.
+  if ((spawn->head.flags & APUS_SECCOMP) && filter_install() != 0) pod_fail(status, APUS_STEP_SECCOMP);
+  init_main(spawn, given, status);
+}

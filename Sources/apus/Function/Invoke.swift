@@ -1,0 +1,102 @@
+import ArgumentParser
+import AsyncHTTPClient
+import ClusterAPI
+import ClusterModel
+import FoundationEssentials
+import NIOCore
+import NIOHTTP1
+
+/// `apus invoke NAME`.
+struct Invoke: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Call a function and print what it answers.",
+    discussion: """
+      Standard output has the answer's body and nothing else, the call id goes to standard error, and the exit status is
+      1 when the answer's status is 400 or above.
+
+      Example:
+        apus invoke greet -d Ada
+        apus invoke thumbnail -d @photo.png > small.png
+        apus invoke api/users?limit=3 -X GET -H 'Accept: application/json'
+        cat words.txt | apus invoke wordcount -d -
+      """)
+
+  @Argument(help: ArgumentHelp("The function's name, with a path and query if wanted.", valueName: "name[/path]"))
+  var target: String
+
+  @Option(name: [.customShort("X"), .customLong("request")], help: ArgumentHelp("The method (default POST with -d, else GET).", valueName: "method"))
+  var method: String?
+
+  @Option(name: [.customShort("H"), .long], help: ArgumentHelp("A header; may be given again.", valueName: "name: value"))
+  var header: [String] = []
+
+  @Option(
+    name: [.customShort("d"), .customLong("data-body")],
+    help: ArgumentHelp("The body: text, @FILE, or - for standard input.", valueName: "body"))
+  var body: String?
+
+  @Flag(name: .shortAndLong, help: "Do not write the call id.")
+  var quiet = false
+
+  @OptionGroup var namespace: NamespaceOption
+  @OptionGroup var server: ServerOptions
+
+  /// The longest a call is waited for: the largest spec.timeout and the largest queue timeout.
+  static let patience = TimeAmount.milliseconds(Limits.timeoutMaximum.milliseconds * 2)
+
+  func run() async throws {
+    let cluster = try server.connect()
+    let scope = namespace.namespace ?? cluster.namespace
+    let (name, path) = CallArguments.split(target)
+    guard let url = cluster.url(of: name, in: scope) else {
+      throw Failure("the kubeconfig names no gateway", next: "Use the kubeconfig that `apus up` or `apus login` wrote.")
+    }
+    let request = try request(url + path)
+    let started = ContinuousClock.now
+    let answer: HTTPClientResponse
+    do {
+      answer = try await Progress.during("calling \(name)", quiet: quiet) { _ in
+        try await HTTPClient.shared.execute(request, deadline: .now() + Self.patience)
+      }
+    } catch {
+      throw Failure("the gateway \(cluster.gateway ?? "") does not answer: \(error)", next: "`apus status` shows what is running.")
+    }
+    let call = answer.headers.first(name: "x-call-id") ?? ""
+    let status = Int(answer.status.code)
+    let own = answer.headers.first(name: "x-apus-error")
+    let bytes = own == nil ? [] : Array(buffer: try await answer.body.collect(upTo: 1 << 20))
+    if own == nil { for try await piece in answer.body { Terminal.emit(Array(buffer: piece)) } }
+    if !quiet, !call.isEmpty, status < 400 { Terminal.note("call \(Text.visible(call))") }
+    guard status >= 400 else { return }
+    let after = ContinuousClock.now - started
+    let failed = CallFailure(status: status, function: name, call: call, seconds: after / .seconds(1), body: bytes)
+    if own == CallErrorCode.functionNotFound.rawValue { throw await cluster.missing(.function, name, in: scope) }
+    throw failed.failure
+  }
+
+  private func request(_ url: String) throws(Failure) -> HTTPClientRequest {
+    var request = HTTPClientRequest(url: url)
+    request.method = HTTPMethod(rawValue: (method ?? (body == nil ? "GET" : "POST")).uppercased())
+    for line in header {
+      let (name, value) = try CallArguments.header(line)
+      request.headers.add(name: name, value: value)
+    }
+    guard let body else { return request }
+    let typed = request.headers.contains(name: "content-type")
+    if body == "-" || body.hasPrefix("@") {
+      let path = body == "-" ? "/dev/stdin" : String(body.dropFirst())
+      if body != "-", !FileManager.default.fileExists(atPath: path) { throw Failure("no such file: \(path)") }
+      let size = body == "-" ? nil : (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? Int64
+      let length = size.map { HTTPClientRequest.Body.Length.known($0) } ?? .unknown
+      request.body = .stream(FileChunks.stream(path).map { ByteBuffer(bytes: $0) }, length: length)
+      if !typed {
+        request.headers.add(
+          name: "content-type", value: path.hasSuffix(".json") ? "application/json" : "application/octet-stream")
+      }
+    } else {
+      request.body = .bytes(ByteBuffer(string: body))
+      if !typed { request.headers.add(name: "content-type", value: CallArguments.contentType(of: body)) }
+    }
+    return request
+  }
+}

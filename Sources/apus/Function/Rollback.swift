@@ -1,0 +1,62 @@
+import ArgumentParser
+import ClusterAPI
+import ClusterModel
+
+/// `apus rollback NAME`.
+struct Rollback: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Return a function to an earlier revision; its scale stays.",
+    discussion: """
+      Without --to: the newest revision before the serving one whose pods were ready.
+
+      Example:
+        apus rollback greet
+        apus rollback greet --to greet-00003
+      """)
+
+  @Argument(help: "The function's name.") var name: String
+
+  @Option(help: ArgumentHelp("The revision, by name or number.", valueName: "revision"))
+  var to: String?
+
+  @Flag(help: "Do not wait until the revision serves.") var noWait = false
+  @OptionGroup var namespace: NamespaceOption
+  @OptionGroup var server: ServerOptions
+
+  func run() async throws {
+    let cluster = try server.connect()
+    let scope = namespace.namespace ?? cluster.namespace
+    let function = try await cluster.function(name, in: scope)
+    let revisions = try await cluster.list(of: Revision.self, in: scope, labels: .function(name))
+    let target = try Rollback.target(of: function, revisions, to: to)
+    let written = try await FunctionWrite(cluster: cluster, namespace: scope).change(name) { object in
+      var spec = try JSONValue(encoding: target.spec.template)
+      for kept in ["scale", "queue"] { spec[kept] = object["spec"]?[kept] }
+      object["spec"] = spec
+    }
+    if noWait { return Terminal.print("rolled back \(name) to \(target.metadata.name)") }
+    let rollout = Rollout(cluster: cluster, namespace: scope, function: written)
+    Terminal.print(try await rollout.ready())
+  }
+
+  /// The revision to return to.
+  static func target(of function: Function, _ revisions: [Revision], to wanted: String?) throws(Failure) -> Revision {
+    let name = function.metadata.name
+    let sorted = revisions.sorted { $0.spec.number > $1.spec.number }
+    if let wanted {
+      if let found = sorted.first(where: { $0.metadata.name == wanted || String($0.spec.number) == wanted }) { return found }
+      let near = Suggestion.nearest(to: wanted, in: sorted.map(\.metadata.name)).map { ". Did you mean \"\($0)\"?" } ?? ""
+      throw Failure(
+        "\(name) has no revision \"\(wanted)\"\(near)",
+        next: sorted.isEmpty ? nil : "Revisions: \(sorted.map(\.metadata.name).joined(separator: ", ")).")
+    }
+    let serving = sorted.first { $0.metadata.name == function.status?.servingRevision }
+    let before = sorted.first { $0.status?.proven == true && $0.spec.number < serving?.spec.number ?? .max }
+    guard let before else {
+      throw Failure(
+        "\(name) has no revision before \(serving?.metadata.name ?? "the first")",
+        next: "`apus get revisions -l \(LabelKey.function)=\(name)` lists what is kept.")
+    }
+    return before
+  }
+}

@@ -1,0 +1,49 @@
+import Crypto
+import FoundationEssentials
+import Glibc
+
+/// What lies where under the data folder.
+extension DataFolder {
+  /// The durable store.
+  var store: String { path + "/state/store.sqlite" }
+  /// Function packages of the server.
+  var artifacts: String { path + "/artifacts" }
+  /// The log index.
+  var logs: String { path + "/logs" }
+  /// Keys and certificates.
+  var keys: String { path + "/pki" }
+  /// Output of the processes.
+  var output: String { path + "/output" }
+  /// Files that are worth nothing after a restart.
+  var run: String { path + "/run" }
+  /// The supervisor's lock.
+  var lock: String { run + "/supervisor.lock" }
+  /// The ports the server got, so that a restart keeps them.
+  var ports: String { run + "/ports.json" }
+
+  /// What one worker keeps.
+  func worker(_ name: String) -> String { path + "/workers/" + name }
+
+  /// Eight hex digits of a path: names sockets and cgroups of one worker on this machine.
+  static func instance(_ path: String) -> String {
+    SHA256.hash(data: Data(path.utf8)).prefix(4).map { byte in
+      let hex = String(byte, radix: 16)
+      return hex.count == 1 ? "0" + hex : hex
+    }.joined()
+  }
+
+  /// Makes the folders, private to their owner; throws with the path that cannot be made.
+  func prepare() throws {
+    for folder in [path, path + "/state", artifacts, logs, keys, output, run, path + "/workers"] {
+      try FileManager.default.createDirectory(
+        atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    }
+  }
+}
+
+extension DataFolder {
+  /// The folder of a flag, $APUS_DATA, or the default.
+  static func choose(_ flag: String?) -> DataFolder {
+    choose(flag: flag, variables: { EnvironmentVariables[$0] }, root: geteuid() == 0)
+  }
+}

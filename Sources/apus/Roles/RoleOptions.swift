@@ -1,0 +1,46 @@
+import ArgumentParser
+import Logging
+
+/// What every role takes.
+struct RoleOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("The data folder ($APUS_DATA; default /var/lib/apus for root).", valueName: "folder"))
+  var data: String?
+
+  @Option(
+    help: ArgumentHelp("trace, debug, info, notice, warning or error.", valueName: "level"),
+    transform: { text in
+      guard let level = Logger.Level(rawValue: text) else {
+        throw ValidationError("--log-level: \"\(text)\" is none; use trace, debug, info, notice, warning or error")
+      }
+      return level
+    })
+  var logLevel: Logger.Level = .notice
+
+  @Flag(help: .hidden) var supervised = false
+
+  /// A logger of a label at the wanted level, on standard error.
+  func logger(_ label: String) -> Logger {
+    var logger = Logger(label: label, factory: { StreamLogHandler.standardError(label: $0) })
+    logger.logLevel = logLevel
+    return logger
+  }
+}
+
+/// Where the server and the gateway listen.
+struct ListenOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("The address to listen on.", valueName: "host")) var listen = "127.0.0.1"
+  @Option(help: "The gateway's port; 0 takes a free one.") var gatewayPort = 8080
+  @Option(help: "The port of the gateway's /metrics and /readyz; 0 takes a free one.") var adminPort = 8082
+  @Flag(help: "Serve functions over plain HTTP beyond loopback.") var insecureHTTP = false
+
+  /// Whether an address is this machine's own.
+  static func isLoopback(_ host: String) -> Bool {
+    host == "localhost" || host == "::1" || host.hasPrefix("127.")
+  }
+
+  /// The flags that hand these options on.
+  var flags: [String] {
+    ["--listen", listen, "--gateway-port", "\(gatewayPort)", "--admin-port", "\(adminPort)"]
+      + (insecureHTTP ? ["--insecure-http"] : [])
+  }
+}

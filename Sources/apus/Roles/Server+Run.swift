@@ -1,0 +1,134 @@
+import ClusterAPI
+import ClusterModel
+import ControlPlane
+import FoundationEssentials
+import Gateway
+import HTTPService
+import LogIndex
+import LogService
+import Logging
+import ServiceLifecycle
+import UnixSignals
+import StateStore
+
+/// The composition root of the server: the map of what runs in it, in the order in which it starts.
+struct ServerRole {
+  let folder: DataFolder
+  let listening: ListenOptions
+  let apiPort: Int
+  let gateway: Bool
+  let logger: Logger
+
+  /// How long the gateway's own certificate towards workers is good; the process makes a new one at each start.
+  static let identityHours = 24.0 * 365
+
+  /// Runs until SIGTERM; pods live on without it.
+  func run() async throws {
+    try folder.prepare()
+    let store = try SQLiteStore.open(path: folder.store)
+    let soft = MemoryStore(boot: store.bootCount)
+    let logs = try LogService.open(directory: folder.logs, logger: logger)
+    let authority = try CertificateAuthority(folder: folder.keys, now: .now())
+    let plane = ControlPlane(
+      durable: store, soft: soft, boot: store.bootCount, artifacts: try ArtifactStore(directory: folder.artifacts),
+      vault: try SecretVault.open(keyFile: folder.keys + "/secrets.key"), logs: logs, logger: logger)
+    try await plane.prepare()
+    let tokens = TokenRegistry(store: store, authorityHash: authority.keyHash)
+    let api = try apiServer(plane, logs, tokens, authority)
+    let front = try gatewayServer(plane, logs, authority)
+
+    var services: [any Service] = [logs, RunningService("control-plane", plane.run), api]
+    if let front {
+      services.append(front)
+      services.append(
+        AdminServer.metrics(
+          host: listening.listen, port: remembered.admin ?? listening.adminPort, logger: logger,
+          metrics: { front.metricsText() }, ready: { front.ready ? nil : "the gateway has no routes yet" }))
+    }
+    services.append(
+      RunningService("announcement") {
+        try await announce(api: try await api.bound.port, front: front, tokens: tokens, authority: authority)
+        try await gracefulShutdown()
+      })
+    let group = ServiceGroup(
+      configuration: ServiceGroupConfiguration(
+        services: services.map { .init(service: $0, successTerminationBehavior: .gracefullyShutdownGroup) },
+        gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+    logger.notice("server starting", metadata: ["data": "\(folder.path)", "boot": "\(store.bootCount)"])
+    try await group.run()
+    await store.close()
+  }
+
+  private func apiServer(
+    _ plane: ControlPlane, _ logs: LogService, _ tokens: TokenRegistry, _ authority: CertificateAuthority
+  ) throws -> AdminServer {
+    let names = [listening.listen, ProcessInfo.processInfo.hostName].filter { $0 != "0.0.0.0" && $0 != "::" }
+    let issued = try authority.server(names: names, now: .now())
+    let services = APIServices(
+      resources: plane.resources, sessions: plane.orchestrator, secrets: plane.orchestrator, feed: plane.orchestrator,
+      activation: plane.orchestrator, usage: plane.usage, logSink: logs, logQueries: logs, artifacts: plane.artifacts,
+      tokens: tokens, authority: authority, version: Version.current)
+    return AdminServer(
+      host: listening.listen, port: apiPort == 0 ? remembered.api ?? 0 : apiPort,
+      tls: try ServerTLS.configuration(certificate: issued.certificate, key: issued.key ?? "", authority: authority.pem),
+      authenticator: tokens, logger: logger
+    ) { router in
+      APIRoutes.register(on: router, services: services)
+    }
+  }
+
+  private func gatewayServer(
+    _ plane: ControlPlane, _ logs: LogService, _ authority: CertificateAuthority
+  ) throws -> GatewayServer? {
+    guard gateway else { return nil }
+    let port = listening.gatewayPort == 0 ? remembered.gateway ?? 0 : listening.gatewayPort
+    let identity = try authority.client(.gateway("server"), hours: Self.identityHours, now: .now())
+    return GatewayServer(
+      configuration: GatewayConfiguration(
+        host: listening.listen, port: port, gatewayID: "server", hostIdentity: HostIdentity.current,
+        workerTLS: try PeerTLS.client(certificate: identity.certificate, key: identity.key ?? "", authority: authority.pem)),
+      routes: plane.orchestrator, activation: plane.orchestrator, usage: plane.usage, logs: logs, logger: logger)
+  }
+
+  /// Tells the world where the server is, once it listens: the kubeconfig, and the ports for the next start.
+  private func announce(
+    api: Int, front: GatewayServer?, tokens: TokenRegistry, authority: CertificateAuthority
+  ) async throws {
+    let host = ["0.0.0.0", "::"].contains(listening.listen) ? "127.0.0.1" : listening.listen
+    let present = (try? PrivateFile.read(folder.kubeconfig)).flatMap { $0 }.flatMap { try? Kubeconfig(text: $0) }
+    let gatewayPort = await front?.waitUntilListening()
+    let config = Kubeconfig(
+      server: "https://\(host):\(api)", authority: authority.pem, token: try await tokens.admin(present: present?.token),
+      gateway: gatewayPort.map { "http://\(host):\($0)" })
+    try PrivateFile.write(Array(config.text.utf8), to: folder.kubeconfig)
+    let ports = RememberedPorts(api: api, gateway: gatewayPort, admin: nil)
+    try PrivateFile.write(Array(JSONCoding.encoder.encode(ports)), to: folder.ports)
+    logger.notice("server ready", metadata: ["api.port": "\(api)", "gateway.port": "\(gatewayPort ?? 0)"])
+  }
+
+  /// The ports of the last start, so that a restart of a server on free ports keeps its address.
+  private var remembered: RememberedPorts {
+    FileManager.default.contents(atPath: folder.ports)
+      .flatMap { try? JSONDecoder().decode(RememberedPorts.self, from: $0) } ?? RememberedPorts()
+  }
+}
+
+/// The ports a server got.
+struct RememberedPorts: Codable, Hashable, Sendable {
+  var api: Int?
+  var gateway: Int?
+  var admin: Int?
+}
+
+/// A service of one closure.
+struct RunningService: Service {
+  let name: String
+  let body: @Sendable () async throws -> Void
+
+  init(_ name: String, _ body: @escaping @Sendable () async throws -> Void) {
+    self.name = name
+    self.body = body
+  }
+
+  func run() async throws { try await body() }
+}

@@ -1,0 +1,29 @@
+import ArgumentParser
+
+/// `apus server`.
+struct ServerCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "server",
+    abstract: "Run the server of a cluster: API, control plane, gateway, log index.",
+    discussion: """
+      Example:
+        apus server --data /var/lib/apus --listen 10.0.0.1 --insecure-http
+        apus token create --ttl 1h > token
+      """)
+
+  @OptionGroup var role: RoleOptions
+  @OptionGroup var listening: ListenOptions
+  @Option(help: "The API's port; 0 takes a free one.") var apiPort = 6440
+  @Flag(help: "Run no gateway in this process.") var noGateway = false
+
+  func run() async throws {
+    if role.supervised {
+      _ = Lifeline.line()
+      Lifeline.follow()
+    }
+    let folder = DataFolder.choose(role.data)
+    try await ServerRole(
+      folder: folder, listening: listening, apiPort: apiPort, gateway: !noGateway, logger: role.logger("apus.server")
+    ).run()
+  }
+}

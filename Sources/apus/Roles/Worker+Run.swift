@@ -1,0 +1,117 @@
+import ClusterAPI
+import ClusterClient
+import ClusterModel
+import FoundationEssentials
+import Glibc
+import Logging
+import ServiceLifecycle
+import UnixSignals
+import WorkerAgent
+
+/// The composition root of a worker.
+struct WorkerRole {
+  let folder: DataFolder
+  let name: String
+  let server: String
+  let token: String?
+  let labels: [String: String]
+  let cpu: Quantity?
+  let memory: Quantity?
+  let pods: Int
+  let listen: (host: String, port: Int)?
+  let logger: Logger
+
+  /// Runs until SIGTERM; its pods end with it.
+  func run() async throws {
+    let home = folder.worker(name)
+    try FileManager.default.createDirectory(
+      atPath: home, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    guard let lock = try FileLock(home + "/lock") else {
+      throw Failure("a worker already runs on \(home)", next: "Stop it, or give this one another --data or --name.")
+    }
+    defer { withExtendedLifetime(lock) {} }
+    guard let slots = try SlotBlock.claim() else {
+      throw Failure("all \(SlotBlock.count) blocks of pod slots of this machine are taken", next: "Stop another worker.")
+    }
+    defer { withExtendedLifetime(slots) {} }
+    let credentials = try await joined(home)
+    let client = try APIClient(
+      endpoint: APIEndpoint(url: server, authority: credentials.authority), credential: credentials.credential,
+      logger: logger)
+    let installed = try InstalledFiles.locate()
+    let agent = try WorkerAgent(
+      configuration: configuration(home, installed, slots), sessions: HTTPNodeSessions(client: client),
+      artifacts: HTTPArtifacts(client: client), secrets: HTTPPodSecrets(client: client),
+      logs: HTTPLogSink(client: client), tls: try listen.map { _ in try PeerTLS.server(credentials) }, logger: logger)
+    let renewal = CertificateRenewal(client: client, credentials: credentials, logger: logger) { [logger] renewed in
+      do { try renewed.write(to: home + "/credentials.json") } catch {
+        logger.error("renewed certificate not kept", metadata: ["error": "\(error)"])
+      }
+    }
+    let group = ServiceGroup(
+      configuration: ServiceGroupConfiguration(
+        services: [
+          .init(service: RunningService("renewal", renewal.run), successTerminationBehavior: .ignore),
+          .init(service: agent, successTerminationBehavior: .gracefullyShutdownGroup),
+        ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+    try await group.run()
+    await client.shutdown()
+  }
+
+  /// The node's certificate: the one it has while it is good, else a new one for its token.
+  private func joined(_ home: String) async throws -> NodeCredentials {
+    let path = home + "/credentials.json"
+    if let kept = try? NodeCredentials.read(from: path), kept.validUntil > .now(), kept.node == name { return kept }
+    guard let token else {
+      throw Failure(
+        "this worker has not joined yet and got no token",
+        next: "Make one on the server with `apus token create` and start with --token-file FILE.")
+    }
+    let credentials = try await JoinClient(logger: logger).join(server: server, token: token, node: name)
+    try credentials.write(to: path)
+    logger.notice("joined", metadata: ["server": "\(server)", "node.name": "\(name)"])
+    return credentials
+  }
+
+  private func configuration(_ home: String, _ installed: InstalledFiles, _ slots: SlotBlock) -> WorkerConfiguration {
+    let instance = DataFolder.instance(home)
+    let cores = Int64(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    let physical = Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE)))
+    var configuration = WorkerConfiguration(
+      name: name, dataDirectory: home, runDirectory: "/run/apus/\(instance)", instance: instance, labels: labels,
+      milliCPU: cpu?.milli ?? cores * 1000, memory: memory?.value ?? physical / 5 * 4, pods: min(pods, SlotBlock.size),
+      listenAddress: listen.map { .init(host: $0.host, port: $0.port) }, hostIdentity: HostIdentity.current,
+      spawnerPath: installed.companion("apus-spawner"),
+      runtimeFiles: .init(
+        python: installed.runner(.python), node: installed.runner(.node), execRunner: installed.companion("apus-exec-runner")),
+      version: Version.current)
+    configuration.firstSlot = slots.first
+    return configuration
+  }
+}
+
+/// A block of pod slots of this machine, so that no two workers on it give their pods the same uids.
+final class SlotBlock: Sendable {
+  /// Slots in a block.
+  static let size = 1500
+  /// Blocks of a machine.
+  static let count = Limits.slots / size
+  /// The first slot.
+  let first: Int
+  private let lock: FileLock
+
+  private init(first: Int, lock: FileLock) {
+    self.first = first
+    self.lock = lock
+  }
+
+  /// Takes the first free block; nil when all are taken. The block is free again when this process ends.
+  static func claim() throws -> SlotBlock? {
+    let folder = "/run/apus/slots"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    for index in 0..<count {
+      if let lock = try FileLock("\(folder)/\(index)") { return SlotBlock(first: index * size, lock: lock) }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,60 @@
+import ClusterModel
+import Testing
+
+@testable import apus
+
+@Suite struct DescribeTests {
+  @Test func `describe function shows all of it and what to do next`() throws {
+    let function = try Samples.function()
+    let description = FunctionDescription(
+      function: function, revisions: [Samples.revision(1, of: function), Samples.revision(2, of: function)],
+      pods: [Samples.pod()],
+      events: [Samples.event("RevisionServes", "greet-00002 takes the traffic", about: .function, "greet")],
+      url: "http://127.0.0.1:8080/function/greet")
+    try Golden.expect(description.text(now: Samples.now), "describe-function.txt")
+  }
+
+  @Test func `describe pod shows its life, and its last lines with no escape in them`() throws {
+    let text = PodDescription(pod: Samples.pod(life: .gone), events: []).text(now: Samples.now)
+    #expect(!text.contains("\u{1B}"))
+    try Golden.expect(text, "describe-pod.txt")
+  }
+
+  @Test func `describe node shows what it gives and what runs there`() throws {
+    var node = Node(metadata: ObjectMeta(name: "worker-2"))
+    node.spec.unschedulable = true
+    var status = NodeStatus()
+    status.capacity = ["cpu": "2", "memory": "8Gi"]
+    var detail = NodeDetail(session: "joined")
+    detail.allocatedMilliCPU = 1500
+    detail.allocatedMemory = 134_217_728
+    detail.pods = 1
+    detail.isolation = ["namespaces: mnt, pid", "seccomp: filters available"]
+    status.apus = detail
+    node.status = status
+    let text = NodeDescription(node: node, pods: [Samples.pod()], events: []).text(now: Samples.now)
+    try Golden.expect(text, "describe-node.txt")
+  }
+
+  @Test func `advice follows from the state`() throws {
+    let bare = try Samples.function { $0.spec.source = nil }
+    #expect(FunctionAdvice.steps(for: bare, pods: []).first?.hasPrefix("apus deploy FOLDER") == true)
+    let failed = try Samples.function { function in
+      function.status?.conditions = [
+        Condition(type: "Ready", status: false, reason: "RevisionFailed", message: "x", at: Samples.now)
+      ]
+    }
+    let steps = FunctionAdvice.steps(for: failed, pods: [])
+    #expect(steps[0].hasPrefix("apus logs greet"))
+    #expect(steps[1].hasPrefix("apus rollback greet"))
+    let fine = try Samples.function { $0.status?.figures?.errorCalls = [] }
+    #expect(FunctionAdvice.steps(for: fine, pods: []) == ["apus invoke greet -d TEXT         call it; apus logs greet shows what it writes"])
+  }
+
+  @Test func `a pod's name belongs to the function it is made from, and to no other`() {
+    #expect(ObjectDescription.belongs("greet-00001-x7k2p", to: "greet"))
+    #expect(ObjectDescription.belongs("greet-00001", to: "greet"))
+    #expect(!ObjectDescription.belongs("greet-more-00001-x7k2p", to: "greet"))
+    #expect(!ObjectDescription.belongs("greet", to: "greet"))
+  }
+}

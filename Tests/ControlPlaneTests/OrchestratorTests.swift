@@ -1,0 +1,191 @@
+import ClusterAPI
+import ClusterModel
+import ClusterTestSupport
+import StateStore
+import Testing
+
+@testable import ControlPlane
+
+@Suite("Orchestrator")
+struct OrchestratorTests {
+  private func serving(_ cluster: TestCluster, _ name: String, _ revision: String) async throws -> Bool {
+    try await eventually { try await cluster.function(name).status?.servingRevision == revision }
+  }
+
+  @Test("a deployed function gets a revision, which serves once its first pod was ready")
+  func deploy() async throws {
+    let cluster = try await TestCluster()
+    let worker = try await TestWorker("w1", cluster)
+    try await cluster.deploy("greet", code: "one")
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    let status = try await cluster.function("greet").status
+    #expect(status?.conditions.first { $0.type == "Ready" }?.status == "True")
+    #expect(worker.started.count == 1)
+    #expect(worker.started.first?.spec.number == 1)
+  }
+
+  @Test("a wish for pods starts exactly as many as are missing, within the maximum, at once")
+  func want() async throws {
+    let cluster = try await TestCluster()
+    let worker = try await TestWorker("w1", cluster)
+    try await cluster.deploy("greet", code: "one", scale: .object(["max": .int(4)]))
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    let wish = PodsWanted(
+      gateway: "g", namespace: "default", function: "greet", revision: nil, pods: 3, reason: "3 queued")
+    try await cluster.plane.orchestrator.want(wish)
+    #expect(await eventually { await cluster.pods("greet", .ready).count == 3 })
+    var more = wish
+    more.pods = 50
+    try await cluster.plane.orchestrator.want(more)
+    try await cluster.plane.orchestrator.want(more)
+    #expect(await eventually { await cluster.pods("greet", .ready).count == 4 })
+    #expect(worker.started.count == 4)
+  }
+
+  @Test("an idle pod is stopped once every gateway gave it up, but never below the minimum")
+  func idle() async throws {
+    let cluster = try await TestCluster()
+    let worker = try await TestWorker("w1", cluster)
+    let first = try await cluster.plane.orchestrator.subscribe(gateway: "g1")
+    let second = try await cluster.plane.orchestrator.subscribe(gateway: "g2")
+    try await cluster.deploy("greet", code: "one")
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    let pod = try #require(await cluster.pods("greet", .ready).first)
+    try await cluster.plane.orchestrator.podIdle(uid: pod.uid, gateway: "g1")
+    #expect(await cluster.pods("greet", .draining).count == 1)
+    #expect(worker.stopped.isEmpty, "the second gateway may still use it")
+    try await cluster.plane.orchestrator.podIdle(uid: pod.uid, gateway: "g2")
+    #expect(await eventually { worker.stopped == [pod.uid] })
+    _ = try await cluster.plane.resources.patch(
+      .function, namespace: "default", name: "greet", subresource: .scale,
+      patch: .object(["spec": .object(["replicas": .int(1)])]))
+    #expect(await eventually { await cluster.pods("greet", .ready).count == 1 })
+    let kept = try #require(await cluster.pods("greet", .ready).first)
+    try await cluster.plane.orchestrator.podIdle(uid: kept.uid, gateway: "g1")
+    #expect(await cluster.pods("greet", .ready).count == 1)
+    _ = (first, second)
+  }
+
+  @Test("a redeploy drains the old pods only after the new revision proved itself")
+  func redeploy() async throws {
+    let cluster = try await TestCluster()
+    let worker = try await TestWorker("w1", cluster)
+    let feed = try await cluster.plane.orchestrator.subscribe(gateway: "g1")
+    try await cluster.deploy("greet", code: "one")
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    worker.behave(.hold)
+    try await cluster.deploy("greet", code: "two")
+    #expect(await eventually { worker.started.count == 2 })
+    #expect(await cluster.pods("greet", .ready).map(\.revision) == ["greet-00001"])
+    var report = try #require(worker.running.first { $0.detail.revision == "greet-00002" })
+    report.detail.life = .ready
+    report.detail.everReady = true
+    await worker.report(report)
+    #expect(try await serving(cluster, "greet", "greet-00002"))
+    #expect(await eventually { await cluster.pods("greet", .draining).map(\.revision) == ["greet-00001"] })
+    _ = feed
+  }
+
+  @Test("three failed starts reject a revision; the old one keeps serving and gateways are told")
+  func failedRevision() async throws {
+    let cluster = try await TestCluster()
+    let worker = try await TestWorker("w1", cluster)
+    try await cluster.deploy("greet", code: "one")
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    let feed = try await cluster.plane.orchestrator.subscribe(gateway: "g1")
+    worker.behave(.fail("ImportError: no module named yaml"))
+    try await cluster.deploy("greet", code: "two")
+    var attempts: [Int] = []
+    for await update in feed {
+      guard case .startFailed(let failure) = update else { continue }
+      attempts.append(failure.attempts)
+      if failure.attempts == Limits.startAttempts { break }
+    }
+    #expect(attempts == [1, 2, 3])
+    #expect(
+      try await eventually {
+        try await cluster.function("greet").status?.conditions.contains { $0.reason == "RevisionFailed" } ?? false
+      })
+    let function = try await cluster.function("greet")
+    #expect(function.status?.servingRevision == "greet-00001")
+    #expect(function.status?.conditions.first?.message.contains("no module named yaml") == true)
+  }
+
+  @Test("putting an old spec back makes its revision serve again, without a new number")
+  func rollback() async throws {
+    let cluster = try await TestCluster()
+    let worker = try await TestWorker("w1", cluster)
+    try await cluster.deploy("greet", code: "one")
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    try await cluster.deploy("greet", code: "two")
+    #expect(try await serving(cluster, "greet", "greet-00002"))
+    try await cluster.deploy("greet", code: "one")
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(try await cluster.function("greet").status?.lastRevisionNumber == 2)
+    _ = worker
+  }
+
+  @Test("a node that falls silent is lost, its pods are replaced, and on return none runs twice")
+  func nodeLoss() async throws {
+    let cluster = try await TestCluster()
+    let first = try await TestWorker("w1", cluster)
+    try await cluster.deploy("greet", code: "one", scale: .object(["min": .int(2)]))
+    #expect(await eventually { await cluster.pods("greet", .ready).count == 2 })
+    let second = try await TestWorker("w2", cluster)
+    let lost = first.running
+    cluster.clock.advance(milliseconds: 2500)
+    await second.heartbeat()
+    await cluster.plane.orchestrator.tick(at: cluster.clock.now, lossesCount: true)
+    cluster.clock.advance(milliseconds: 1000)
+    await second.heartbeat()
+    await cluster.plane.orchestrator.tick(at: cluster.clock.now, lossesCount: true)
+    #expect(await eventually { await cluster.pods("greet", .ready).count { $0.node == "w2" } == 2 })
+    let back = try await TestWorker("w1", cluster, running: lost)
+    #expect(await eventually { back.kept == [] })
+    #expect(back.running.isEmpty)
+  }
+
+  @Test("while the server's own timer was late, silence declares nobody lost")
+  func lateTimer() async throws {
+    let cluster = try await TestCluster()
+    let worker = try await TestWorker("w1", cluster)
+    cluster.clock.advance(milliseconds: 10_000)
+    await cluster.plane.orchestrator.tick(at: cluster.clock.now, lossesCount: false)
+    #expect(await cluster.plane.orchestrator.nodes["w1"]?.session == .joined)
+    _ = worker
+  }
+
+  @Test("a new server over the same store adopts the pods its workers report")
+  func adoption() async throws {
+    let durable = MemoryStore(boot: 0)
+    let folder = try TemporaryFolder()
+    let before = try await TestCluster(durable: durable, boot: 1, folder: folder)
+    let worker = try await TestWorker("w1", before)
+    try await before.deploy("greet", code: "one", scale: .object(["min": .int(1)]))
+    #expect(try await serving(before, "greet", "greet-00001"))
+    let running = worker.running
+    let after = try await TestCluster(durable: durable, boot: 2, folder: folder)
+    #expect(await eventually { await after.plane.orchestrator.functions.count == 1 })
+    let again = try await TestWorker("w1", after, running: running)
+    #expect(await eventually { again.kept?.sorted() == running.map(\.uid).sorted() })
+    #expect(await after.pods("greet", .ready).map(\.uid).contains(running[0].uid))
+  }
+
+  @Test("without room the wish is answered with every node's reason")
+  func noCapacity() async throws {
+    let cluster = try await TestCluster()
+    let worker = try await TestWorker("w1", cluster, memory: 64 << 20)
+    let feed = try await cluster.plane.orchestrator.subscribe(gateway: "g1")
+    try await cluster.deploy("greet", code: "one")
+    #expect(await eventually { await cluster.pods("greet", .wanted).count == 1 })
+    cluster.clock.advance(milliseconds: 5000)
+    await worker.heartbeat()
+    await cluster.plane.orchestrator.tick(at: cluster.clock.now, lossesCount: true)
+    for await update in feed {
+      guard case .startFailed(let failure) = update else { continue }
+      #expect(failure.code == .noCapacity)
+      #expect(failure.message.contains("w1 memory: needs 128Mi, 64Mi free"))
+      break
+    }
+  }
+}

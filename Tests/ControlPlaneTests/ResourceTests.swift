@@ -1,0 +1,148 @@
+import ClusterAPI
+import ClusterModel
+import ClusterTestSupport
+import StateStore
+import Testing
+
+@testable import ControlPlane
+
+@Suite("Resources")
+struct ResourceTests {
+  private func function(_ name: String, _ spec: [String: JSONValue]) -> JSONValue {
+    .object([
+      "apiVersion": .string("apus.dev/v1"), "kind": .string("Function"),
+      "metadata": .object(["name": .string(name)]), "spec": .object(spec),
+    ])
+  }
+
+  private let minimal: [String: JSONValue] = ["runtime": .string("python"), "handler": .string("h.py")]
+
+  @Test("defaults are written back into the object")
+  func defaults() async throws {
+    let cluster = try await TestCluster()
+    let made = try await cluster.plane.resources.create(.function, namespace: "default", object: function("f", minimal))
+    #expect(made.at(path: "spec.resources.memory") == .string("128Mi"))
+    #expect(made.at(path: "spec.scale.max") == .int(10))
+    #expect(made.at(path: "metadata.generation") == .int(1))
+    #expect(made.at(path: "metadata.resourceVersion")?.stringValue != nil)
+  }
+
+  @Test("every fault of an object is reported at once, each with its path")
+  func faults() async throws {
+    let cluster = try await TestCluster()
+    let spec: [String: JSONValue] = [
+      "runtime": .string("pyton"), "handler": .string("../h.py"), "resources": .object(["memory": .string("128MB")]),
+      "tiemout": .string("3s"), "concurrency": .int(0),
+    ]
+    do {
+      _ = try await cluster.plane.resources.create(.function, namespace: "default", object: function("Bad_", spec))
+      Issue.record("an invalid function was stored")
+    } catch {
+      #expect(error.code == 422)
+      let fields = error.details?.causes?.compactMap(\.field) ?? []
+      #expect(
+        fields == [
+          "metadata.name", "spec.concurrency", "spec.handler", "spec.resources.memory", "spec.runtime", "spec.tiemout",
+        ])
+      #expect(error.message.contains("\"128MB\" is not a quantity; use 128Mi or 128M"))
+      #expect(error.message.contains("did you mean \"timeout\"?"))
+      #expect(error.message.contains("did you mean \"python\"?"))
+    }
+  }
+
+  @Test("an update with a stale resourceVersion is refused and changes nothing")
+  func staleUpdate() async throws {
+    let cluster = try await TestCluster()
+    let resources = cluster.plane.resources
+    let made = try await resources.create(.function, namespace: "default", object: function("f", minimal))
+    _ = try await resources.patch(
+      .function, namespace: "default", name: "f", subresource: nil,
+      patch: .object(["spec": .object(["concurrency": .int(2)])]))
+    do {
+      _ = try await resources.update(.function, namespace: "default", name: "f", subresource: nil, object: made)
+      Issue.record("a stale update was taken")
+    } catch {
+      #expect(error.code == 409)
+    }
+    #expect(try await resources.get(.function, namespace: "default", name: "f").at(path: "spec.concurrency") == .int(2))
+  }
+
+  @Test("generation moves with the spec only, and a write that changes nothing keeps the version")
+  func generation() async throws {
+    let cluster = try await TestCluster()
+    let resources = cluster.plane.resources
+    let made = try await resources.create(.function, namespace: "default", object: function("f", minimal))
+    let labelled = try await resources.patch(
+      .function, namespace: "default", name: "f", subresource: nil,
+      patch: .object(["metadata": .object(["labels": .object(["a": .string("b")])])]))
+    #expect(labelled.at(path: "metadata.generation") == .int(1))
+    let same = try await resources.patch(
+      .function, namespace: "default", name: "f", subresource: nil, patch: .object([:]))
+    #expect(same.at(path: "metadata.resourceVersion") == labelled.at(path: "metadata.resourceVersion"))
+    #expect(made.at(path: "metadata.uid") == same.at(path: "metadata.uid"))
+  }
+
+  @Test("a secret's values are sealed in the store and never answered")
+  func secrets() async throws {
+    let cluster = try await TestCluster()
+    let object = JSONValue.object([
+      "apiVersion": .string("v1"), "kind": .string("Secret"), "metadata": .object(["name": .string("key")]),
+      "stringData": .object(["token": .string("hunter2hunter2")]),
+    ])
+    let shown = try await cluster.plane.resources.create(.secret, namespace: "default", object: object)
+    #expect(shown["data"] == nil && shown["stringData"] == nil && shown["sealed"] == nil)
+    #expect(shown.at(path: "lengths.token") == .int(14))
+    let stored = try #require(try await cluster.durable.get("/secrets/default/key"))
+    #expect(!String(decoding: stored.value, as: UTF8.self).contains("hunter2"))
+  }
+
+  @Test("a watch sees objects enter and leave its selector as ADDED and DELETED")
+  func selectorWatch() async throws {
+    let cluster = try await TestCluster()
+    let resources = cluster.plane.resources
+    var options = ListOptions()
+    options.labels = try LabelSelector(parsing: "tier=gold")
+    let start = try await resources.list(.function, namespace: "default", options: options).resourceVersion
+    let watch = try await resources.watch(.function, namespace: "default", options: options, after: start)
+    _ = try await resources.create(.function, namespace: "default", object: function("f", minimal))
+    for tier in ["gold", "iron"] {
+      let labels = JSONValue.object(["labels": .object(["tier": .string(tier)])])
+      _ = try await resources.patch(
+        .function, namespace: "default", name: "f", subresource: nil, patch: .object(["metadata": labels]))
+    }
+    var seen: [String] = []
+    for try await event in watch {
+      if case .bookmark = event { continue }
+      seen.append(event.type)
+      if event.type == "DELETED" { break }
+    }
+    #expect(seen.first == "ADDED" && seen.last == "DELETED")
+  }
+
+  @Test("a watch from before this boot of a soft kind is told 410")
+  func oldWatch() async throws {
+    let cluster = try await TestCluster(boot: 7)
+    do {
+      let watch = try await cluster.plane.resources.watch(
+        .pod, namespace: "default", options: ListOptions(), after: String(MemoryStoreBoot.six))
+      for try await _ in watch {}
+      Issue.record("the watch went on")
+    } catch {
+      #expect((error as? APIStatus)?.code == 410)
+    }
+  }
+
+  private enum MemoryStoreBoot { static let six: Int64 = (6 << 40) + 5 }
+
+  @Test("an object in a namespace that is not there is refused")
+  func missingNamespace() async throws {
+    let cluster = try await TestCluster()
+    do {
+      _ = try await cluster.plane.resources.create(.function, namespace: "nowhere", object: function("f", minimal))
+      Issue.record("it was stored")
+    } catch {
+      #expect(error.code == 404)
+      #expect(error.message == "namespaces \"nowhere\" not found")
+    }
+  }
+}

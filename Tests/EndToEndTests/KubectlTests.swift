@@ -1,0 +1,33 @@
+import Foundation
+import Testing
+
+/// The real kubectl with the kubeconfig that the server wrote.
+@Suite("kubectl")
+struct KubectlTests {
+  @Test("get, -o yaml, -w and logs work unmodified", .timeLimit(.minutes(2)))
+  func kubectl() async throws {
+    try await TestCluster.with(workers: 1) { cluster in
+      let code = "def handle(event, context):\n    context.log.info('seen', who=event.text)\n    return event.text\n"
+      let deployed = try await cluster.deployPython("echo", code)
+      try #require(deployed.status == 0, "\(deployed.all)")
+      let kubectl = "kubectl --kubeconfig \(cluster.data)/kubeconfig --cache-dir \(cluster.work)/kube"
+      let wide = try await cluster.bash("\(kubectl) get functions,pods,nodes -o wide")
+      #expect(wide.status == 0 && wide.output.contains("function.apus.dev/echo"), "\(wide.all)")
+      #expect(wide.output.contains("RUNTIME") && wide.output.contains("node/worker-1"), "\(wide.all)")
+      let yaml = try await cluster.bash("\(kubectl) get functions echo -o yaml")
+      #expect(yaml.output.contains("servingRevision: echo-00001"), "\(yaml.all)")
+      let call = try await cluster.bash("curl -s -d Ada \(cluster.url("echo"))")
+      #expect(call.output == "Ada", "\(call.all)")
+      let watch = try await cluster.bash(
+        "timeout 5 \(kubectl) get pods -w & sleep 1; apus scale echo --min 2 --max 3 >/dev/null; wait", limit: 30)
+      #expect(watch.output.split(separator: "\n").count { $0.contains("echo-00001-") } >= 2, "\(watch.all)")
+      let logs = try await cluster.bash("\(kubectl) logs $(\(kubectl) get pods -o name | head -1)")
+      #expect(logs.status == 0, "\(logs.all)")
+      let all = try await cluster.bash(
+        "for p in $(\(kubectl) get pods -o name); do \(kubectl) logs $p; done")
+      #expect(all.output.contains("seen"), "\(all.all)")
+      let missing = try await cluster.bash("\(kubectl) get functions nope")
+      #expect(missing.errors.contains("NotFound"), "\(missing.all)")
+    }
+  }
+}

@@ -1,0 +1,70 @@
+import ClusterTestSupport
+import Foundation
+import Testing
+
+/// Runs docs/tour.md from top to bottom.
+@Suite("Tour")
+struct TourTests {
+  /// One command of the tour and what it should print.
+  struct Step: Sendable {
+    let line: Int
+    let command: String
+    var expected: [String]
+  }
+
+  /// The commands of a page's console blocks, in order.
+  static func steps(_ text: String) -> [Step] {
+    var steps: [Step] = []
+    var inside = false
+    for (index, line) in text.components(separatedBy: "\n").enumerated() {
+      if line.hasPrefix("```") {
+        inside = line == "```console"
+      } else if inside, line.hasPrefix("$ ") {
+        steps.append(Step(line: index + 1, command: String(line.dropFirst(2)), expected: []))
+      } else if inside, !steps.isEmpty {
+        steps[steps.count - 1].expected.append(line)
+      }
+    }
+    return steps
+  }
+
+  /// Whether output is what the page shows: lines in order, `…` stands for anything, also for whole lines.
+  static func matches(_ output: String, _ expected: [String]) -> Bool {
+    let pattern = expected.map { line in
+      line.components(separatedBy: "…")
+        .map { NSRegularExpression.escapedPattern(for: $0).replacing(" ", with: "\\s*") }
+        .joined(separator: "[\\s\\S]*?")
+    }
+    .joined(separator: "\\s*")
+    let whole = "^\\s*" + pattern + "\\s*$"
+    return output.range(of: whole, options: .regularExpression) != nil
+  }
+
+  @Test("the page's commands print what the page shows", .timeLimit(.minutes(5)))
+  func tour() async throws {
+    let page = try String(contentsOfFile: TestCluster.root + "/docs/tour.md", encoding: .utf8)
+    let steps = Self.steps(page)
+    #expect(steps.count > 25)
+    try await TestCluster.with { cluster in
+      for step in steps {
+        let command = step.command.replacing("http://127.0.0.1:8080", with: cluster.gateway)
+        let result = try await cluster.bash(command)
+        let shown = step.expected.map {
+          $0.replacing("http://127.0.0.1:8080", with: cluster.gateway).replacing("https://127.0.0.1:6440", with: cluster.api)
+        }
+        #expect(
+          Self.matches(result.all, shown),
+          "docs/tour.md:\(step.line): $ \(command)\nshould print:\n\(shown.joined(separator: "\n"))\nprinted:\n\(result.all)")
+      }
+    }
+  }
+
+  @Test("the reader of the page takes blocks, commands and wildcards as written")
+  func reader() {
+    let steps = Self.steps("text\n```console\n$ a\nx … z\n$ b\n```\n```sh\n$ c\n```\n")
+    #expect(steps.map(\.command) == ["a", "b"])
+    #expect(Self.matches("x y z\n", steps[0].expected))
+    #expect(!Self.matches("x y\n", steps[0].expected))
+    #expect(Self.matches("anything\nat all\nlast", ["…", "last"]))
+  }
+}

@@ -1,0 +1,29 @@
+import Foundation
+import Testing
+
+/// Sleeps and repeating timers of the daemons, each with its name: nothing else on these paths may wait on time.
+@Suite("Timers")
+struct TimerTests {
+  /// File → how many waits it may hold, and what they are.
+  static let named: [String: (count: Int, why: String)] = [
+    "Sources/ControlPlane/ControlPlane.swift": (1, "collection of history and packages"),
+    "Sources/ControlPlane/Orchestration/Orchestrator.swift": (1, "tick: losses, deadlines, back-off"),
+  ]
+
+  static let waits = ["Task.sleep", "usleep(", "nanosleep(", " sleep(", "scheduleRepeated", "makeTimerSource", "AsyncTimerSequence"]
+
+  @Test("every wait on time in gateway, worker and control plane is in the table")
+  func table() {
+    var found: [String: Int] = [:]
+    let folders = ["gateway/Sources/Gateway", "Sources/WorkerAgent", "Sources/ControlPlane"]
+    for file in SourceTree.swiftFiles(folders) {
+      for (index, line) in file.lines.enumerated() where !line.trimmingCharacters(in: .whitespaces).hasPrefix("//") {
+        guard Self.waits.contains(where: line.contains) else { continue }
+        found[file.path, default: 0] += 1
+        let allowed = Self.named[file.path]?.count ?? 0
+        #expect(found[file.path, default: 0] <= allowed, "\(file.path):\(index + 1): an unnamed wait: \(line)")
+      }
+    }
+    for (path, entry) in Self.named { #expect(found[path] == entry.count, "\(path): the table says \(entry.count): \(entry.why)") }
+  }
+}

@@ -1,0 +1,124 @@
+import ClusterModel
+import ClusterTestSupport
+import Foundation
+import Synchronization
+import Testing
+
+@testable import WorkerAgent
+
+@Suite("Pod output")
+struct PodOutputTests {
+  /// A journal whose clock stands, with one pod's pipes.
+  struct Bench {
+    let folder: TemporaryFolder
+    let spool: Spool
+    let journal: LogJournal
+    let loop: PipeLoop
+    let output: PodOutput
+    let stdout: CInt
+    let stderr: CInt
+    let frames: CInt
+
+    init(uptime: @escaping @Sendable () -> Int64 = { 5_000_000_000 }, limits: SpoolLimits = SpoolLimits()) throws {
+      folder = try TemporaryFolder()
+      spool = try Spool(directory: "\(folder.path)/spool", limits: limits)
+      let journal = LogJournal(spool: spool) {
+        Moment(wall: Timestamp(nanoseconds: 1_700_000_000_000_000_000), uptime: uptime())
+      }
+      self.journal = journal
+      loop = PipeLoop(name: "test.output") { journal.tellDrops() }
+      output = PodOutput(maker: RecordMakerTests.maker(), journal: journal, loop: loop)
+      let (out, err, frame) = (try Descriptors.pipe(), try Descriptors.pipe(), try Descriptors.pipe())
+      output.attach(stdout: out.read, stderr: err.read, frames: frame.read)
+      (stdout, stderr, frames) = (out.write, err.write, frame.write)
+    }
+
+    func write(_ text: String, _ fd: CInt) {
+      let bytes = Array(text.utf8)
+      #expect(Foundation.write(fd, bytes, bytes.count) == bytes.count)
+    }
+
+    func closeAll() { for fd in [stdout, stderr, frames] { close(fd) } }
+
+    func records() throws -> [LogRecord] {
+      var reader = SpoolReader()
+      let batch = reader.batch(after: 0, in: spool, bytes: 1 << 30, damaged: { Issue.record("damaged \($0)") })
+      return try (batch?.lines ?? []).map { try JSONDecoder().decode(LogRecord.self, from: Data($0)) }
+    }
+  }
+
+  @Test func `everything written before the end is in the spool, in order, when the output is drained`() async throws {
+    let bench = try Bench()
+    for index in 0..<500 { bench.write("line \(index)\n", bench.stdout) }
+    bench.write(#"{"call":"c1","stream":"stdout","line":"framed"}"# + "\n", bench.frames)
+    bench.write("last words", bench.stderr)
+    bench.closeAll()
+    await bench.output.drained(within: 5000)
+    let records = try bench.records()
+    #expect(records.filter { $0.stream == .stdout && $0.call.isEmpty }.map(\.msg) == (0..<500).map { "line \($0)" })
+    #expect(records.first { $0.call == "c1" }?.msg == "framed")
+    #expect(records.first { $0.stream == .stderr }?.msg == "last words")
+    let times = records.map(\.time)
+    #expect(Set(times).count == times.count)
+    #expect(bench.output.lastLines.contains("last words"))
+    bench.output.finish()
+    bench.loop.stop()
+  }
+
+  @Test func `too many lines in a second are dropped and told in one record`() async throws {
+    let uptime = Mutex<Int64>(5_000_000_000)
+    let clock: @Sendable () -> Int64 = { uptime.withLock { $0 } }
+    let bench = try Bench(uptime: clock)
+    let total = Limits.logLinesPerSecond + 700
+    for start in stride(from: 0, to: total, by: 100) {
+      bench.write((start..<start + 100).map { "l\($0)\n" }.joined(), bench.stdout)
+    }
+    bench.closeAll()
+    await bench.output.drained(within: 5000)
+    bench.output.finish()
+    let records = try bench.records()
+    #expect(records.count == Limits.logLinesPerSecond + 1)
+    let notice = try #require(records.last)
+    #expect(notice.stream == .platform)
+    #expect(notice.fields["dropped"] == .int(700))
+    #expect(bench.output.lastLines.hasSuffix("l\(total - 1)"))
+    bench.loop.stop()
+  }
+
+  @Test func `a full spool drops lines, counts them and says so when there is room again`() async throws {
+    let bench = try Bench(limits: SpoolLimits(bytes: 1 << 16, segmentBytes: 1 << 13))
+    let text = String(repeating: "x", count: 1000)
+    for _ in 0..<200 { bench.write("\(text)\n", bench.stdout) }
+    #expect(await eventually { bench.spool.segments.reduce(0) { $0 + $1.bytes } > 60_000 })
+    let first = try bench.records().count
+    #expect(first < 200)
+    // The log service takes everything: the notice and new lines find room.
+    bench.spool.acknowledge(bench.spool.last)
+    #expect(await eventually { bench.spool.last > bench.spool.acknowledged })
+    bench.closeAll()
+    await bench.output.drained(within: 5000)
+    bench.output.finish()
+    var reader = SpoolReader()
+    var lines: [[UInt8]] = []
+    var last = bench.spool.acknowledged
+    while let batch = reader.batch(after: last, in: bench.spool, bytes: 1 << 20, damaged: { _ in }) {
+      lines += batch.lines
+      last = batch.last
+    }
+    let records = try lines.map { try JSONDecoder().decode(LogRecord.self, from: Data($0)) }
+    let dropped = records.compactMap { $0.fields["cause"] == .string("spool") ? $0.fields["dropped"]?.intValue : nil }
+    #expect(!dropped.isEmpty)
+    #expect(dropped.allSatisfy { $0 > 0 && $0 < 200 })
+    bench.loop.stop()
+  }
+
+  @Test func `a pipe that somebody else holds open is closed after the bound`() async throws {
+    let bench = try Bench()
+    bench.write("before\n", bench.stdout)
+    #expect(await eventually { bench.spool.last == 1 })
+    await bench.output.drained(within: 20)
+    #expect(await eventually { fcntl(bench.stdout, F_GETFD) >= 0 && bench.output.lastLines == "before" })
+    bench.closeAll()
+    bench.loop.stop()
+  }
+}

@@ -1,0 +1,133 @@
+import ClusterModel
+import ClusterTestSupport
+import Foundation
+import NIOCore
+import NIOPosix
+import Testing
+
+@testable import WorkerAgent
+
+@Suite("Port bridge and entry")
+struct BridgeTests {
+  static let group = MultiThreadedEventLoopGroup.singleton
+
+  @Test func `bytes go both ways through the bridge, and a half-close is passed on`() async throws {
+    let folder = try TemporaryFolder()
+    let echo = try await EchoServer.bootstrap.bind(host: "127.0.0.1", port: 0).get()
+    let path = "\(folder.path)/p.s"
+    let bridge = try await PortBridge(
+      listener: Descriptors.listen(at: path), pod: LoopbackPod(port: echo.localAddress?.port), port: 8080,
+      group: Self.group)
+    let client = try await TestConnection(socket: path)
+    try await client.send("hello")
+    #expect(await eventually { client.text == "hello" })
+    try await client.finish()
+    #expect(await eventually { client.text == "hellobye" && client.ended })
+    await bridge.close()
+    try await echo.close()
+  }
+
+  @Test func `a slow reader holds the sender back and gets every byte`() async throws {
+    let folder = try TemporaryFolder()
+    let echo = try await EchoServer.bootstrap.bind(host: "127.0.0.1", port: 0).get()
+    let path = "\(folder.path)/p.s"
+    let bridge = try await PortBridge(
+      listener: Descriptors.listen(at: path), pod: LoopbackPod(port: echo.localAddress?.port), port: 8080,
+      group: Self.group)
+    let client = try await TestConnection(socket: path)
+    let bytes = (0..<(4 << 20)).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
+    try await client.pause(true)
+    let sending = Task { try await client.send(bytes) }
+    try await client.pause(false)
+    try await sending.value
+    try await client.finish()
+    #expect(await eventually(within: .seconds(20)) { client.ended })
+    #expect(client.received.count == bytes.count + 3)
+    #expect(client.received.prefix(bytes.count).elementsEqual(bytes))
+    await bridge.close()
+    try await echo.close()
+  }
+
+  @Test func `a connection whose pod does not listen is closed`() async throws {
+    let folder = try TemporaryFolder()
+    let path = "\(folder.path)/p.s"
+    let bridge = try await PortBridge(
+      listener: Descriptors.listen(at: path), pod: LoopbackPod(port: nil), port: 8080, group: Self.group)
+    let client = try await TestConnection(socket: path)
+    #expect(await eventually { client.ended })
+    await bridge.close()
+  }
+
+  /// An entry that knows one pod, `pod-1`, whose socket echoes, and one that does not listen.
+  private func entry(_ folder: TemporaryFolder) async throws -> (EntryServer, any Channel) {
+    let path = "\(folder.path)/p.s"
+    let echo = try await EchoServer.bootstrap.bind(unixDomainSocketPath: path).get()
+    let entry = try await EntryServer(host: "127.0.0.1", port: 0, tls: nil, group: Self.group) { uid in
+      ["pod-1": path, "pod-2": "\(folder.path)/nobody.s"][uid]
+    }
+    return (entry, echo)
+  }
+
+  @Test func `CONNECT opens the pod's socket and then passes bytes both ways`() async throws {
+    let folder = try TemporaryFolder()
+    let (entry, echo) = try await entry(folder)
+    let client = try await TestConnection(port: entry.port)
+    try await client.send("CONNECT pod-1\n")
+    #expect(await eventually { client.text == "OK\n" })
+    try await client.send("GET / HTTP/1.1\r\n")
+    #expect(await eventually { client.text == "OK\nGET / HTTP/1.1\r\n" })
+    try await client.finish()
+    #expect(await eventually { client.text.hasSuffix("bye") && client.ended })
+    await entry.close()
+    try await echo.close()
+  }
+
+  @Test func `bytes sent right behind the line are not lost`() async throws {
+    let folder = try TemporaryFolder()
+    let (entry, echo) = try await entry(folder)
+    let client = try await TestConnection(port: entry.port)
+    try await client.send("CONNECT pod-1\nfirst")
+    try await client.send(" second")
+    try await client.finish()
+    #expect(await eventually { client.text == "OK\nfirst secondbye" })
+    await entry.close()
+    try await echo.close()
+  }
+
+  @Test func `what cannot be connected is refused with its reason`() async throws {
+    let folder = try TemporaryFolder()
+    let (entry, echo) = try await entry(folder)
+    for (line, answer) in [
+      ("CONNECT pod-9\n", "ERR unknown_pod\n"), ("CONNECT pod-2\n", "ERR not_listening\n"),
+      ("GET / HTTP/1.1\n", "ERR bad_request\n"), (String(repeating: "x", count: 500), "ERR bad_request\n"),
+    ] {
+      let client = try await TestConnection(port: entry.port)
+      try await client.send(line)
+      #expect(await eventually { client.text == answer && client.ended }, "\(line)")
+    }
+    await entry.close()
+    try await echo.close()
+  }
+
+  @Test func `a probe reads the status line and nothing else counts`() async throws {
+    let folder = try TemporaryFolder()
+    let json = #"{"path":"/healthz","period":"1s","timeout":"300ms","failures":1}"#
+    let probe = try JSONDecoder().decode(HTTPProbe.self, from: Data(json.utf8))
+    for (answer, expected) in [
+      ("HTTP/1.1 204 No Content\r\n\r\n", nil), ("HTTP/1.1 302 Found\r\n\r\n", nil),
+      ("HTTP/1.1 503 Busy\r\n\r\n", "status 503"), ("nonsense\n", "the answer is not HTTP"),
+      ("", "no answer within 300ms"),
+    ] as [(String, String?)] {
+      let path = "\(folder.path)/probe.s"
+      let server = try await ServerBootstrap(group: Self.group)
+        .childChannelInitializer { channel in
+          if !answer.isEmpty { channel.writeAndFlush(ByteBuffer(string: answer), promise: nil) }
+          return channel.eventLoop.makeSucceededVoidFuture()
+        }
+        .bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
+      #expect(await ProbeClient.check(probe, socket: path, Self.group) == expected)
+      try await server.close()
+    }
+    #expect(await ProbeClient.check(probe, socket: "\(folder.path)/nobody.s", Self.group) != nil)
+  }
+}

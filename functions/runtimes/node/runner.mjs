@@ -1,0 +1,511 @@
+// Runs one Apus function on Node: node /runtime/runner.mjs (the contract: functions/README.md).
+import { createServer } from 'node:http';
+import { writeSync, existsSync } from 'node:fs';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { pathToFileURL } from 'node:url';
+
+const LISTENER = 3;
+const FRAME_PIPE = 4;
+const CONTROL_PIPE = 5;
+const HEAD_BYTES = 64 * 1024;
+const HEAD_MS = 30_000;
+const STALL_MS = 60_000;
+const LINE_BYTES = 64 * 1024; // a longer line is sent in parts
+const DENSE_BYTES = 40 * 1024; // the same for text that JSON escapes sixfold
+const FRAME_BYTES = 256 * 1024;
+const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_MAX_BODY = 100 * 1024 * 1024;
+const LAST_ANSWERS_MS = 100; // how long the last answers may take to leave after an uncaught exception
+
+const env = process.env;
+const concurrency = Math.max(1, Number.parseInt(env.APUS_CONCURRENCY, 10) || 1);
+const maxBody = Number.parseInt(env.APUS_MAX_BODY, 10) || DEFAULT_MAX_BODY;
+const calls = new AsyncLocalStorage();
+
+// Frames
+
+function sendFrame(frame) {
+  let text = JSON.stringify(frame) + '\n';
+  if (text.length * 3 > FRAME_BYTES && Buffer.byteLength(text) > FRAME_BYTES) {
+    text = JSON.stringify({ ...frame, fields: { 'apus.truncated': true } }) + '\n';
+  }
+  const data = Buffer.from(text);
+  let sent = 0;
+  while (sent < data.length) {
+    try {
+      sent += writeSync(FRAME_PIPE, data, sent);
+    } catch (error) {
+      if (error.code === 'EAGAIN') continue;
+      return; // nobody reads any more: the line is lost, the function goes on
+    }
+  }
+}
+
+/** Where a part of a long line ends: between characters. */
+function partEnd(data, limit) {
+  let end = limit;
+  while (end > limit - 4 && end < data.length && (data[end] & 0xc0) === 0x80) end -= 1;
+  return end;
+}
+
+/** The output of one call: cuts what is written into lines and sends each with the call's id. */
+class CallOutput {
+  constructor(call) {
+    this.call = call || undefined;
+    this.pending = { stdout: '', stderr: '' };
+    this.part = { stdout: 0, stderr: 0 };
+  }
+
+  write(stream, text) {
+    const lines = (this.pending[stream] + text).split('\n');
+    let rest = lines.pop();
+    for (const line of lines) this.#line(stream, line, true);
+    if (rest.length >= LINE_BYTES) rest = this.#line(stream, rest, false);
+    this.pending[stream] = rest;
+  }
+
+  #line(stream, line, complete) {
+    if (complete && line.endsWith('\r')) line = line.slice(0, -1);
+    if (line.length * 3 >= DENSE_BYTES) {
+      let data = Buffer.from(line);
+      while (data.length > LINE_BYTES || (!complete && data.length === LINE_BYTES)) {
+        let end = partEnd(data, LINE_BYTES);
+        if (JSON.stringify(data.toString('utf8', 0, end)).length > FRAME_BYTES / 2) end = partEnd(data, DENSE_BYTES);
+        this.part[stream] += 1;
+        sendFrame({ call: this.call, stream, line: data.toString('utf8', 0, end), part: this.part[stream] });
+        data = data.subarray(end);
+      }
+      line = data.toString('utf8');
+    }
+    if (!complete) return line;
+    const frame = { call: this.call, stream, line };
+    if (this.part[stream] > 0) frame.part = this.part[stream] + 1;
+    this.part[stream] = 0;
+    sendFrame(frame);
+    return '';
+  }
+
+  flush() {
+    for (const stream of ['stdout', 'stderr']) {
+      const rest = this.pending[stream];
+      if (rest === '' && this.part[stream] === 0) continue;
+      this.pending[stream] = '';
+      this.#line(stream, rest, true);
+    }
+  }
+
+  record(level, msg, fields) {
+    const frame = { call: this.call, stream: 'stderr', level, msg: String(msg).slice(0, 16 * 1024) };
+    if (fields !== undefined && fields !== null && Object.keys(fields).length > 0) {
+      try {
+        JSON.stringify(fields);
+        frame.fields = fields;
+      } catch {
+        frame.fields = Object.fromEntries(Object.entries(fields).map(([k, v]) => [k, String(v).slice(0, 1024)]));
+      }
+    }
+    sendFrame(frame);
+  }
+}
+
+/** Gives console.* and process.stdout.write to the call that runs; lazily, because the streams cost a cold start. */
+function capture(name) {
+  const property = Object.getOwnPropertyDescriptor(process, name);
+  let captured;
+  Object.defineProperty(process, name, {
+    configurable: true,
+    enumerable: true,
+    get() {
+      if (captured) return captured;
+      captured = property.get.call(process);
+      const plain = captured.write.bind(captured);
+      captured.write = (chunk, encoding, done) => {
+        const output = calls.getStore();
+        if (output === undefined) return plain(chunk, encoding, done);
+        const text = typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString('utf8');
+        output.write(name, text);
+        const callback = typeof encoding === 'function' ? encoding : done;
+        if (typeof callback === 'function') process.nextTick(callback);
+        return true;
+      };
+      return captured;
+    },
+  });
+}
+
+// What a handler sees
+
+class Event {
+  #query;
+
+  constructor(request, body) {
+    this.body = body;
+    this.method = request.method;
+    const mark = request.url.indexOf('?');
+    this.path = mark < 0 ? request.url : request.url.slice(0, mark);
+    this.rawQuery = mark < 0 ? '' : request.url.slice(mark + 1);
+    this.headers = request.headers;
+  }
+
+  /** The body as text: UTF-8, a byte that is none becomes U+FFFD. */
+  get text() {
+    return this.body.toString('utf8');
+  }
+
+  /** The body as JSON; throws SyntaxError if it is none. */
+  json() {
+    return JSON.parse(this.text);
+  }
+
+  /** The query, decoded; of a repeated name the first value. */
+  get query() {
+    if (this.#query === undefined) {
+      this.#query = Object.create(null);
+      for (const [name, value] of new URLSearchParams(this.rawQuery)) this.#query[name] ??= value;
+    }
+    return this.#query;
+  }
+}
+
+class Response {
+  constructor(status, headers, body) {
+    this.status = status;
+    this.headers = headers ?? {};
+    this.body = body;
+  }
+}
+
+class Context {
+  #abort = new AbortController();
+
+  constructor(request, output) {
+    this.callId = output.call ?? '';
+    const deadline = request.headers['x-apus-deadline'] ?? '';
+    this.deadline = /^\d{1,15}$/.test(deadline) ? Number(deadline) : Date.now() + DEFAULT_TIMEOUT_MS;
+    this.function = env.APUS_FUNCTION ?? '';
+    this.revision = env.APUS_REVISION ?? '';
+    this.namespace = env.APUS_NAMESPACE ?? '';
+    this.pod = env.APUS_POD ?? '';
+    this.traceparent = request.headers.traceparent ?? '';
+    this.log = {};
+    for (const level of ['debug', 'info', 'warn', 'error']) {
+      this.log[level] = (msg, fields) => output.record(level, msg, fields);
+    }
+  }
+
+  get call_id() {
+    return this.callId;
+  }
+
+  /** Milliseconds until the deadline, never below 0. */
+  remainingMs() {
+    return Math.max(0, this.deadline - Date.now());
+  }
+
+  remaining_ms() {
+    return this.remainingMs();
+  }
+
+  /** True once the client has gone or the deadline has passed. */
+  get cancelled() {
+    return this.#abort.signal.aborted || this.remainingMs() === 0;
+  }
+
+  /** Aborted when the client goes: for fetch, streams and timers. */
+  get signal() {
+    return this.#abort.signal;
+  }
+
+  /** An answer with a status and headers. */
+  response(status, headers, body) {
+    return new Response(status, headers, body);
+  }
+
+  cancel() {
+    this.#abort.abort();
+  }
+}
+
+// Answers
+
+const FRAMING = new Set([
+  'connection', 'content-length', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade',
+]);
+
+/** {status, headers, body} of what a handler returned; body is a Buffer or an async iterable. */
+function render(result) {
+  const answer = { status: 200, headers: {}, body: result };
+  if (result instanceof Response) {
+    if (!Number.isInteger(result.status) || result.status < 200 || result.status > 599) {
+      throw new TypeError(`status ${result.status}: a number from 200 to 599 is needed`);
+    }
+    answer.status = result.status;
+    answer.body = result.body;
+    for (const [name, value] of Object.entries(result.headers)) {
+      if (!FRAMING.has(name.toLowerCase())) answer.headers[name] = value;
+    }
+  }
+  const body = answer.body;
+  let type;
+  if (typeof body === 'string') {
+    type = 'text/plain; charset=utf-8';
+    answer.body = Buffer.from(body);
+  } else if (body === undefined || body === null) {
+    answer.body = Buffer.alloc(0);
+  } else if (body instanceof Uint8Array) {
+    type = 'application/octet-stream';
+    answer.body = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  } else if (typeof body === 'object' && typeof body[Symbol.asyncIterator] === 'function') {
+    type = 'text/plain; charset=utf-8';
+  } else if (typeof body === 'object' && typeof body.next === 'function') {
+    type = 'text/plain; charset=utf-8';
+  } else if (typeof body === 'object') {
+    type = 'application/json';
+    answer.body = Buffer.from(JSON.stringify(body));
+  } else {
+    throw new TypeError(
+      `the handler returned a ${typeof body}; return a string, bytes, an object, nothing, context.response() or an async iterable`,
+    );
+  }
+  if (type !== undefined && !Object.keys(answer.headers).some((name) => name.toLowerCase() === 'content-type')) {
+    answer.headers['Content-Type'] = type;
+  }
+  return answer;
+}
+
+function refuse(response, status, code, message) {
+  if (response.headersSent) return response.destroy();
+  const body = JSON.stringify({ code, message, component: 'function' });
+  response.writeHead(status, {
+    'Content-Type': 'application/json',
+    'Content-Length': Buffer.byteLength(body),
+    Connection: 'close',
+  });
+  return response.end(body);
+}
+
+/** Answers a call whose handler threw; the stack becomes one error record. */
+function fail(response, output, error) {
+  const isError = error instanceof Error;
+  const kind = isError ? error.constructor.name || error.name : typeof error;
+  const text = String(isError ? error.message : error).slice(0, 1024);
+  const message = text === '' ? kind : `${kind}: ${text}`;
+  output.flush();
+  output.record('error', message, { error: kind, traceback: String(isError ? error.stack : error).slice(0, 32 * 1024) });
+  if (response.headersSent) return response.destroy(); // only a cut connection can say that a begun answer failed
+  const body = JSON.stringify({ code: 'function_failed', message, component: 'function', call: output.call ?? '' });
+  response.writeHead(500, {
+    'Content-Type': 'application/json',
+    'Content-Length': Buffer.byteLength(body),
+    'X-Function-Error': kind.replace(/[^\w.$-]/g, '') || 'Error',
+    ...(draining ? { Connection: 'close' } : {}),
+  });
+  return response.end(body);
+}
+
+// Calls
+
+let running = 0;
+let draining = false;
+const waiting = []; // FIFO of requests whose head is here
+const open = new Map(); // response → output, of calls that run
+
+class TooLarge extends Error {}
+class Stalled extends Error {}
+
+async function readBody(request, response) {
+  const declared = Number(request.headers['content-length'] ?? 0);
+  if (declared > maxBody) throw new TooLarge();
+  if (request.expectsContinue) response.writeContinue();
+  const pieces = [];
+  let size = 0;
+  const stalled = setTimeout(() => request.destroy(new Stalled()), STALL_MS);
+  try {
+    for await (const piece of request) {
+      size += piece.length;
+      if (size > maxBody) throw new TooLarge();
+      pieces.push(piece);
+      stalled.refresh();
+    }
+  } finally {
+    clearTimeout(stalled);
+  }
+  return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces, size);
+}
+
+async function stream(response, answer, context) {
+  const iterator = answer.body[Symbol.asyncIterator]?.() ?? answer.body;
+  let piece = await iterator.next();
+  response.writeHead(answer.status, answer.headers);
+  response.flushHeaders();
+  try {
+    while (!piece.done) {
+      if (context.signal.aborted) return response.destroy();
+      if (typeof piece.value !== 'string' && !(piece.value instanceof Uint8Array)) {
+        throw new TypeError(`the stream gave a ${typeof piece.value}; give strings or bytes`);
+      }
+      if (piece.value.length > 0 && !response.write(piece.value)) await drained(response);
+      piece = await iterator.next();
+    }
+  } finally {
+    if (!piece.done) await iterator.return?.();
+  }
+  return response.end();
+}
+
+function drained(response) {
+  return new Promise((resolve) => {
+    response.once('drain', resolve);
+    response.once('close', resolve);
+  });
+}
+
+async function call(request, response) {
+  const output = new CallOutput(request.headers['x-call-id']);
+  let body;
+  try {
+    body = await readBody(request, response);
+  } catch (error) {
+    if (error instanceof TooLarge) refuse(response, 413, 'body_too_large', `the body is larger than ${maxBody} bytes`);
+    else if (error instanceof Stalled) refuse(response, 408, 'request_timeout', 'the body stopped arriving');
+    else response.destroy();
+    return;
+  }
+  const context = new Context(request, output);
+  const gone = () => {
+    if (!response.writableFinished) context.cancel();
+  };
+  request.socket.once('end', gone);
+  response.once('close', gone);
+  open.set(response, output);
+  await calls.run(output, async () => {
+    try {
+      const answer = render(await handler(new Event(request, body), context));
+      output.flush();
+      if (!Buffer.isBuffer(answer.body)) return await stream(response, answer, context);
+      if (answer.status !== 204 && answer.status !== 304) answer.headers['Content-Length'] = answer.body.length;
+      if (draining) answer.headers.Connection = 'close';
+      response.writeHead(answer.status, answer.headers);
+      response.end(request.method === 'HEAD' ? undefined : answer.body);
+    } catch (error) {
+      fail(response, output, error);
+    }
+  });
+  if (!response.writableFinished && !response.destroyed) {
+    await new Promise((resolve) => response.once('close', resolve));
+  }
+  output.flush();
+  request.socket?.off('end', gone);
+  open.delete(response);
+}
+
+function next() {
+  while (running < concurrency && waiting.length > 0) {
+    const [request, response] = waiting.shift();
+    if (request.socket === null || request.socket.destroyed) continue; // the client left while it waited
+    running += 1;
+    call(request, response).finally(() => {
+      running -= 1;
+      next();
+      leaveIfDone();
+    });
+  }
+}
+
+function accept(request, response) {
+  response.sendDate = false; // the gateway's business
+  waiting.push([request, response]);
+  next();
+}
+
+function leaveIfDone() {
+  if (draining && running === 0 && waiting.length === 0) process.exit(0);
+}
+
+function terminate() {
+  draining = true;
+  server.close();
+  server.closeIdleConnections();
+  leaveIfDone();
+}
+
+// Start
+
+async function load() {
+  const spec = env.APUS_HANDLER || ['handler.mjs', 'handler.js', 'handler.cjs'].find((file) => existsSync(file)) || 'handler.mjs';
+  const [file, name = 'handle'] = spec.split(':');
+  const path = `${process.cwd()}/${file}`;
+  if (!existsSync(path)) throw new Error(`handler '${spec}': there is no file ${file} in the package`);
+  const module = await import(pathToFileURL(path).href);
+  const found = module[name] ?? module.default?.[name] ?? (name === 'handle' && typeof module.default === 'function' ? module.default : undefined);
+  if (typeof found !== 'function') throw new Error(`handler '${spec}': ${file} exports no function ${name}(event, context)`);
+  return found;
+}
+
+function crash(error) {
+  const text = String(error instanceof Error ? error.stack : error);
+  if (open.size === 0) writeSync(2, text + '\n');
+  for (const [response, output] of open) fail(response, output, error);
+  const left = [...open.keys()].filter((response) => !response.writableFinished && !response.destroyed);
+  const gone = left.map((response) => new Promise((resolve) => response.once('close', resolve)));
+  Promise.all(gone).then(() => process.exit(1));
+  setTimeout(() => process.exit(1), LAST_ANSWERS_MS);
+}
+
+const server = createServer(
+  {
+    maxHeaderSize: HEAD_BYTES,
+    headersTimeout: HEAD_MS,
+    requestTimeout: 0,
+    keepAliveTimeout: 0,
+    insecureHTTPParser: false,
+    requireHostHeader: true,
+  },
+  accept,
+);
+server.timeout = 0;
+server.httpAllowHalfOpen = true; // a half closed connection cancels its call; it is still answered, then closed
+server.keepAliveTimeout = 0;
+server.on('checkContinue', (request, response) => {
+  request.expectsContinue = true;
+  accept(request, response);
+});
+server.on('checkExpectation', (request, response) =>
+  refuse(response, 417, 'bad_request', 'an expectation other than 100-continue'),
+);
+server.on('clientError', (error, socket) => {
+  if (!socket.writable) return socket.destroy();
+  const [status, code] = error.code === 'HPE_HEADER_OVERFLOW'
+    ? ['431 Request Header Fields Too Large', 'head_too_large']
+    : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? ['408 Request Timeout', 'request_timeout']
+      : ['400 Bad Request', 'bad_request'];
+  const body = JSON.stringify({ code, message: error.message, component: 'function' });
+  return socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+});
+
+capture('stdout');
+capture('stderr');
+process.on('SIGINT', () => {});
+let handler;
+try {
+  handler = await load();
+} catch (error) {
+  writeSync(2, `${error instanceof Error ? (error.message.startsWith("handler '") ? error.message : error.stack) : error}\n`);
+  process.exit(1);
+}
+process.on('uncaughtException', crash);
+process.on('SIGTERM', terminate);
+server.on('error', (error) => {
+  writeSync(2, `the runner needs a listening unix socket on descriptor 3: ${error.message}\n`);
+  process.exit(1);
+});
+// The byte says that the handler is loaded; the socket was listening before this process began.
+try {
+  writeSync(CONTROL_PIPE, '1');
+} catch {
+  // nobody waits for it
+}
+server.listen({ fd: LISTENER });

@@ -1,0 +1,153 @@
+"""What a function writes, as frames on descriptor 4: one JSON object a line, each carrying its call's id."""
+
+import posix
+import sys
+
+import _contextvars
+import _json
+import _thread
+
+LINE_BYTES = 64 * 1024  # a longer line is sent in parts
+DENSE_BYTES = 40 * 1024  # the same for text that JSON escapes sixfold, so that a frame stays below 256 KiB
+MESSAGE_CHARACTERS = 16 * 1024
+FIELDS = 256
+FRAME_BYTES = 256 * 1024
+
+current = _contextvars.ContextVar("apus.call")
+quote = _json.encode_basestring
+
+
+class Frames:
+    """The write end of the frame pipe; a frame is one write under a lock."""
+
+    def __init__(self, fd):
+        self.fd = fd
+        self.lock = _thread.allocate_lock()
+
+    def send(self, text):
+        data = text.encode("utf-8", "replace")
+        with self.lock:
+            try:
+                while data:
+                    data = data[posix.write(self.fd, data) :]
+            except OSError:  # nobody reads any more: the line is lost, the function goes on
+                pass
+
+
+class CallOutput:
+    """The output of one call: keeps the unfinished line of each stream until its end is written."""
+
+    __slots__ = ("frames", "prefix", "pending", "part", "lock")
+
+    def __init__(self, frames, call):
+        self.frames = frames
+        self.prefix = f'{{"call":{quote(call)},' if call else "{"
+        self.pending = {"stdout": "", "stderr": ""}
+        self.part = {"stdout": 0, "stderr": 0}
+        self.lock = _thread.allocate_lock()
+
+    def write(self, stream, text):
+        with self.lock:
+            *lines, rest = (self.pending[stream] + text).split("\n")
+            for line in lines:
+                self._line(stream, line, True)
+            if len(rest) >= LINE_BYTES:
+                rest = self._line(stream, rest, False)
+            self.pending[stream] = rest
+
+    def _line(self, stream, line, complete):
+        """Sends a line, in parts if it is long; of an incomplete one returns what did not fill a part."""
+        if line.endswith("\r"):
+            line = line[:-1] if complete else line
+        data = line.encode("utf-8", "replace")
+        while len(data) > LINE_BYTES or (not complete and len(data) == LINE_BYTES):
+            text = data[: part_end(data, LINE_BYTES)].decode("utf-8", "replace")
+            if len(quote(text).encode("utf-8", "replace")) > FRAME_BYTES - 8 * 1024:
+                text = data[: part_end(data, DENSE_BYTES)].decode("utf-8", "replace")
+            self.part[stream] += 1
+            self._frame(stream, text, self.part[stream])
+            data = data[len(text.encode("utf-8")) :]
+        rest = data.decode("utf-8", "replace")
+        if not complete:
+            return rest
+        if self.part[stream]:
+            self._frame(stream, rest, self.part[stream] + 1)
+            self.part[stream] = 0
+        else:
+            self._frame(stream, rest, 0)
+        return ""
+
+    def _frame(self, stream, text, part):
+        tail = f',"part":{part}}}\n' if part else "}\n"
+        self.frames.send(f'{self.prefix}"stream":"{stream}","line":{quote(text)}{tail}')
+
+    def flush(self):
+        """Sends what was written without an end of line."""
+        with self.lock:
+            for stream, rest in self.pending.items():
+                if rest or self.part[stream]:
+                    self.pending[stream] = ""
+                    self._line(stream, rest, True)
+
+    def record(self, level, msg, fields):
+        text = str(msg)[:MESSAGE_CHARACTERS]
+        head = f'{self.prefix}"stream":"stderr","level":"{level}","msg":{quote(text)}'
+        body = f',"fields":{render_fields(fields)}' if fields else ""
+        if len(head) + len(body) > FRAME_BYTES // 4 and len((head + body).encode("utf-8", "replace")) > FRAME_BYTES - 64:
+            body = ',"fields":{"apus.truncated":true}'
+        self.frames.send(f"{head}{body}}}\n")
+
+
+def part_end(data, limit):
+    """Where a part of a long line ends: between characters."""
+    end = limit
+    while end > limit - 4 and end < len(data) and data[end] & 0xC0 == 0x80:
+        end -= 1
+    return end
+
+
+def render_fields(fields):
+    if len(fields) > FIELDS:
+        fields = dict(list(fields.items())[:FIELDS])
+    try:
+        encoder = _json.make_encoder({}, str, quote, None, ":", ",", False, True, False)
+        return "".join(encoder(fields, 0))
+    except (ValueError, TypeError, RecursionError):  # NaN, a loop, too deep: as text rather than not at all
+        encoder = _json.make_encoder({}, str, quote, None, ":", ",", False, True, False)
+        return "".join(encoder({str(name): repr(value)[:1024] for name, value in fields.items()}, 0))
+
+
+class CapturedStream:
+    """Stands in for sys.stdout and sys.stderr: inside a call its lines go to the call, outside to the plain stream."""
+
+    def __init__(self, name, plain):
+        self._name = name
+        self._plain = plain
+
+    def write(self, text):
+        output = current.get(None)
+        if output is None:
+            return self._plain.write(text)
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        output.write(self._name, text)
+        return len(text)
+
+    def writelines(self, lines):
+        for line in lines:
+            self.write(line)
+
+    def flush(self):
+        self._plain.flush()
+
+    def __getattr__(self, name):
+        return getattr(self._plain, name)
+
+
+def capture():
+    """Puts captured streams in the place of stdout and stderr."""
+    for name in ("stdout", "stderr"):
+        plain = getattr(sys, name)
+        if plain is not None and not isinstance(plain, CapturedStream):
+            plain.reconfigure(line_buffering=True, errors="replace")
+            setattr(sys, name, CapturedStream(name, plain))

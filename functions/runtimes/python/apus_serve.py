@@ -1,0 +1,469 @@
+"""The serving loop of the Python runner: one thread polls every connection, calls run one at a time in that same thread
+(APUS_CONCURRENCY=1) or each in a thread of its own, never more than APUS_CONCURRENCY of them."""
+
+import posix
+import sys
+
+import _signal
+import _socket
+import _thread
+import select
+
+import apus
+import apus_frames
+from apus_http import CHUNKED, BadRequest, Chunks, answer_head, parse_head, split_head
+
+LISTENER, FRAME_PIPE, CONTROL_PIPE = 3, 4, 5
+DEFAULT_MAX_BODY = 100 * 1024 * 1024
+READ_BYTES = 64 * 1024
+STALL_SECONDS = 60  # a body that stops arriving, an answer nobody reads
+HEAD_SECONDS = 30  # a head that was begun must end
+DRAIN_BYTES = 1024 * 1024
+FAILURE_CHARACTERS = 1024
+TRACEBACK_CHARACTERS = 32 * 1024
+STALL = STALL_SECONDS.to_bytes(8, sys.byteorder) + bytes(8)  # struct timeval
+SO_RCVTIMEO, SO_SNDTIMEO, POLLRDHUP = 20, 21, 0x2000
+READABLE = select.EPOLLIN | select.EPOLLRDHUP
+
+
+END = object()  # what next() gives when a generator is done
+
+
+class Gone(Exception):
+    """The client went away in the middle of its request or our answer."""
+
+
+class Connection:
+    __slots__ = ("fd", "socket", "buffer", "request", "since", "running", "continued")
+
+    def __init__(self, fd):
+        self.fd = fd
+        self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
+        self.socket.setsockopt(_socket.SOL_SOCKET, SO_RCVTIMEO, STALL)
+        self.socket.setsockopt(_socket.SOL_SOCKET, SO_SNDTIMEO, STALL)
+        self.buffer = bytearray()
+        self.request = None
+        self.since = 0.0
+        self.running = False
+
+    def gone(self):
+        """True when the client closed or half closed the connection: the sign that it gave up."""
+        poll = select.poll()
+        poll.register(self.fd, POLLRDHUP)
+        return bool(poll.poll(0))
+
+    def advance(self):
+        """True when a whole head is in the buffer; it is taken out of it."""
+        if not self.buffer:
+            return False
+        found = split_head(self.buffer)
+        if found is None:
+            return False
+        self.request = parse_head(found[0])
+        del self.buffer[: found[1]]
+        return True
+
+    def receive(self):
+        """More bytes into the buffer, waiting for them."""
+        try:
+            data = self.socket.recv(READ_BYTES)
+        except BlockingIOError:
+            raise BadRequest("the body stopped arriving", 408, "request_timeout") from None
+        except OSError:
+            raise Gone from None
+        if not data:
+            raise Gone
+        self.buffer += data
+
+    def read_body(self, limit):
+        request = self.request
+        if request.length > limit:
+            raise BadRequest(f"the body is larger than {limit} bytes", 413, "body_too_large")
+        if request.expects and (request.length == CHUNKED or len(self.buffer) < request.length):
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if request.length == CHUNKED:
+            chunks = Chunks(limit)
+            while not chunks.feed(self.buffer):
+                self.receive()
+            return bytes(chunks.body)
+        if request.length > READ_BYTES:
+            return self.read_large(request.length)
+        while len(self.buffer) < request.length:
+            self.receive()
+        body = bytes(self.buffer[: request.length])
+        del self.buffer[: request.length]
+        return body
+
+    def read_large(self, length):
+        have = min(len(self.buffer), length)
+        body = bytearray(length)
+        body[:have] = self.buffer[:have]
+        del self.buffer[:have]
+        view = memoryview(body)
+        while have < length:
+            try:
+                count = self.socket.recv_into(view[have:])
+            except BlockingIOError:
+                raise BadRequest("the body stopped arriving", 408, "request_timeout") from None
+            except OSError:
+                raise Gone from None
+            if not count:
+                raise Gone
+            have += count
+        view.release()
+        return bytes(body)
+
+    def send(self, data):
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            raise Gone from None
+
+    def refuse(self, status, code, message):
+        """The answer to a request that was not understood, as far as it can be sent."""
+        body = apus.render_json({"code": code, "message": message, "component": "function"})
+        try:
+            self.send(answer_head(status, [("Content-Type", "application/json")], len(body), False, 1) + body)
+            self.socket.shutdown(_socket.SHUT_WR)
+            for _ in range(DRAIN_BYTES // READ_BYTES):  # closing with unread bytes would cut our answer off
+                if not self.socket.recv(READ_BYTES, _socket.MSG_DONTWAIT):
+                    break
+        except (Gone, OSError):
+            pass
+
+
+class Server:
+    def __init__(self, handler, frames, environment):
+        self.handler = handler
+        self.frames = frames
+        self.concurrency = max(1, int(environment.get("APUS_CONCURRENCY") or 1))
+        self.max_body = int(environment.get("APUS_MAX_BODY") or DEFAULT_MAX_BODY)
+        self.identity = tuple(environment.get(f"APUS_{name}", "") for name in ("FUNCTION", "REVISION", "NAMESPACE", "POD"))
+        self.listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, LISTENER)
+        self.listener.setblocking(False)
+        self.epoll = select.epoll()
+        self.connections = {}
+        self.beginning = {}  # connections with half a head
+        self.ready = []  # connections with a head, in order of arrival, waiting for a slot
+        self.running = 0
+        self.finished = []  # (connection, goes on) from call threads
+        self.draining = False
+        self.full = False  # no descriptor left for another connection
+        self.reaps = posix.getpid() == 1
+        self.wake_read, self.wake_write = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
+
+    def terminate(self, *_):
+        self.draining = True
+
+    def serve(self):
+        _signal.signal(_signal.SIGTERM, self.terminate)
+        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+        _signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
+        self.epoll.register(self.wake_read, select.EPOLLIN)
+        self.epoll.register(LISTENER, select.EPOLLIN)
+        listening = True
+        while True:
+            if self.draining:
+                if listening:
+                    listening = False
+                    self.epoll.unregister(LISTENER)
+                    self.listener.close()
+                for connection in [c for c in self.connections.values() if not c.running and c.request is None]:
+                    self.close(connection)
+                if not self.connections:
+                    return
+            for fd, events in self.epoll.poll(1.0 if self.beginning else -1):
+                if fd == LISTENER:
+                    self.accept()
+                elif fd == self.wake_read:
+                    self.wake()
+                elif (connection := self.connections.get(fd)) is not None:
+                    self.readable(connection)
+            if self.beginning:
+                self.expire()
+            self.start()
+
+    def accept(self):
+        for _ in range(64):
+            try:
+                fd, _ = self.listener._accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno == 24:  # no descriptor left: the connection that was idle longest makes room
+                    idle = next((c for c in self.connections.values() if not c.running and not c.buffer), None)
+                    if idle is not None and idle.request is None:
+                        self.close(idle)
+                    else:
+                        self.full = True
+                        self.epoll.modify(LISTENER, 0)
+                return
+            connection = Connection(fd)
+            self.connections[fd] = connection
+            self.epoll.register(fd, READABLE)
+            self.readable(connection)
+
+    def readable(self, connection):
+        try:
+            data = connection.socket.recv(READ_BYTES, _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            return self.close(connection)
+        connection.buffer += data
+        self.advance(connection, True)
+
+    def advance(self, connection, registered):
+        """Queues the connection's next call if its head is there; otherwise waits for more bytes."""
+        try:
+            whole = connection.advance()
+        except BadRequest as bad:
+            connection.refuse(bad.status, bad.code, str(bad))
+            return self.close(connection)
+        if whole:
+            self.beginning.pop(connection, None)
+            self.ready.append(connection)
+            if registered:
+                self.epoll.unregister(connection.fd)
+            return
+        if connection.buffer:
+            if connection not in self.beginning:
+                self.beginning[connection] = apus.time.monotonic()
+        if not registered:
+            self.epoll.register(connection.fd, READABLE)
+
+    def expire(self):
+        now = apus.time.monotonic()
+        for connection, since in list(self.beginning.items()):
+            if now - since > HEAD_SECONDS:
+                connection.refuse(408, "request_timeout", "the head stopped arriving")
+                self.close(connection)
+
+    def wake(self):
+        try:
+            posix.read(self.wake_read, 4096)
+        except BlockingIOError:
+            pass
+        finished, self.finished = self.finished, []
+        for connection, goes_on in finished:
+            self.ended(connection, goes_on)
+
+    def start(self):
+        while self.ready and self.running < self.concurrency:
+            connection = self.ready.pop(0)
+            connection.running = True
+            self.running += 1
+            if self.concurrency == 1:
+                self.ended(connection, self.call(connection))
+            else:
+                _thread.start_new_thread(self.call_in_thread, (connection,))
+
+    def call_in_thread(self, connection):
+        goes_on = False
+        try:
+            goes_on = self.call(connection)
+        finally:
+            self.finished.append((connection, goes_on))
+            try:
+                posix.write(self.wake_write, b"c")
+            except BlockingIOError:  # full: the loop is woken already
+                pass
+
+    def ended(self, connection, goes_on):
+        connection.running = False
+        connection.request = None
+        self.running -= 1
+        if self.reaps and not self.running:
+            self.reap()
+        if not goes_on:
+            return self.close(connection, registered=False)
+        self.advance(connection, False)
+
+    def reap(self):
+        """As pid 1: takes leave of the children that a call left behind."""
+        try:
+            while posix.waitpid(-1, posix.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            pass
+
+    def close(self, connection, registered=True):
+        if self.connections.pop(connection.fd, None) is None:
+            return
+        self.beginning.pop(connection, None)
+        if registered and connection.request is None:
+            try:
+                self.epoll.unregister(connection.fd)
+            except OSError:
+                pass
+        connection.socket.close()
+        if self.full and not self.draining:
+            self.full = False
+            self.epoll.modify(LISTENER, select.EPOLLIN)
+
+    # A call
+
+    def call(self, connection):
+        """Runs one call and answers it. True when the connection goes on with its next request."""
+        request = connection.request
+        try:
+            body = connection.read_body(self.max_body)
+        except BadRequest as bad:
+            connection.refuse(bad.status, bad.code, str(bad))
+            return False
+        except Gone:
+            return False
+        headers = request.headers
+        call_id = headers.get("x-call-id", "")
+        deadline = headers.get("x-apus-deadline", "")
+        deadline = int(deadline) if deadline.isascii() and deadline.isdigit() and len(deadline) < 16 else None
+        output = apus_frames.CallOutput(self.frames, call_id)
+        event = apus.Event(body, request.method, request.path, request.query, headers)
+        context = apus.Context(
+            call_id, deadline, self.identity, headers.get("traceparent", ""), output, connection.gone
+        )
+        body = None
+        token = apus_frames.current.set(output)
+        try:
+            try:
+                answer = apus.render(self.handler(event, context))
+                first = next(answer[2], END) if hasattr(answer[2], "__next__") else END
+            except BaseException as error:
+                answer, first = self.failed(error, output, call_id), END
+            output.flush()
+            return self.answer(connection, request, answer, first, output)
+        except Gone:
+            return False
+        finally:
+            output.flush()
+            apus_frames.current.reset(token)
+
+    def failed(self, error, output, call_id):
+        """The answer to a call whose handler raised; the traceback becomes one error record."""
+        name, text = type(error).__name__, str(error)[:FAILURE_CHARACTERS]
+        message = f"{name}: {text}" if text else name
+        output.flush()
+        output.record("error", message, {"error": name, "traceback": traceback_of(error)})
+        body = {"code": "function_failed", "message": message, "component": "function", "call": call_id}
+        headers = [("Content-Type", "application/json"), ("X-Function-Error", name)]
+        return 500, headers, apus.render_json(body)
+
+    def answer(self, connection, request, answer, first, output):
+        status, pairs, body = answer
+        keep_alive = request.keep_alive and not self.draining
+        minor = request.minor
+        if hasattr(body, "__next__"):
+            return self.stream(connection, request, answer, first, output, keep_alive)
+        length = None if status in apus.BODILESS else len(body)
+        head = answer_head(status, pairs, length, keep_alive, minor)
+        if request.method == "HEAD" or length is None:
+            body = b""
+        if len(body) <= READ_BYTES:
+            connection.send(head + body)
+        else:
+            connection.send(head)
+            connection.send(body)
+        return keep_alive
+
+    def stream(self, connection, request, answer, first, output, keep_alive):
+        status, pairs, body = answer
+        chunked = request.minor == 1
+        keep_alive = keep_alive and chunked
+        bodiless = status in apus.BODILESS
+        head = answer_head(status, pairs, CHUNKED if chunked and not bodiless else None, keep_alive, request.minor)
+        try:
+            connection.send(head)
+            if request.method == "HEAD" or bodiless:
+                return keep_alive
+            piece = first
+            while piece is not END:
+                data = piece.encode("utf-8", "replace") if isinstance(piece, str) else bytes(memoryview(piece))
+                if data:
+                    connection.send(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+                if connection.gone():
+                    raise Gone
+                piece = next(body, END)
+            if chunked:
+                connection.send(b"0\r\n\r\n")
+            return keep_alive
+        except Gone:
+            raise
+        except BaseException as error:  # the head is out: only a cut connection can say that this failed
+            self.failed(error, output, "")
+            return False
+        finally:
+            if hasattr(body, "close"):
+                try:
+                    body.close()
+                except BaseException as error:
+                    self.failed(error, output, "")
+
+
+def traceback_of(error):
+    """The traceback as text, without the runner's own frames."""
+    import traceback
+
+    here = error.__traceback__
+    while here is not None and here.tb_frame.f_globals.get("__name__") in ("apus_serve", "__main__", "runner"):
+        here = here.tb_next
+    text = "".join(traceback.format_exception(type(error), error, here or error.__traceback__))
+    if len(text) > TRACEBACK_CHARACTERS:
+        text = text[: TRACEBACK_CHARACTERS // 2] + "\n…\n" + text[-TRACEBACK_CHARACTERS // 2 :]
+    return text
+
+
+def load(spec, folder):
+    """The function named FILE[:NAME] below folder."""
+    file, _, name = spec.partition(":")
+    name = name or "handle"
+    for path in (f"{folder}/vendor", folder):
+        if path not in sys.path:
+            sys.path.insert(0, path)
+    if not file.endswith(".py"):
+        raise SystemExit(f"handler {spec!r}: the file must end in .py (spec.handler: handler.py:handle)")
+    module_name = file[:-3].removeprefix("./").replace("/", ".")
+    try:
+        posix.stat(f"{folder}/{file}")
+    except OSError:
+        raise SystemExit(f"handler {spec!r}: there is no file {file} in the package") from None
+    module = __import__(module_name)
+    for part in module_name.split(".")[1:]:
+        module = getattr(module, part)
+    handler = getattr(module, name, None)
+    if not callable(handler):
+        raise SystemExit(f"handler {spec!r}: {file} has no function {name}(event, context)")
+    return handler
+
+
+def run(folder=None):
+    """Loads the handler, says so on the control pipe, serves until SIGTERM. Ends the process."""
+    import builtins
+
+    environment = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in posix.environ.items()}
+    for fd in (LISTENER, FRAME_PIPE, CONTROL_PIPE):
+        try:
+            posix.set_inheritable(fd, False)
+        except OSError:
+            if fd == LISTENER:
+                sys.stderr.write("the runner needs a listening unix socket on descriptor 3\n")
+                raise SystemExit(1) from None
+    builtins.exit = builtins.quit = sys.exit  # what the site module would have set
+    apus_frames.capture()
+    try:
+        if int(environment.get("APUS_CONCURRENCY") or 1) > 1:
+            import threading  # noqa: F401  (must be imported by the main thread first)
+        handler = load(environment.get("APUS_HANDLER") or "handler.py:handle", folder or posix.getcwd())
+        server = Server(handler, apus_frames.Frames(FRAME_PIPE), environment)
+    except BaseException as error:
+        text = str(error) + "\n" if isinstance(error, SystemExit) else traceback_of(error)
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        raise SystemExit(1) from None
+    try:
+        posix.write(CONTROL_PIPE, b"1")
+    except OSError:
+        pass
+    server.serve()
+    raise SystemExit(0)

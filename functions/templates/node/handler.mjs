@@ -1,0 +1,4 @@
+export function handle(event, context) {
+  context.log.info('greeting', { name: event.text });
+  return `Hello, ${event.text}!`;
+}

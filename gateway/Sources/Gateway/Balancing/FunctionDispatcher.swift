@@ -1,0 +1,238 @@
+import ClusterAPI
+import ClusterModel
+import NIOCore
+import Planning
+import Synchronization
+
+/// What became of a request that was handed to a dispatcher.
+enum Delivery: Equatable, Sendable {
+  /// A slot is reserved for it.
+  case assigned(Assignment)
+  /// It is answered with an error.
+  case failed(CallErrorCode, String)
+}
+
+/// What a dispatcher needs from its surroundings; none of it blocks.
+protocol DispatchEffects: Sendable {
+  /// Sends a wish; the dispatcher's `wantAnswered` is called once.
+  func want(_ dispatcher: FunctionDispatcher, revision: String, pods: Int, reason: String)
+  /// Gives a pod up; the dispatcher's `idleRefused` is called if that failed.
+  func podIdle(_ dispatcher: FunctionDispatcher, uid: String)
+  /// Closes connections to a start of a pod on every event loop.
+  func retire(_ key: PodKey, abort: Bool)
+}
+
+/// The queue of one function: the state machine behind a lock, and one timer.
+///
+/// Isolation: any thread calls; the machine decides under the lock, and everything it wants done is done after unlocking.
+final class FunctionDispatcher: Sendable {
+  /// Where a waiting request wants to hear of its fate.
+  struct Waiter: Sendable {
+    let loop: any EventLoop
+    let deliver: @Sendable (Delivery) -> Void
+  }
+
+  private struct Guarded {
+    var machine: DispatchState
+    var waiters: [RequestID: Waiter] = [:]
+    // The earliest time the timer is set for; an earlier need sets another one, a later need is found when it fires.
+    var timerAt: Int64?
+  }
+
+  /// A look at the function, for reports.
+  struct Figures: Equatable {
+    var inFlight: Int
+    var queued: Int
+    var ready: Int
+    var starting: Int
+    var draining: Int
+    var decision: String?
+    var removed: Bool
+  }
+
+  /// `namespace/function`.
+  let key: String
+  /// What was counted of the function's calls since the last report.
+  let counters = UsageCounters()
+  private let state: Mutex<Guarded>
+  private let effects: any DispatchEffects
+  private let timerLoop: any EventLoop
+  private let clock: @Sendable () -> Int64
+
+  init(
+    route: FunctionRoute, policy: ScalingPolicy, effects: any DispatchEffects, timerLoop: any EventLoop,
+    clock: @escaping @Sendable () -> Int64 = monotonicNow
+  ) {
+    key = route.key
+    state = Mutex(Guarded(machine: DispatchState(route: route, policy: policy)))
+    self.effects = effects
+    self.timerLoop = timerLoop
+    self.clock = clock
+  }
+
+  /// The function as it is now.
+  var route: FunctionRoute { state.withLock { $0.machine.route } }
+
+  var figures: Figures {
+    state.withLock { guarded in
+      let machine = guarded.machine
+      let pods = machine.pods.values
+      return Figures(
+        inFlight: machine.running.count, queued: machine.queue.count,
+        ready: pods.count { $0.phase == .ready && !$0.givenUp }, starting: pods.count { $0.phase == .starting },
+        draining: pods.count { $0.phase == .draining || $0.givenUp }, decision: machine.lastDecision,
+        removed: machine.removed)
+    }
+  }
+
+  /// Whether the function is removed and nothing of it is left.
+  var isOver: Bool {
+    state.withLock { $0.machine.removed && $0.machine.pods.isEmpty && $0.machine.running.isEmpty }
+  }
+
+  /// Takes a request. The second value is its fate if that is clear at once; else the waiter hears of it later.
+  func arrive(_ waiter: Waiter) -> (RequestID, Delivery?) {
+    let now = clock()
+    var own: Delivery?
+    let (id, effects) = state.withLock { guarded in
+      var actions: [DispatchState.Action] = []
+      let id = guarded.machine.arrive(now: now, actions: &actions)
+      guarded.waiters[id] = waiter
+      let effects = sort(actions, &guarded, now: now, own: id) { own = $0 }
+      return (id, effects)
+    }
+    perform(effects)
+    return (id, own)
+  }
+
+  /// Takes a waiting request out; false when it no longer waits (its fate is on the way).
+  func cancel(_ id: RequestID) -> Bool {
+    state.withLock { guarded in
+      guard guarded.machine.cancel(id) else { return false }
+      guarded.waiters[id] = nil
+      return true
+    }
+  }
+
+  /// Puts a dispatched request back into its place; the waiter hears of its fate.
+  func requeue(_ id: RequestID, _ waiter: Waiter, why: String) {
+    event { machine, now, actions in
+      machine.requeue(id, why: why, now: now, actions: &actions)
+    } before: { $0.waiters[id] = waiter }
+  }
+
+  /// Frees the slot of a dispatched request; answers whether its connection is worth keeping.
+  func finish(_ id: RequestID, suspect: Bool) -> Bool {
+    event { machine, now, actions in machine.finish(id, suspect: suspect, now: now, actions: &actions) }
+  }
+
+  /// Notes that a pod did not end an abandoned request in time.
+  func quarantine(_ id: RequestID) {
+    event { machine, now, actions in machine.quarantine(id, now: now, actions: &actions) }
+  }
+
+  func wantAnswered(delivered: Bool) {
+    event { machine, now, actions in machine.wantAnswered(delivered: delivered, now: now, actions: &actions) }
+  }
+
+  func idleRefused(_ uid: String) {
+    event { machine, now, actions in machine.idleRefused(uid, now: now, actions: &actions) }
+  }
+
+  func routeChanged(_ route: FunctionRoute) {
+    event { machine, now, actions in machine.routeChanged(route, now: now, actions: &actions) }
+  }
+
+  func functionRemoved() {
+    event { machine, now, actions in machine.functionRemoved(now: now, actions: &actions) }
+  }
+
+  func endpointChanged(_ endpoint: EndpointRoute) {
+    event { machine, now, actions in machine.endpointChanged(endpoint, now: now, actions: &actions) }
+  }
+
+  func keepOnly(_ uids: Set<String>) {
+    event { machine, now, actions in machine.keepOnly(uids, now: now, actions: &actions) }
+  }
+
+  func startFailed(_ failure: StartFailure) {
+    event { machine, now, actions in machine.startFailed(failure, now: now, actions: &actions) }
+  }
+
+  private func tick() {
+    state.withLock { $0.timerAt = nil }
+    event { machine, now, actions in machine.tick(now: now, actions: &actions) }
+  }
+
+  // MARK: doing what the machine decided
+
+  private enum Effect {
+    case deliver(Waiter, Delivery)
+    case want(revision: String, pods: Int, reason: String)
+    case podIdle(String)
+    case retire(PodKey, abort: Bool)
+    case timer(Int64)
+  }
+
+  private func event<R: Sendable>(
+    _ body: (inout DispatchState, Int64, inout [DispatchState.Action]) -> R,
+    before: (inout sending Guarded) -> Void = { _ in }
+  ) -> R {
+    let now = clock()
+    let (result, effects) = state.withLock { guarded in
+      before(&guarded)
+      var actions: [DispatchState.Action] = []
+      let result = body(&guarded.machine, now, &actions)
+      return (result, sort(actions, &guarded, now: now, own: nil) { _ in })
+    }
+    perform(effects)
+    return result
+  }
+
+  private func sort(
+    _ actions: [DispatchState.Action], _ guarded: inout Guarded, now: Int64, own: RequestID?,
+    _ deliverOwn: (Delivery) -> Void
+  ) -> [Effect] {
+    var effects: [Effect] = []
+    for action in actions {
+      switch action {
+      case .dispatch(let id, let assignment):
+        guard let waiter = guarded.waiters.removeValue(forKey: id) else { continue }
+        if id == own { deliverOwn(.assigned(assignment)) } else { effects.append(.deliver(waiter, .assigned(assignment))) }
+      case .fail(let id, let code, let message):
+        guard let waiter = guarded.waiters.removeValue(forKey: id) else { continue }
+        if id == own {
+          deliverOwn(.failed(code, message))
+        } else {
+          effects.append(.deliver(waiter, .failed(code, message)))
+        }
+      case .want(let revision, let pods, let reason):
+        effects.append(.want(revision: revision, pods: pods, reason: reason))
+      case .podIdle(let uid): effects.append(.podIdle(uid))
+      case .retire(let key, let abort): effects.append(.retire(key, abort: abort))
+      }
+    }
+    if let next = guarded.machine.nextDeadline(now: now), next < guarded.timerAt ?? .max {
+      guarded.timerAt = next
+      effects.append(.timer(next))
+    }
+    return effects
+  }
+
+  private func perform(_ effects: [Effect]) {
+    for effect in effects {
+      switch effect {
+      case .deliver(let waiter, let delivery): waiter.loop.execute { waiter.deliver(delivery) }
+      case .want(let revision, let pods, let reason):
+        self.effects.want(self, revision: revision, pods: pods, reason: reason)
+      case .podIdle(let uid): self.effects.podIdle(self, uid: uid)
+      case .retire(let key, let abort): self.effects.retire(key, abort: abort)
+      case .timer(let time):
+        timerLoop.scheduleTask(deadline: .uptimeNanoseconds(UInt64(max(0, time)))) { [weak self] in self?.tick() }
+      }
+    }
+  }
+}
+
+/// Nanoseconds on the monotonic clock.
+@Sendable func monotonicNow() -> Int64 { Int64(clamping: NIODeadline.now().uptimeNanoseconds) }

@@ -1,0 +1,55 @@
+/// Every bound of the gateway that is not a function's own, by name. `gateway/README.md` explains them.
+package enum GatewayLimits {
+  /// Bytes of a request head at most; beyond it 431.
+  package static let headBytes = 32 * 1024
+  /// Header fields of a request at most; beyond it 431.
+  package static let headerCount = 100
+  /// Bytes of a request target at most; beyond it 414.
+  package static let targetBytes = 8 * 1024
+  /// Bytes of a body held while its request waits for a pod, and replayable for an idempotent function.
+  package static let heldBody = 64 * 1024
+  /// Times a request that reached no pod may go back to the head of its queue.
+  package static let requeues = 8
+  /// Times the call of an idempotent function may be run again after a pod died under it.
+  package static let replays = 1
+  /// Idle upstream connections kept by one event loop to one pod.
+  package static let idleConnections = 16
+  /// Seconds a connection may be idle between requests.
+  package static let keepAliveSeconds: Int64 = 75
+  /// Seconds from the first byte of a head to its last; beyond it 408.
+  package static let headSeconds: Int64 = 10
+  /// Seconds a client may pause inside a body; beyond it 408.
+  package static let bodyIdleSeconds: Int64 = 30
+  /// Milliseconds an answered connection is still read, so that the answer is not lost to a reset.
+  package static let lingerMilliseconds: Int64 = 1000
+  /// Milliseconds an upstream connect may take.
+  package static let connectMilliseconds: Int64 = 2000
+  /// Milliseconds a pod has to close a connection the gateway gave up; then it is quarantined.
+  package static let abandonMilliseconds: Int64 = 1000
+  /// Milliseconds the calls of a pod that is gone have to end by themselves.
+  package static let goneMilliseconds: Int64 = 1000
+  /// Milliseconds a pod that refused a connection is left alone the first time; doubles to `suspectMaximum`.
+  package static let suspectMilliseconds: Int64 = 50
+  /// Milliseconds a pod that refuses connections is left alone at most.
+  package static let suspectMaximum: Int64 = 1000
+  /// Milliseconds after which a wish that brought no pod is sent again while requests wait.
+  package static let wantRefreshMilliseconds: Int64 = 1000
+  /// Attempts to deliver one wish or one `podIdle`.
+  package static let activationAttempts = 3
+  /// Milliseconds before the second attempt; doubles.
+  package static let activationBackoff: Int64 = 50
+  /// Milliseconds before the route feed is asked for again the first time; doubles to `feedBackoffMaximum`.
+  package static let feedBackoff: Int64 = 50
+  /// Milliseconds between two subscriptions at most.
+  package static let feedBackoffMaximum: Int64 = 2000
+  /// Milliseconds a starting gateway waits for the routes before it listens without them.
+  package static let firstSnapshotMilliseconds: Int64 = 1000
+  /// Access records held while the log service does not take them; beyond it the oldest are dropped and counted.
+  package static let logRecords = 50_000
+  /// Access records in one append.
+  package static let logBatch = 1000
+  /// Milliseconds between two appends.
+  package static let logInterval: Int64 = 50
+  /// Functions with metrics of their own; the rest is counted as `other`.
+  package static let meteredFunctions = 2000
+}

@@ -1,0 +1,38 @@
+import ClusterAPI
+
+/// Tells the control plane once a second what each function did, while it did something.
+struct UsageReporter: Sendable {
+  let sink: any UsageSink
+  let gateway: String
+  let table: RouteTable
+
+  /// Reports until cancelled; the last report is made on the way out.
+  func run() async {
+    var last: [String: FunctionDispatcher.Figures] = [:]
+    while !Task.isCancelled {
+      do { try await Task.sleep(for: .seconds(1)) } catch { break }
+      await report(&last)
+    }
+    await report(&last)
+  }
+
+  private func report(_ last: inout [String: FunctionDispatcher.Figures]) async {
+    var usages: [FunctionUsage] = []
+    var seen: [String: FunctionDispatcher.Figures] = [:]
+    for dispatcher in table.dispatchers {
+      let route = dispatcher.route
+      let figures = dispatcher.figures
+      var usage = FunctionUsage(namespace: route.namespace, function: route.function)
+      let ended = dispatcher.counters.take(into: &usage)
+      seen[dispatcher.key] = figures
+      guard ended || last[dispatcher.key] != figures else { continue }
+      usage.inFlight = figures.inFlight
+      usage.queued = figures.queued
+      usage.decision = figures.decision
+      usages.append(usage)
+    }
+    last = seen
+    table.sweep()
+    if !usages.isEmpty { await sink.report(usages, gateway: gateway) }
+  }
+}

@@ -1,0 +1,41 @@
+package import NIOSSL
+package import Planning
+
+/// How a gateway is set up.
+package struct GatewayConfiguration: Sendable {
+  /// The address listened on.
+  package var host: String
+  /// The port listened on; 0 for any free one.
+  package var port: Int
+  /// This gateway's name towards the control plane and in the logs.
+  package var gatewayID: String
+  /// The identity of this host; pods whose endpoint names the same one are reached by their unix socket.
+  package var hostIdentity: String
+  /// Mutual TLS towards workers on other hosts; nil sends plain bytes.
+  package var workerTLS: NIOSSLContext?
+  /// TLS towards clients; nil serves plain HTTP.
+  package var serverTLS: NIOSSLContext?
+  /// Event loop threads, at least 1.
+  package var threads: Int
+  /// Seconds that running calls have when the gateway shuts down.
+  package var drainSeconds: Int64
+  /// When more pods are asked for.
+  package var scaling: ScalingPolicy
+
+  /// A configuration with everything but the addresses at its default.
+  package init(
+    host: String = "127.0.0.1", port: Int = 8080, gatewayID: String, hostIdentity: String,
+    workerTLS: NIOSSLContext? = nil, serverTLS: NIOSSLContext? = nil, threads: Int = 2, drainSeconds: Int64 = 30,
+    scaling: ScalingPolicy = ScalingPolicy()
+  ) {
+    self.host = host
+    self.port = port
+    self.gatewayID = gatewayID
+    self.hostIdentity = hostIdentity
+    self.workerTLS = workerTLS
+    self.serverTLS = serverTLS
+    self.threads = max(1, threads)
+    self.drainSeconds = drainSeconds
+    self.scaling = scaling
+  }
+}

@@ -1,0 +1,188 @@
+package import ClusterAPI
+import Foundation
+package import Logging
+import NIOCore
+import NIOPosix
+import NIOSSL
+import ServiceLifecycle
+import Synchronization
+
+/// The public entrance: takes requests for functions, finds or starts pods for them, and answers.
+///
+/// `run` binds, serves until graceful shutdown, drains, and returns; it can run once.
+package final class GatewayServer: Service {
+  private struct Shared {
+    var services: GatewayServices?
+    var port: Int?
+  }
+
+  private let configuration: GatewayConfiguration
+  private let routes: any RouteFeed
+  private let activation: any Activation
+  private let usage: any UsageSink
+  private let logs: (any LogSink)?
+  private let logger: Logger
+  private let shared = Mutex(Shared())
+  private let bound: AsyncStream<Int>
+  private let boundInput: AsyncStream<Int>.Continuation
+
+  /// A gateway over the control plane's protocols; `logs` nil writes no access records.
+  package init(
+    configuration: GatewayConfiguration, routes: any RouteFeed, activation: any Activation, usage: any UsageSink,
+    logs: (any LogSink)?, logger: Logger
+  ) {
+    self.configuration = configuration
+    self.routes = routes
+    self.activation = activation
+    self.usage = usage
+    self.logs = logs
+    self.logger = logger
+    (bound, boundInput) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
+  }
+
+  /// The port listened on; nil before and after.
+  package var boundPort: Int? { shared.withLock { $0.port } }
+
+  /// Waits until the gateway listens and answers its port; nil when it ended without. One caller at a time.
+  package func waitUntilListening() async -> Int? {
+    if let port = boundPort { return port }
+    for await port in bound { return port }
+    return nil
+  }
+
+  /// Whether requests are taken: it listens, knows the routes, and does not shut down.
+  package var ready: Bool {
+    let state = shared.withLock { ($0.services, $0.port) }
+    guard let services = state.0, state.1 != nil else { return false }
+    return services.table.loaded && !services.isDraining
+  }
+
+  /// All metrics as Prometheus text; empty before `run`.
+  package func metricsText() -> String {
+    guard let services = shared.withLock({ $0.services }) else { return "" }
+    let figures = services.table.dispatchers.map { ($0.route, $0.figures) }.sorted { $0.0.key < $1.0.key }
+    return services.metrics.text(figures: figures, log: services.accessLog)
+  }
+
+  /// Serves until graceful shutdown; throws when the address cannot be bound.
+  package func run() async throws {
+    defer { boundInput.finish() }
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.threads)
+    let outcome: Result<Void, any Error>
+    do {
+      try await serve(on: group)
+      outcome = .success(())
+    } catch {
+      outcome = .failure(error)
+    }
+    shared.withLock { $0.port = nil }
+    try await group.shutdownGracefully()
+    try outcome.get()
+  }
+
+  private func serve(on group: MultiThreadedEventLoopGroup) async throws {
+    let sender = ActivationSender(activation: activation, gateway: configuration.gatewayID, logger: logger)
+    let services = makeServices(group, sender)
+    for eventLoop in group.makeIterator() {
+      try await eventLoop.submit { services.makeLoop(on: eventLoop) }.get()
+    }
+    shared.withLock { $0.services = services }
+    let follower = RouteFollower(
+      feed: routes, gateway: configuration.gatewayID, table: services.table, logger: logger)
+    let reporter = UsageReporter(sink: usage, gateway: configuration.gatewayID, table: services.table)
+    let logs = logs
+    let logger = logger
+    try await withThrowingTaskGroup(of: Void.self) { tasks in
+      tasks.addTask { await follower.run() }
+      tasks.addTask { await sender.run() }
+      tasks.addTask { await reporter.run() }
+      if let accessLog = services.accessLog, let logs { tasks.addTask { await accessLog.run(sink: logs, logger: logger) } }
+      defer { tasks.cancelAll() }
+      try await listen(on: group, services)
+    }
+  }
+
+  private func makeServices(_ group: MultiThreadedEventLoopGroup, _ sender: ActivationSender) -> GatewayServices {
+    let effects = GatewayEffects(sender: sender)
+    let policy = configuration.scaling
+    let table = RouteTable(
+      make: { route in
+        FunctionDispatcher(route: route, policy: policy, effects: effects, timerLoop: group.next())
+      }, releaseUnknown: { sender.podIdle(nil, uid: $0) })
+    let start = String(UInt64.random(in: .min ... .max), radix: 16)
+    let log = logs == nil ? nil : AccessLog(source: "gateway/\(configuration.gatewayID).\(start)")
+    let services = GatewayServices(
+      configuration: configuration, table: table, metrics: GatewayMetrics(), accessLog: log, logger: logger)
+    effects.attach(services)
+    return services
+  }
+
+  private func listen(on group: MultiThreadedEventLoopGroup, _ services: GatewayServices) async throws {
+    // A restarted gateway should not answer "unknown function" in the moment before its first snapshot.
+    await services.table.waitUntilLoaded(milliseconds: GatewayLimits.firstSnapshotMilliseconds)
+    let channel: any Channel
+    do {
+      channel = try await bootstrap(group, services).bind(host: configuration.host, port: configuration.port).get()
+    } catch {
+      throw GatewayError.cannotListen("\(configuration.host):\(configuration.port)", "\(error)")
+    }
+    let port = channel.localAddress?.port ?? configuration.port
+    shared.withLock { $0.port = port }
+    boundInput.yield(port)
+    logger.notice(
+      "gateway listens", metadata: ["address": "\(configuration.host):\(port)", "gateway.id": "\(configuration.gatewayID)"])
+    let graceful: Bool
+    do {
+      try await gracefulShutdown()
+      graceful = true
+    } catch { graceful = false }
+    try? await channel.close().get()
+    services.startDraining()
+    if graceful { await drain(services) }
+    services.closeAll()
+    logger.notice("gateway stopped", metadata: ["calls.cut": "\(services.callsOpen)"])
+  }
+
+  private func drain(_ services: GatewayServices) async {
+    logger.notice("gateway drains", metadata: ["calls.open": "\(services.callsOpen)"])
+    let bound = Duration.seconds(configuration.drainSeconds)
+    await withTaskGroup(of: Void.self) { group in
+      group.addTask { await services.waitUntilDrained() }
+      group.addTask { try? await Task.sleep(for: bound) }
+      await group.next()
+      group.cancelAll()
+    }
+  }
+
+  private func bootstrap(_ group: MultiThreadedEventLoopGroup, _ services: GatewayServices) -> ServerBootstrap {
+    let tls = configuration.serverTLS
+    return ServerBootstrap(group: group)
+      .serverChannelOption(.backlog, value: 1024)
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .childChannelOption(.autoRead, value: false)
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          guard let loop = services.loop(on: channel.eventLoop) else { throw ChannelError.ioOnClosedChannel }
+          let pipeline = channel.pipeline.syncOperations
+          if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
+          try ServerCodec.add(to: pipeline)
+          try pipeline.addHandler(ClientConnection(services: services, loop: loop))
+        }
+      }
+  }
+}
+
+/// Why a gateway could not start.
+package enum GatewayError: Error, CustomStringConvertible {
+  /// The address is not free or not ours.
+  case cannotListen(String, String)
+
+  /// What went wrong and what to do.
+  package var description: String {
+    switch self {
+    case .cannotListen(let address, let why):
+      "gateway: cannot listen on \(address): \(why); free the port or choose another one"
+    }
+  }
+}

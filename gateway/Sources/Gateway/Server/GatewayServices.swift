@@ -1,0 +1,126 @@
+import ClusterAPI
+import ClusterModel
+import Logging
+import NIOCore
+import Synchronization
+
+/// What every connection of a gateway shares.
+final class GatewayServices: Sendable {
+  let configuration: GatewayConfiguration
+  let table: RouteTable
+  let metrics: GatewayMetrics
+  let accessLog: AccessLog?
+  let logger: Logger
+  private let draining = Atomic(false)
+  private let calls = Atomic(0)
+  private let loops = Mutex<[ObjectIdentifier: NIOLoopBound<GatewayLoop>]>([:])
+  private let drained: AsyncStream<Void>
+  private let drainedInput: AsyncStream<Void>.Continuation
+
+  init(
+    configuration: GatewayConfiguration, table: RouteTable, metrics: GatewayMetrics, accessLog: AccessLog?,
+    logger: Logger
+  ) {
+    self.configuration = configuration
+    self.table = table
+    self.metrics = metrics
+    self.accessLog = accessLog
+    self.logger = logger
+    (drained, drainedInput) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+  }
+
+  /// Whether the gateway is shutting down: connections close after their answer.
+  var isDraining: Bool { draining.load(ordering: .relaxed) }
+
+  /// Calls that are not over.
+  var callsOpen: Int { calls.load(ordering: .relaxed) }
+
+  /// From now on connections close after their answer; those between two requests close now.
+  func startDraining() {
+    draining.store(true, ordering: .sequentiallyConsistent)
+    onEachLoop { loop in for client in Array(loop.clients.values) { client.drain() } }
+    if callsOpen == 0 { drainedInput.yield() }
+  }
+
+  /// Waits until no call is open after `startDraining`.
+  func waitUntilDrained() async {
+    for await _ in drained where callsOpen == 0 { return }
+  }
+
+  /// A call began.
+  func callStarted() { calls.add(1, ordering: .relaxed) }
+
+  /// Makes what an event loop owns; called on it.
+  func makeLoop(on eventLoop: any EventLoop) {
+    let pool = UpstreamPool(
+      eventLoop: eventLoop, hostIdentity: configuration.hostIdentity, tls: configuration.workerTLS, metrics: metrics)
+    let bound = NIOLoopBound(GatewayLoop(eventLoop: eventLoop, pool: pool), eventLoop: eventLoop)
+    loops.withLock { $0[ObjectIdentifier(eventLoop)] = bound }
+  }
+
+  /// What an event loop owns; called on it.
+  func loop(on eventLoop: any EventLoop) -> GatewayLoop? {
+    loops.withLock { $0[ObjectIdentifier(eventLoop)] }?.value
+  }
+
+  /// Closes connections to a start of a pod on every loop.
+  func retire(_ key: PodKey, abort: Bool) { onEachLoop { $0.pool.retire(key, abort: abort) } }
+
+  /// Closes every connection.
+  func closeAll() {
+    onEachLoop { loop in
+      for client in Array(loop.clients.values) { client.context?.close(promise: nil) }
+      loop.pool.closeAll()
+    }
+  }
+
+  /// Counts and logs a routed call that ended.
+  func account(_ record: CallRecord, _ dispatcher: FunctionDispatcher) {
+    dispatcher.counters.add(record)
+    account(record)
+    if calls.subtract(1, ordering: .sequentiallyConsistent).newValue == 0, isDraining { drainedInput.yield() }
+  }
+
+  /// Counts and logs a request that was answered without a function.
+  func account(_ record: CallRecord) {
+    metrics.add(record)
+    accessLog?.add(record)
+  }
+
+  private func onEachLoop(_ body: @escaping @Sendable (GatewayLoop) -> Void) {
+    for bound in loops.withLock({ Array($0.values) }) {
+      bound.eventLoop.execute { body(bound.value) }
+    }
+  }
+}
+
+/// What one event loop owns: its client connections and its upstream pool. Only used on the loop.
+final class GatewayLoop {
+  let eventLoop: any EventLoop
+  let pool: UpstreamPool
+  var clients: [ObjectIdentifier: ClientConnection] = [:]
+
+  init(eventLoop: any EventLoop, pool: UpstreamPool) {
+    self.eventLoop = eventLoop
+    self.pool = pool
+  }
+}
+
+/// Carries out what dispatchers decide.
+final class GatewayEffects: DispatchEffects {
+  private let sender: ActivationSender
+  private let services: Mutex<GatewayServices?> = Mutex(nil)
+
+  init(sender: ActivationSender) { self.sender = sender }
+
+  /// Set once, before the first dispatcher exists.
+  func attach(_ services: GatewayServices) { self.services.withLock { $0 = services } }
+
+  func want(_ dispatcher: FunctionDispatcher, revision: String, pods: Int, reason: String) {
+    sender.want(dispatcher, revision: revision, pods: pods, reason: reason)
+  }
+
+  func podIdle(_ dispatcher: FunctionDispatcher, uid: String) { sender.podIdle(dispatcher, uid: uid) }
+
+  func retire(_ key: PodKey, abort: Bool) { services.withLock { $0 }?.retire(key, abort: abort) }
+}
