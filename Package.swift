@@ -38,9 +38,10 @@ func room(_ name: String, _ dependencies: [Target.Dependency], path: String? = n
   .target(name: name, dependencies: dependencies, path: path, swiftSettings: strict)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil) -> Target {
-  .testTarget(
-    name: name, dependencies: dependencies, path: path, exclude: [], swiftSettings: strict)
+func tests(
+  _ name: String, _ dependencies: [Target.Dependency], path: String? = nil, exclude: [String] = []
+) -> Target {
+  .testTarget(name: name, dependencies: dependencies, path: path, exclude: exclude, swiftSettings: strict)
 }
 
 let targets: [Target] = [
@@ -112,19 +113,35 @@ let targets: [Target] = [
   tests("LogIndexTests", ["LogIndex", "ClusterTestSupport"]),
   tests("PlanningTests", ["Planning", "ClusterModel", "ClusterTestSupport"]),
   tests("FunctionPackageTests", ["FunctionPackage", "ClusterModel", "ClusterTestSupport"]),
-  tests("PodSandboxTests", ["PodSandbox", "CLinux", "ClusterTestSupport"]),
+  tests("PodSandboxTests", ["PodSandbox", "CLinux", "apus-spawner", "ClusterTestSupport", log]),
   tests(
     "GatewayTests",
-    ["Gateway", "ClusterModel", "ClusterAPI", "ClusterTestSupport", nioCore, nioPosix, nioHTTP1, nioEmbedded],
+    [
+      "Gateway", "Planning", "ClusterModel", "ClusterAPI", "ClusterTestSupport", nioCore, nioPosix, nioHTTP1, nioEmbedded,
+      log, serviceLifecycle,
+    ],
     path: "gateway/Tests/GatewayTests"),
   tests(
     "ControlPlaneTests",
     ["ControlPlane", "ClusterModel", "ClusterAPI", "StateStore", "ClusterTestSupport", hummingbird, crypto, log]),
-  tests("WorkerAgentTests", ["WorkerAgent", "ClusterModel", "ClusterAPI", "ClusterTestSupport"]),
-  tests("LogServiceTests", ["LogService", "LogIndex", "ClusterModel", "ClusterAPI", "ClusterTestSupport"]),
-  tests("ClusterClientTests", ["ClusterClient", "HTTPService", "ClusterModel", "ClusterAPI", "ClusterTestSupport"]),
+  tests(
+    "WorkerAgentTests",
+    [
+      "WorkerAgent", "ClusterModel", "ClusterAPI", "FunctionPackage", "PodSandbox", "apus-spawner", "ClusterTestSupport",
+      nioCore, nioPosix, nioSSL, log, serviceLifecycle, crypto,
+    ]),
+  tests(
+    "LogServiceTests",
+    ["LogService", "LogIndex", "ClusterModel", "ClusterAPI", "ClusterTestSupport", log, serviceLifecycle]),
+  tests(
+    "ClusterClientTests",
+    [
+      "ClusterClient", "HTTPService", "ControlPlane", "StateStore", "ClusterModel", "ClusterAPI", "ClusterTestSupport",
+      hummingbird, asyncHTTPClient, nioCore, nioPosix, nioSSL, log, serviceLifecycle, crypto,
+    ]),
+  tests("CLITests", ["apus", "ClusterModel", "ClusterAPI", argumentParser], exclude: ["Golden"]),
   tests("TidyTests", []),
-  tests("EndToEndTests", ["apus", "apus-spawner", "ClusterModel", "ClusterTestSupport", asyncHTTPClient, nioCore, crypto]),
+  tests("EndToEndTests", ["apus", "apus-spawner", "ClusterModel", "ClusterTestSupport", asyncHTTPClient, nioCore, nioHTTP1, crypto]),
 ]
 
 // Partial builds while a room is being worked on: APUS_ONLY=LogIndex,LogIndexTests builds those and what they need.

@@ -70,6 +70,9 @@ import Testing
     #expect(
       search.text
         == #"function:greet AND call:"x\"y" AND (level:error OR level:fatal) AND ("a|b" OR c) | sort time"#)
+    var own = LogSearch(words: ["greet"])
+    own.platform = false
+    #expect(own.text == "function:greet AND (stream:stdout OR stream:stderr)")
     #expect(LogSearch(words: ["| fields msg"]).text == " | fields msg")
     #expect(LogSearch(words: ["a"], level: .trace).text == "function:a")
   }

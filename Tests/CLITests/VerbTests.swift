@@ -137,7 +137,7 @@ import Testing
         Condition(type: "Ready", status: nil, reason: "Starting", message: "greet-00002 starts", at: Samples.now)
       ]
     }
-    #expect(Rollout.stage(of: starting, generation: 2) == .waiting("greet-00002: greet-00002 starts"))
+    #expect(Rollout.stage(of: starting, generation: 2) == .waiting("greet-00002 starts"))
   }
 
   @Test func `the ready line names node, time and URL as far as known`() {
@@ -230,9 +230,9 @@ import Testing
     let base = FileManager.default.temporaryDirectory.appending(path: "apus-cli-\(UUID().uuidString)")
     defer { try? FileManager.default.removeItem(at: base) }
     let folder = base.appending(path: "template")
-    try FileManager.default.createDirectory(at: folder.appending(path: "Sources/__NAME__"), withIntermediateDirectories: true)
+    try FileManager.default.createDirectory(at: folder.appending(path: "Sources/{{name}}"), withIntermediateDirectories: true)
     try Data("metadata:\n  name: x\n".utf8).write(to: folder.appending(path: "function.yaml"))
-    try Data("// __NAME__".utf8).write(to: folder.appending(path: "Sources/__NAME__/main.swift"))
+    try Data("// {{name}}".utf8).write(to: folder.appending(path: "Sources/{{name}}/main.swift"))
     try Data([0xFF, 0x00]).write(to: folder.appending(path: "blob"))
     let template = Template(folder: folder.path(), function: "greet")
     let target = base.path() + "/greet"

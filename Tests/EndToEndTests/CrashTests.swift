@@ -39,6 +39,19 @@ struct CrashTests {
     }
   }
 
+  /// A function's lines once two looks in a row found the same.
+  private func settledLines(_ cluster: TestCluster, _ function: String) async throws -> String {
+    var seen = "nothing yet"
+    for _ in 0..<50 {
+      let now = try await cluster.bash(
+        "apus logs --since 1h 'function:\(function) AND msg:n' -n 100000 -o json | jq -c '[.pod,.fields.boot,.fields.i]'")
+      if now.output == seen { break }
+      seen = now.output
+      try await Task.sleep(for: .milliseconds(200))
+    }
+    return seen
+  }
+
   @Test("a worker killed during logging leaves a gap-free prefix of each pod's lines, each once", .timeLimit(.minutes(60)))
   func logs() async throws {
     try await TestCluster.with(workers: 1) { cluster in
@@ -61,13 +74,7 @@ struct CrashTests {
           try await cluster.bash("apus get nodes | grep -c ' Ready'").output == "1\n"
         }
         try #require(ready)
-        var seen = ""
-        _ = try await eventually(within: .seconds(10)) {
-          let now = try await cluster.bash(
-            "apus logs --since 1h 'function:count-\(round) AND msg:n' -n 100000 -o json | jq -c '[.pod,.fields.boot,.fields.i]'").output
-          defer { seen = now }
-          return now == seen
-        }
+        let seen = try await settledLines(cluster, "count-\(round)")
         var lines: [String: [Int]] = [:]
         for line in seen.split(separator: "\n") {
           guard let row = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [Any], row.count == 3,

@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import Foundation
 import NIOCore
+import NIOHTTP1
 
 /// Calls of functions over HTTP, with one pool of connections.
 final class HTTPCalls: Sendable {

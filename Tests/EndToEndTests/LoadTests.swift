@@ -20,6 +20,12 @@ struct LoadTests {
     var revisions: Set<String> = []
   }
 
+  /// What all callers share.
+  final class Board: Sendable {
+    let tally = Mutex(Tally())
+    let left = Atomic(LoadTests.requests)
+  }
+
   private static func code(_ version: Int) -> String {
     """
     import hashlib, time
@@ -49,15 +55,14 @@ struct LoadTests {
         try #require(made.status == 0, "\(made.all)")
       }
       let calls = HTTPCalls(connections: Self.callers)
-      let tally = Mutex(Tally())
+      let board = Board()
       let deadline = ContinuousClock.now.advanced(by: .seconds(minutes * 60))
-      let left = Atomic(Self.requests)
       try await withThrowingTaskGroup(of: Void.self) { group in
         for caller in 0..<Self.callers {
           group.addTask {
             var random = SeededGenerator(seed: seed &+ UInt64(caller))
-            while left.subtract(1, ordering: .relaxed).oldValue > 0 || ContinuousClock.now < deadline {
-              try await Self.call(cluster, calls, &random, tally)
+            while board.left.subtract(1, ordering: .relaxed).oldValue > 0 || ContinuousClock.now < deadline {
+              try await Self.call(cluster, calls, &random, board)
               if Int.random(in: 0..<200, using: &random) == 0 { try await Task.sleep(for: .milliseconds(400)) }
             }
           }
@@ -66,7 +71,7 @@ struct LoadTests {
         try await group.waitForAll()
       }
       await calls.close()
-      let seen = tally.withLock { $0 }
+      let seen = board.tally.withLock { $0 }
       print("load: \(seen.right) right, \(seen.crashed) inside a killed worker, \(seen.wrong.count) wrong")
       #expect(seen.wrong.isEmpty, "seed \(seed): \(seen.wrong.prefix(5).joined(separator: "\n"))")
       #expect(seen.right >= Self.requests * 9 / 10)
@@ -75,7 +80,7 @@ struct LoadTests {
   }
 
   private static func call(
-    _ cluster: TestCluster, _ calls: HTTPCalls, _ random: inout SeededGenerator, _ tally: borrowing Mutex<Tally>
+    _ cluster: TestCluster, _ calls: HTTPCalls, _ random: inout SeededGenerator, _ board: Board
   ) async throws {
     let function = Int.random(in: 0..<functions, using: &random)
     let nonce = String(random.next(), radix: 16)
@@ -83,7 +88,7 @@ struct LoadTests {
     do {
       let answer = try await calls.post(cluster.url("load-\(function)"), body, headers: [("x-nonce", nonce)])
       let version = String(answer.body.prefix { $0 != " " })
-      tally.withLock { tally in
+      board.tally.withLock { tally in
         if answer.status == 200, answer.body == expected(nonce, body, version) {
           tally.right += 1
           tally.revisions.insert(version)
@@ -94,7 +99,7 @@ struct LoadTests {
         }
       }
     } catch {
-      tally.withLock { $0.wrong.append("load-\(function): \(error)") }
+      board.tally.withLock { $0.wrong.append("load-\(function): \(error)") }
     }
   }
 

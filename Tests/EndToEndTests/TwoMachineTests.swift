@@ -51,13 +51,13 @@ struct TwoMachineTests {
   private func scenario(_ folder: TemporaryFolder, _ link: Link) async throws {
     let (home, net) = (folder.path, link.net)
     let environment = ["APUS_KUBECONFIG": home + "/s/kubeconfig", "APUS_DATA": home + "/s"]
-    func inServer(_ line: String) async throws -> Shell.Result {
+    @Sendable func inServer(_ line: String) async throws -> Shell.Result {
       try await Shell.bash("ip netns exec \(link.server) \(line)", in: home, environment: environment)
     }
     _ = try await Shell.bash(
       "ip netns exec \(link.server) setsid \(TestCluster.apus) server --data \(home)/s --listen \(net).1 --insecure-http >s.log 2>&1 </dev/null &", in: home)
-    let up = try await eventually(within: .seconds(30)) { FileManager.default.fileExists(atPath: home + "/s/kubeconfig") }
-    try #require(up, "\(try await Shell.bash("cat s.log", in: home).output)")
+    let up = await eventually(within: .seconds(30)) { FileManager.default.fileExists(atPath: home + "/s/kubeconfig") }
+    try #require(up, "the server came up; see \(home)/s.log")
     let token = try await inServer("\(TestCluster.apus) token create --ttl 1h")
     try token.output.write(toFile: home + "/token", atomically: true, encoding: .utf8)
     for name in ["w1", "w2"] {
@@ -71,14 +71,15 @@ struct TwoMachineTests {
     let joined = try await eventually(within: .seconds(30)) {
       try await inServer("\(TestCluster.apus) get nodes").output.split(separator: "\n").count { $0.contains(" Ready") } == 2
     }
-    try #require(joined, "\(try await Shell.bash("cat s.log w1.log w2.log", in: home).output)")
+    let logs = try await Shell.bash("tail -n 20 s.log w1.log w2.log", in: home).output
+    try #require(joined, "\(logs)")
     try FileManager.default.createDirectory(atPath: home + "/far", withIntermediateDirectories: true)
     try "def handle(event, context):\n    print('far line')\n    return 'far ' + event.text\n".write(
       toFile: home + "/far/handler.py", atomically: true, encoding: .utf8)
     try TestCluster.manifest("far", "runtime: python\n  handler: handler.py\n  scale: {min: 2}").write(
       toFile: home + "/far/function.yaml", atomically: true, encoding: .utf8)
     let deployed = try await inServer("\(TestCluster.apus) deploy far")
-    try #require(deployed.status == 0, "\(deployed.all) \(try await Shell.bash("cat s.log w1.log", in: home).output)")
+    try #require(deployed.status == 0, "\(deployed.all)")
     #expect(try await inServer("curl -s -d x http://\(net).1:8080/function/far").output == "far x")
     let logged = try await eventually(within: .seconds(10)) {
       try await inServer("\(TestCluster.apus) logs far").output.contains("far line")
@@ -94,12 +95,13 @@ struct TwoMachineTests {
     let healed = try await eventually(within: .seconds(30)) {
       try await inServer("curl -s -m 5 -d y http://\(net).1:8080/function/far").output == "far y"
     }
-    #expect(healed, "\(try await Shell.bash("tail -n 20 s.log w1.log", in: home).output)")
+    let healing = try await Shell.bash("tail -n 20 s.log w1.log", in: home).output
+    #expect(healed, "\(healing)")
     let after = try await pods(inServer)
     #expect(after.isDisjoint(with: before), "pods that were declared lost run again: \(before) \(after)")
   }
 
-  private func pods(_ inServer: (String) async throws -> Shell.Result) async throws -> Set<String> {
+  private func pods(_ inServer: @Sendable (String) async throws -> Shell.Result) async throws -> Set<String> {
     let running = try await inServer("\(TestCluster.apus) get pods -o json")
     let names = try await Shell.run("/usr/bin/jq", ["-r", ".items[] | select(.status.phase == \"Running\") | .metadata.name"], input: running.output)
     return Set(names.output.split(separator: "\n").map(String.init))

@@ -358,6 +358,15 @@ def ends_with_1_when_the_function_cannot_start(runner):
         expect(b"missing" in pod.text, f"the reason is not given: {pod.text!r}")
 
 
+@check_of("python")
+def refuses_answers_that_cannot_be_sent(runner):
+    with runner.pod() as pod:
+        for kind in ("forge", "forge-object", "status", "nothing", "odd"):
+            answer = pod.call("GET", f"/?do=wrong&kind={kind}")
+            equal((answer.status, answer.json()["code"]), (500, "function_failed"), kind)
+            expect("set-cookie" not in answer.headers, "a header was forged")
+
+
 @check_of("exec")
 def kills_a_command_at_its_deadline(runner):
     with runner.pod() as pod:

@@ -105,6 +105,8 @@ extension Schema {
       if let problem = rule.check(text) { fault(problem) }
     case (.string(let rule), .int(let number)) where rule.name == "quantity":
       if let problem = rule.check(String(number)) { fault(problem) }
+    case (.string(let rule), .double(let number)) where rule.name == "quantity":
+      if let problem = rule.check(String(number)) { fault(problem) }
     case (.string(let rule), _): fault("must be a string (\(rule.name)), not \(value.typeName)")
     case (.integer(let range), .int(let number)):
       if !range.contains(number) {

@@ -52,7 +52,14 @@ extension Quantity: Codable {
   /// Decodes a string, or a plain number as kubectl users write it.
   package init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
-    let text = try (try? container.decode(String.self)) ?? String(container.decode(Int64.self))
+    let text =
+      if let text = try? container.decode(String.self) {
+        text
+      } else if let number = try? container.decode(Int64.self) {
+        String(number)
+      } else {
+        String(try container.decode(Double.self))
+      }
     guard let quantity = Quantity(text) else {
       throw DecodingError.dataCorruptedError(in: container, debugDescription: "\"\(text)\" is not a quantity")
     }

@@ -83,8 +83,9 @@ enum TextFold {
     return Array(String(decoding: bytes, as: UTF8.self).lowercased().utf8)
   }
 
-  /// The first place from `from` to `notAfter` where `text`, its ASCII letters lowered, holds `needle`; an empty needle is
-  /// found at `from`.
+  /// The first place from `from` to `notAfter` where `text`, its ASCII letters lowered, holds `needle`.
+  ///
+  /// An empty needle is found at `from`.
   static func find(
     _ needle: [UInt8], in text: ArraySlice<UInt8>, from: Int, notAfter: Int = .max
   ) -> Int? {

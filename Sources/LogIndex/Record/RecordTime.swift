@@ -33,9 +33,9 @@ package enum RecordTime {
     let seconds = (nanoseconds - fraction) / billion
     let clock = ((seconds % 86_400) + 86_400) % 86_400
     let (year, month, day) = civil((seconds - clock) / 86_400)
-    return
-      "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2))T\(padded(clock / 3600, 2)):\(padded(clock / 60 % 60, 2))"
-      + ":\(padded(clock % 60, 2)).\(padded(fraction, 9))Z"
+    let date = "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2))"
+    let time = "\(padded(clock / 3600, 2)):\(padded(clock / 60 % 60, 2)):\(padded(clock % 60, 2))"
+    return "\(date)T\(time).\(padded(fraction, 9))Z"
   }
 
   private static func join(_ seconds: Int64, _ nanoseconds: Int64) -> Int64? {

@@ -10,7 +10,9 @@ package enum LogTailEvent: Sendable, Equatable {
 /// The matching records as they are appended, in that order, from the moment this was made. For one reader; ends when
 /// the store closes or the reader's task is cancelled, and unsubscribes when it is released.
 package final class LogTail: AsyncSequence, Sendable {
+  /// A record, or how many were dropped.
   package typealias Element = LogTailEvent
+  /// It never fails.
   package typealias Failure = Never
 
   private let buffer: TailBuffer

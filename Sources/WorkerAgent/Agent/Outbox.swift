@@ -22,23 +22,18 @@ final class Outbox: Sendable {
 
   private let state = Mutex(State())
 
-  /// Begins a session: ends the signal of the one before. Reports of pods that are in its hello are dropped, ends of
-  /// pods are kept. The stream gives an element whenever `take` has something.
-  func open(known: Set<String>) -> AsyncStream<Void> {
+  /// Begins a session: ends the signal of the one before, and tells ends of pods again that the one before may not have
+  /// heard. The stream gives an element whenever `take` has something.
+  func open() -> AsyncStream<Void> {
     let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     state.withLock { state in
       state.signal?.finish()
       state.signal = continuation
-      for report in state.unconfirmed where state.reports[report.uid] == nil && !known.contains(report.uid) {
+      for report in state.unconfirmed where state.reports[report.uid] == nil {
         state.reports[report.uid] = report
         state.order.append(report.uid)
       }
       state.unconfirmed = []
-      state.order.removeAll { uid in
-        guard known.contains(uid), state.reports[uid]?.detail.life != .gone else { return false }
-        state.reports[uid] = nil
-        return true
-      }
       state.heartbeat = true
     }
     continuation.yield()

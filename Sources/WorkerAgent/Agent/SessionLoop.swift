@@ -7,6 +7,8 @@ import Synchronization
 final class SessionLoop: Sendable {
   /// How long opening a session may take, milliseconds.
   static let openMaximum: Int64 = 10_000
+  /// A session that lasted this long clears the back-off: one that is ended at once each time is not dialled in a rush.
+  static let goodSession = Duration.seconds(1)
 
   private struct State {
     var connected = false
@@ -57,10 +59,10 @@ final class SessionLoop: Sendable {
     }
   }
 
-  /// One session from hello to end; whether it was opened.
+  /// One session from hello to end; whether it lasted.
   private func session() async -> Bool {
     let greeting = await hello()
-    let signal = outbox.open(known: Set(greeting.running.map(\.uid)))
+    let signal = outbox.open()
     let sessions = sessions
     let handle: NodeSessionHandle
     do {
@@ -75,6 +77,7 @@ final class SessionLoop: Sendable {
       state.epoch = max(state.epoch, handle.epoch)
       if state.leaving { outbox.sayGoodbye() }
     }
+    let opened = ContinuousClock.now
     logger.info("session opened", metadata: ["session.epoch": "\(handle.epoch)"])
     await withTaskGroup { group in
       group.addTask { await self.send(handle, signal) }
@@ -89,7 +92,7 @@ final class SessionLoop: Sendable {
     }
     await handle.closed(clean)
     logger.info("session ended", metadata: ["session.epoch": "\(handle.epoch)", "clean": "\(clean)"])
-    return true
+    return ContinuousClock.now - opened >= Self.goodSession
   }
 
   private func send(_ handle: NodeSessionHandle, _ signal: AsyncStream<Void>) async {

@@ -20,7 +20,7 @@ actor LinuxSandboxes: SandboxEngine {
   private let forwarder: PortForwarder
   private let ends = PodEnds()
   private var spawner: Task<Spawner, any Error>?
-  private var prepared: [RootKey: Task<String, any Error>] = [:]
+  private var prepared: [RootKey: Task<PreparedRoot, any Error>] = [:]
 
   /// An engine for a worker; starts one thread (for connections into pods).
   init(configuration: WorkerConfiguration, logger: Logger) throws {
@@ -44,6 +44,8 @@ actor LinuxSandboxes: SandboxEngine {
         metadata: ["cgroups": "\(found.cgroups)", "sockets": "\(found.sockets)", "mounts": "\(found.mounts)"])
     }
     _ = try await launched().value
+    // Ends by itself; a pod that needs one of the roots waits for the same work.
+    Task { await self.prepareRoots() }
   }
 
   func start(_ order: SandboxOrder) async throws -> any RunningPod {
@@ -88,16 +90,31 @@ actor LinuxSandboxes: SandboxEngine {
     return task
   }
 
-  private func root(for order: SandboxOrder) async throws -> String {
-    let key = RootKey(kind: Self.kind(order), runtime: order.runtime)
+  private func root(for order: SandboxOrder) async throws -> PreparedRoot {
+    try await root(RootKey(kind: Self.kind(order), runtime: order.runtime))
+  }
+
+  private func root(_ key: RootKey) async throws -> PreparedRoot {
     if let known = prepared[key] { return try await known.value }
-    let (roots, files) = (roots, configuration.runtimeFiles.files(for: order.runtime))
+    let (roots, configuration) = (roots, configuration)
     // Awaited by every start of the kind.
-    let task = Task { try await roots.root(for: RootRequest(kind: key.kind, runtimeFiles: files)).path }
+    let task = Task {
+      let files = await RunnerFiles.files(of: key.runtime, configuration)
+      return try await roots.root(for: RootRequest(kind: key.kind, runtimeFiles: files))
+    }
     prepared[key] = task
     do { return try await task.value } catch {
       prepared[key] = nil
       throw error
+    }
+  }
+
+  /// Makes the roots of the interpreters ahead of the first pod; one that cannot be made says so when it is needed.
+  private func prepareRoots() async {
+    for (kind, runtime) in [(RootKind.python, Runtime.python), (.node, .node), (.native, .binary)] {
+      do { _ = try await root(RootKey(kind: kind, runtime: runtime)) } catch {
+        logger.info("no root for a runtime", metadata: ["runtime": "\(runtime.rawValue)", "error": "\(error)"])
+      }
     }
   }
 
@@ -118,7 +135,11 @@ actor LinuxSandboxes: SandboxEngine {
     }
   }
 
-  private static func spec(_ order: SandboxOrder, root: String) -> SandboxSpec {
+  private static func spec(_ order: SandboxOrder, root: PreparedRoot) -> SandboxSpec {
+    var arguments = order.arguments
+    if order.runtime == .python || order.runtime == .node, let interpreter = root.interpreter, !arguments.isEmpty {
+      arguments[0] = interpreter
+    }
     var environment: [String: String] = [:]
     for variable in order.environment {
       guard let equals = variable.firstIndex(of: "=") else { continue }
@@ -130,7 +151,7 @@ actor LinuxSandboxes: SandboxEngine {
       pids: UInt32(clamping: resources.pids), tmpBytes: UInt64(clamping: resources.tmp.value),
       tmpInodes: UInt64(Limits.tmpInodes), openFiles: UInt32(clamping: resources.files))
     return SandboxSpec(
-      slot: order.slot, hostname: order.hostname, rootPath: root, codePath: order.code, arguments: order.arguments,
+      slot: order.slot, hostname: order.hostname, rootPath: root.path, codePath: order.code, arguments: arguments,
       environment: environment, limits: limits, stdout: order.stdout, stderr: order.stderr, listener: order.listener,
       frames: order.frames, control: order.control,
       secrets: order.secrets.sorted { $0.key < $1.key }.map { SandboxSecret(path: $0.key, bytes: $0.value) })
@@ -214,24 +235,4 @@ private struct LinuxPod: RunningPod {
   }
 
   func memory() -> Int64? { sandbox.cgroup?.usage().memoryBytes.map { Int64(clamping: $0) } }
-}
-
-extension WorkerConfiguration.RuntimeFiles {
-  /// The files a runtime's root holds below /runtime.
-  func files(for runtime: Runtime) -> [RuntimeFile] {
-    switch runtime {
-    case .python:
-      Self.files(in: python, to: "/runtime") { $0.hasSuffix(".py") }
-        + Self.files(in: "\(python)/__pycache__", to: "/runtime/__pycache__") { $0.hasSuffix(".pyc") }
-    case .node: Self.files(in: node, to: "/runtime") { $0.hasSuffix(".mjs") || $0.hasSuffix(".js") }
-    case .exec: [RuntimeFile(source: execRunner, destination: "/runtime/apus-exec-runner")]
-    case .swift, .binary: []
-    }
-  }
-
-  private static func files(in folder: String, to place: String, _ wanted: (String) -> Bool) -> [RuntimeFile] {
-    Descriptors.names(in: folder).filter(wanted).sorted().map {
-      RuntimeFile(source: "\(folder)/\($0)", destination: "\(place)/\($0)")
-    }
-  }
 }

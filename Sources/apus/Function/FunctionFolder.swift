@@ -25,7 +25,7 @@ struct FunctionFolder {
       throw Failure(
         "\(shown)/ has no function.yaml", next: "`apus new NAME --runtime python` makes a folder that has one.")
     }
-    let manifest = withVariables(try checked(file), env)
+    let manifest = withVariables(try checked(file, folder: path, shown: shown), env)
     let runtime = manifest.at(path: "spec.runtime")?.stringValue.flatMap(Runtime.init(rawValue:))
     guard let name = manifest.at(path: "metadata.name")?.stringValue, let runtime else {
       throw Failure("\(shown)/function.yaml has no metadata.name or no spec.runtime")
@@ -62,12 +62,43 @@ struct FunctionFolder {
   }
 
   /// The manifest's values, with every fault named by file and line.
-  private static func checked(_ file: String) throws(Failure) -> JSONValue {
+  private static func checked(_ file: String, folder: String, shown: String) throws(Failure) -> JSONValue {
+    let manifest: Manifest
+    let function: Function
     do {
-      return try ManifestReader.readFunction(file).manifest.value
+      (function, manifest) = try ManifestReader.readFunction(file)
     } catch {
       throw Failure(error.description)
     }
+    guard let (fault, next) = missingFile(of: function.spec, folder: folder, shown: shown) else { return manifest.value }
+    throw Failure(manifest.located(fault), next: next)
+  }
+
+  /// The fault of a manifest that starts a file the folder does not hold.
+  private static func missingFile(of spec: FunctionSpec, folder: String, shown: String) -> (Fault, String?)? {
+    let (path, file): (String, String)
+    switch spec.runtime {
+    case .python, .node:
+      guard let handler = spec.handler, let name = handler.split(separator: ":").first else { return nil }
+      (path, file) = ("spec.handler", String(name))
+    case .binary, .exec:
+      guard let command = spec.command?.first, command.hasPrefix("./") else { return nil }
+      (path, file) = ("spec.command", String(command.dropFirst(2)))
+    case .swift: (path, file) = ("spec.runtime", "Package.swift")
+    }
+    let whole = "\(folder)/\(file)"
+    let programs: Set<Runtime> = [.binary, .exec]
+    if PathKind(whole) != .file {
+      let makefile = programs.contains(spec.runtime) && PathKind(folder + "/Makefile") == .file
+      return (
+        Fault(path: path, message: "\(file) is not in \(shown)/"),
+        makefile ? "Build it first: make -C \(shown)" : nil
+      )
+    }
+    if programs.contains(spec.runtime), !FileManager.default.isExecutableFile(atPath: whole) {
+      return (Fault(path: path, message: "\(file) is not executable"), "chmod +x \(shown)/\(file)")
+    }
+    return nil
   }
 
   private static func withVariables(_ manifest: JSONValue, _ env: [String: String]) -> JSONValue {

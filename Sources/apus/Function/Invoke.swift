@@ -41,6 +41,8 @@ struct Invoke: AsyncParsableCommand {
   @OptionGroup var namespace: NamespaceOption
   @OptionGroup var server: ServerOptions
 
+  /// Bytes of the platform's own error at most.
+  static let errorBytesMax = 1 << 20
   /// The longest a call is waited for: the largest spec.timeout and the largest queue timeout.
   static let patience = TimeAmount.milliseconds(Limits.timeoutMaximum.milliseconds * 2)
 
@@ -64,8 +66,16 @@ struct Invoke: AsyncParsableCommand {
     let call = answer.headers.first(name: "x-call-id") ?? ""
     let status = Int(answer.status.code)
     let own = answer.headers.first(name: "x-apus-error")
-    let bytes = own == nil ? [] : Array(buffer: try await answer.body.collect(upTo: 1 << 20))
-    if own == nil { for try await piece in answer.body { Terminal.emit(Array(buffer: piece)) } }
+    let bytes = own == nil ? [] : Array(buffer: try await answer.body.collect(upTo: Self.errorBytesMax))
+    if own == nil {
+      var last: UInt8 = 10
+      for try await piece in answer.body {
+        Terminal.emit(Array(buffer: piece))
+        last = piece.readableBytesView.last ?? last
+      }
+      // Only for the eye: into a file or a pipe the body goes byte for byte.
+      if last != 10, Terminal.outputIsTerminal { Terminal.emit("\n") }
+    }
     if !quiet, !call.isEmpty, status < 400 { Terminal.note("call \(Text.visible(call))") }
     guard status >= 400 else { return }
     let after = ContinuousClock.now - started

@@ -38,7 +38,7 @@ struct New: AsyncParsableCommand {
 /// The files a new function starts from.
 struct Template {
   /// What stands for the function's name in a template's files and file names.
-  static let placeholder = "__NAME__"
+  static let placeholder = "{{name}}"
   /// What a template's folder may hold but a new function does not get.
   static let leftOut: Set<String> = [".build", "node_modules", "__pycache__", "vendor", ".swiftpm", "Package.resolved"]
 

@@ -36,7 +36,8 @@ struct Rollout {
     let latest = status.latestRevision ?? ""
     if ready?.status == "True", status.servingRevision == latest, !latest.isEmpty { return .ready(latest) }
     if ready?.status == "False" { return .failed(ready?.message ?? "\(latest) could not start") }
-    return .waiting("\(latest): \(ready?.message.isEmpty == false ? ready?.message ?? "" : "its first pod starts")")
+    let words = ready?.message ?? ""
+    return .waiting(words.hasPrefix(latest) && !words.isEmpty ? words : "\(latest): its first pod starts")
   }
 
   /// The line for a revision that serves; throws a `Failure` with the last lines written when it could not start.

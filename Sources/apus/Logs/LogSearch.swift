@@ -10,6 +10,8 @@ struct LogSearch: Hashable {
   var call: String?
   /// The lowest level wanted.
   var level: LogLevel?
+  /// Whether the platform's records about a function stand among its own lines.
+  var platform = true
 
   /// Splits the words after `apus logs`: the first is a function's name when it could be one, the rest is the query.
   init(words: [String], call: String? = nil, level: LogLevel? = nil) {
@@ -31,6 +33,8 @@ struct LogSearch: Hashable {
     var (filter, pipes) = LogSearch.split(query)
     var terms: [String] = []
     if let function { terms.append("function:\(function)") }
+    // A function's name alone asks for what it wrote; a query or a call says itself what it wants.
+    if !platform, function != nil, query.isEmpty, call == nil { terms.append("(stream:stdout OR stream:stderr)") }
     if let call { terms.append("call:\(LogSearch.quoted(call))") }
     if let level, level > .trace {
       let words = LogLevel.allCases.filter { $0 >= level }.map { "level:\($0.rawValue)" }

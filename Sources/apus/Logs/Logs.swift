@@ -50,6 +50,9 @@ struct Logs: AsyncParsableCommand {
   @Option(name: .shortAndLong, help: "text, json or logfmt.")
   var output: LogText.Form = .text
 
+  @Flag(help: "With a name alone: the platform's records about it too (calls, events).")
+  var platform = false
+
   @Option(help: ArgumentHelp("The namespace (default: the kubeconfig's, else `default`).", valueName: "name"))
   var namespace: String?
 
@@ -72,7 +75,8 @@ struct Logs: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let search = LogSearch(words: words, call: call, level: level)
+    var search = LogSearch(words: words, call: call, level: level)
+    search.platform = platform || stats != nil
     let now = Timestamp.now()
     let since = try Logs.moment(since, "--since", now)
     let until = try Logs.moment(until, "--until", now)

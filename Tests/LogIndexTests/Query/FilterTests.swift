@@ -9,8 +9,8 @@ import Testing
     stream: "stderr",
     call: "c-1",
     fields:
-      #""duration_ms":250,"took":"1m30s","status":500,"size":2048,"cached":true,"user":"ann","empty":"","nothing":null,"#
-      + #""path":"/api/orders","level":"own","id":9007199254740993,"fields.x":"deep","http":{"method":"GET"},"a b":1"#)
+      #""duration_ms":250,"took":"1m30s","status":500,"size":2048,"cached":true,"user":"ann","empty":"","nothing":null"#
+      + #","path":"/api/orders","level":"own","id":9007199254740993,"fields.x":"deep","http":{"method":"GET"},"a b":1"#)
 
   @Test(arguments: [
     ("", true), ("*", true),

@@ -56,7 +56,8 @@ import Testing
     tool.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     tool.arguments = [
       "python3", "-c",
-      "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute('create table t(a)'); c.execute('pragma user_version=1'); c.commit()",
+      "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute('create table t(a)'); "
+        + "c.execute('pragma user_version=1'); c.commit()",
       path.path,
     ]
     try tool.run()

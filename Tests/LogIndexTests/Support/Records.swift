@@ -12,7 +12,8 @@ func line(
 ) -> [UInt8] {
   Array(
     """
-    {"time":"\(RecordTime.text(time))","namespace":"\(namespace)","function":"\(function)","revision":"\(function)-00001",\
+    {"time":"\(RecordTime.text(time))","namespace":"\(namespace)","function":"\(function)",\
+    "revision":"\(function)-00001",\
     "pod":"\(pod)","node":"\(node)","stream":"\(stream)","level":"\(level)","call":"\(call)","msg":"\(msg)",\
     "fields":{\(fields)}}
     """.utf8)

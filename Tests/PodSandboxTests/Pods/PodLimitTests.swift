@@ -77,6 +77,7 @@ struct PodLimitTests {
 
   @Test func `cpu time is limited to the quota`() async throws {
     try await withPodHost { host in
+      let started = ContinuousClock.now
       // 20 % of a core: a second of wall time gives about 0.2 s, more only by one period.
       let pod = try await host.spawner.start(
         {
@@ -84,7 +85,6 @@ struct PodLimitTests {
           spec.limits.cpuMillis = 200
           return spec
         }())
-      let started = ContinuousClock.now
       #expect(await eventually { (pod.cgroup?.usage().cpuMicroseconds ?? 0) > 150_000 })
       host.spawner.signal(pod, SIGKILL)
       let exit = try await host.exit(of: pod)

@@ -1,4 +1,5 @@
 import CLinux
+import ClusterTestSupport
 import Foundation
 import Logging
 import PodSandbox
@@ -34,7 +35,12 @@ let quiet = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
 /// A pipe whose reading end is drained by a thread until all writers are gone.
 final class Captured: Sendable {
   let writer: CInt
-  private let text = Mutex<(bytes: [UInt8], done: Bool, waiter: CheckedContinuation<Void, Never>?)>(([], false, nil))
+  private struct State {
+    var bytes: [UInt8] = []
+    var done = false
+  }
+
+  private let state = Mutex(State())
   private let closed = Mutex(false)
 
   init() throws {
@@ -47,15 +53,10 @@ final class Captured: Sendable {
       while true {
         let count = read(reader, &buffer, buffer.count)
         if count <= 0 { break }
-        text.withLock { $0.bytes.append(contentsOf: buffer[..<count]) }
+        state.withLock { $0.bytes.append(contentsOf: buffer[..<count]) }
       }
       close(reader)
-      let waiter = text.withLock { state in
-        state.done = true
-        defer { state.waiter = nil }
-        return state.waiter
-      }
-      waiter?.resume()
+      state.withLock { $0.done = true }
     }
     thread.start()
   }
@@ -68,17 +69,12 @@ final class Captured: Sendable {
     if first { close(writer) }
   }
 
-  var soFar: String { text.withLock { String(decoding: $0.bytes, as: UTF8.self) } }
+  var soFar: String { state.withLock { String(decoding: $0.bytes, as: UTF8.self) } }
 
-  /// Everything written until the last writer closed.
+  /// Everything written until the last writer closed; an issue when someone keeps it open.
   func all() async -> String {
-    await withCheckedContinuation { continuation in
-      let done = text.withLock { state in
-        if !state.done { state.waiter = continuation }
-        return state.done
-      }
-      if done { continuation.resume() }
-    }
+    let done = await eventually(within: .seconds(20)) { state.withLock { $0.done } }
+    if !done { Issue.record("the pipe is still open somewhere; so far it said \(soFar)") }
     return soFar
   }
 }
@@ -87,13 +83,7 @@ final class Captured: Sendable {
 final class PodHost: Sendable {
   let spawner: Spawner
   let instance: String
-  private struct Book {
-    var exits: [UInt64: SandboxExit] = [:]
-    var waiters: [UInt64: CheckedContinuation<SandboxExit?, Never>] = [:]
-    var over = false
-  }
-
-  private let book = Mutex(Book())
+  private let exits = Mutex<[UInt64: SandboxExit]>([:])
 
   private init(spawner: Spawner, instance: String) {
     self.spawner = spawner
@@ -107,38 +97,15 @@ final class PodHost: Sendable {
     let spawner = try await Spawner.launch(executable: TestPaths.spawner, instance: instance, logger: quiet)
     let host = PodHost(spawner: spawner, instance: instance)
     Task {
-      for await exit in spawner.exits { host.note(exit) }
-      host.noteEnd()
+      for await exit in spawner.exits { host.exits.withLock { $0[exit.ticket] = exit } }
     }
     return host
   }
 
-  private func note(_ exit: SandboxExit) {
-    let waiter = book.withLock { book in
-      book.exits[exit.ticket] = exit
-      return book.waiters.removeValue(forKey: exit.ticket)
-    }
-    waiter?.resume(returning: exit)
-  }
-
-  private func noteEnd() {
-    let waiters = book.withLock { book in
-      book.over = true
-      defer { book.waiters = [:] }
-      return book.waiters.values
-    }
-    for waiter in waiters { waiter.resume(returning: nil) }
-  }
-
+  /// How a pod ended; an issue when it does not.
   func exit(of sandbox: Sandbox) async throws -> SandboxExit {
-    let exit = await withCheckedContinuation { continuation in
-      let (known, over) = book.withLock { book in
-        if book.exits[sandbox.ticket] == nil, !book.over { book.waiters[sandbox.ticket] = continuation }
-        return (book.exits[sandbox.ticket], book.over)
-      }
-      if known != nil || over { continuation.resume(returning: known) }
-    }
-    return try #require(exit)
+    _ = await eventually(within: .seconds(20)) { exits.withLock { $0[sandbox.ticket] != nil } }
+    return try #require(exits.withLock { $0[sandbox.ticket] }, "the pod did not end in time")
   }
 
   /// Group folders of this instance that exist now.

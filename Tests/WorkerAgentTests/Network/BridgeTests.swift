@@ -3,6 +3,7 @@ import ClusterTestSupport
 import Foundation
 import NIOCore
 import NIOPosix
+import NIOSSL
 import Testing
 
 @testable import WorkerAgent
@@ -59,10 +60,12 @@ struct BridgeTests {
   }
 
   /// An entry that knows one pod, `pod-1`, whose socket echoes, and one that does not listen.
-  private func entry(_ folder: TemporaryFolder) async throws -> (EntryServer, any Channel) {
+  private func entry(
+    _ folder: TemporaryFolder, tls: NIOSSLContext? = nil
+  ) async throws -> (EntryServer, any Channel) {
     let path = "\(folder.path)/p.s"
     let echo = try await EchoServer.bootstrap.bind(unixDomainSocketPath: path).get()
-    let entry = try await EntryServer(host: "127.0.0.1", port: 0, tls: nil, group: Self.group) { uid in
+    let entry = try await EntryServer(host: "127.0.0.1", port: 0, tls: tls, group: Self.group) { uid in
       ["pod-1": path, "pod-2": "\(folder.path)/nobody.s"][uid]
     }
     return (entry, echo)
@@ -105,6 +108,34 @@ struct BridgeTests {
       try await client.send(line)
       #expect(await eventually { client.text == answer && client.ended }, "\(line)")
     }
+    await entry.close()
+    try await echo.close()
+  }
+
+  @Test func `over TLS a gateway of the cluster gets in, half-closes included, and nobody else does`() async throws {
+    let folder = try TemporaryFolder()
+    let (entry, echo) = try await entry(folder, tls: TestCertificates.server())
+    let gateway = try TestCertificates.client(TestCertificates.gateway, TestCertificates.gatewayKey)
+    let client = try await TestConnection(port: entry.port, tls: gateway)
+    try await client.send("CONNECT pod-1\n")
+    #expect(await eventually { client.text == "OK\n" })
+    try await client.send("hello")
+    #expect(await eventually { client.text == "OK\nhello" })
+    try await client.finish()
+    #expect(await eventually { client.text == "OK\nhellobye" && client.ended })
+    for outsider in [
+      try TestCertificates.client(nil, nil),
+      try TestCertificates.client(TestCertificates.intruder, TestCertificates.intruderKey),
+    ] {
+      let intruder = try await TestConnection(port: entry.port, tls: outsider)
+      try? await intruder.send("CONNECT pod-1\n")
+      #expect(await eventually { intruder.ended })
+      #expect(intruder.text == "")
+    }
+    let plain = try await TestConnection(port: entry.port)
+    try await plain.send("CONNECT pod-1\n")
+    #expect(await eventually { plain.ended })
+    #expect(!plain.text.contains("OK"))
     await entry.close()
     try await echo.close()
   }

@@ -1,6 +1,7 @@
 import Foundation
 import NIOCore
 import NIOPosix
+import NIOSSL
 import Synchronization
 
 @testable import WorkerAgent
@@ -24,19 +25,25 @@ final class TestConnection: Sendable {
     }
 
     func channelInactive(context: ChannelHandlerContext) { state.withLock { $0.ended = true } }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
   }
 
-  static func bootstrap(_ collector: Collector) -> ClientBootstrap {
+  static func bootstrap(_ collector: Collector, tls: NIOSSLContext? = nil) -> ClientBootstrap {
     ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .channelOption(.allowRemoteHalfClosure, value: true)
       .channelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(collector) }
+        channel.eventLoop.makeCompletedFuture {
+          if let tls {
+            try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: tls, serverHostname: nil))
+          }
+          try channel.pipeline.syncOperations.addHandler(collector)
+        }
       }
   }
 
-  init(port: Int) async throws {
+  init(port: Int, tls: NIOSSLContext? = nil) async throws {
     collector = Collector()
-    channel = try await Self.bootstrap(collector).connect(host: "127.0.0.1", port: port).get()
+    channel = try await Self.bootstrap(collector, tls: tls).connect(host: "127.0.0.1", port: port).get()
   }
 
   init(socket: String) async throws {

@@ -116,13 +116,14 @@ struct RealPodTests {
     let slow = """
       import time
       def handle(event, context):
+          print("begun")
           time.sleep(0.4)
           return "done"
       """
     let uid = try await worker.start(["handler.py": slow])
     try #require(await worker.becomes(.ready, uid))
     async let answer = worker.request(uid)
-    #expect(await eventually { true })
+    #expect(await eventually { worker.logs.records().contains { $0.msg == "begun" } })
     worker.server.send(.drain(uid: uid))
     #expect(await worker.becomes(.draining, uid))
     worker.server.send(.stop(uid: uid, graceMilliseconds: 5000))
@@ -132,17 +133,89 @@ struct RealPodTests {
     try await worker.leave()
   }
 
+  @Test func `a node handler and a native server of the samples answer`() async throws {
+    let worker = try RealWorker()
+    let node = try await worker.start(
+      ["handler.mjs": "export function handle(event) { console.log('in node'); return 'node says ' + event.path }"],
+      spec: .object(["runtime": .string("node"), "handler": .string("handler.mjs")]))
+    try #require(await worker.becomes(.ready, node))
+    #expect(try await worker.request(node, "/x").hasSuffix("node says /x"))
+    #expect(await eventually { worker.logs.records().contains { $0.msg == "in node" && $0.call == "call-1" } })
+    let sample = "\(RealWorker.repository)/functions/samples/hello-binary"
+    if FileManager.default.fileExists(atPath: "\(sample)/server") {
+      let native = try await worker.start(
+        folder: sample,
+        spec: .object([
+          "runtime": .string("binary"), "handler": .null, "command": .array([.string("./server")]),
+          "concurrency": .int(16),
+        ]))
+      try #require(await worker.becomes(.ready, native))
+      #expect(try await worker.request(native, "/").hasPrefix("HTTP/1.1 200"))
+    }
+    try await worker.leave()
+  }
+
+  @Test func `a readiness probe holds a pod back, a liveness probe restarts it`() async throws {
+    let worker = try RealWorker()
+    let handler = """
+      import os
+      asked = []
+      def handle(event, context):
+          from apus import Response
+          asked.append(event.path)
+          if event.path == "/ready":
+              return Response("", status=200 if len(asked) > 2 else 503)
+          if event.path == "/live":
+              return Response("", status=500 if "/hurt" in asked else 200)
+          return str(os.getpid())
+      """
+    let probe: (String) -> JSONValue = {
+      .object(["path": .string($0), "period": .string("100ms"), "timeout": .string("1s"), "failures": .int(2)])
+    }
+    let uid = try await worker.start(
+      ["handler.py": handler],
+      spec: .object(["probes": .object(["readiness": probe("/ready"), "liveness": probe("/live")])]))
+    try #require(await worker.becomes(.ready, uid))
+    #expect(worker.server.latest(uid)?.detail.startup?.ready ?? 0 >= 200)
+    _ = try await worker.request(uid, "/hurt")
+    #expect(await eventually { worker.server.latest(uid)?.detail.restarts == 1 })
+    #expect(worker.server.events.contains { $0.reason == "Unhealthy" && $0.message.contains("status 500") })
+    try #require(await worker.becomes(.ready, uid))
+    try await worker.leave()
+  }
+
+  @Test func `a pod that prints 30 MB holds up no other, and what was dropped is told`() async throws {
+    let worker = try RealWorker()
+    let noisy = """
+      import sys
+      def handle(event, context):
+          for i in range(300):
+              sys.__stdout__.write((("x" * 99) + "\\n") * 1000)
+          return "done"
+      """
+    let loud = try await worker.start(["handler.py": noisy])
+    let quiet = try await worker.start(["handler.py": Self.hello], spec: Self.spec)
+    try #require(await worker.becomes(.ready, loud))
+    try #require(await worker.becomes(.ready, quiet))
+    async let done = worker.request(loud)
+    #expect(try await worker.request(quiet, "/calm").hasPrefix("HTTP/1.1 200"))
+    #expect(try await done.hasSuffix("done"))
+    #expect(await eventually { worker.logs.records().contains { $0.msg == "hello from /calm" } })
+    worker.server.send(.stop(uid: loud, graceMilliseconds: 1000))
+    #expect(await worker.becomes(.gone, loud))
+    #expect(await eventually {
+      let records = worker.logs.records()
+      let dropped = records.compactMap { $0.fields["dropped"]?.intValue }.reduce(0, +)
+      return dropped + Int64(records.filter { $0.msg.hasPrefix("xxx") }.count) == 300_000
+    })
+    try await worker.leave()
+  }
+
   @Test func `a killed spawner takes its pods along and they come back`() async throws {
     let worker = try RealWorker()
     let uid = try await worker.start(["handler.py": Self.hello], spec: Self.spec)
     try #require(await worker.becomes(.ready, uid))
-    let spawners = Descriptors.names(in: "/proc").compactMap { pid_t($0) }.filter { pid in
-      let status = String(decoding: Descriptors.contents(of: "/proc/\(pid)/stat") ?? [], as: UTF8.self)
-      let parent = status.split(separator: ")").last?.split(separator: " ").dropFirst().first
-      return status.contains("(apus-spawner)") && parent == "\(getpid())"
-    }
-    #expect(spawners.count == 1)
-    for pid in spawners { kill(pid, SIGKILL) }
+    kill(try #require(worker.spawner(ofSlot: 0)), SIGKILL)
     #expect(await eventually { worker.server.latest(uid)?.detail.restarts ?? 0 >= 1 })
     try #require(await worker.becomes(.ready, uid))
     #expect(try await worker.request(uid, "/again").hasPrefix("HTTP/1.1 200"))

@@ -112,13 +112,28 @@ final class RealWorker: Sendable {
     }
   }
 
-  /// Control groups of this instance that still exist.
+  /// The spawner that started the pod in a slot: found from the pod's processes upwards.
+  func spawner(ofSlot slot: Int) -> pid_t? {
+    for group in leftGroups() {
+      let tasks = Descriptors.contents(of: "\(group)/\(slot)/cgroup.procs") ?? []
+      var pid = String(decoding: tasks, as: UTF8.self).split(separator: "\n").first.flatMap { pid_t($0) }
+      while let here = pid, here > 1 {
+        let status = String(decoding: Descriptors.contents(of: "/proc/\(here)/stat") ?? [], as: UTF8.self)
+        let parent = status.split(separator: ")").last?.split(separator: " ").dropFirst().first.flatMap { pid_t($0) }
+        if parent == getpid() { return here }
+        pid = parent
+      }
+    }
+    return nil
+  }
+
+  /// Control groups of this instance that exist.
   private func leftGroups() -> [String] {
     var found: [String] = []
     for controller in Descriptors.names(in: "/sys/fs/cgroup") {
       let walker = FileManager.default.enumerator(atPath: "/sys/fs/cgroup/\(controller)")
       while let path = walker?.nextObject() as? String {
-        if path.hasSuffix("/apus/\(configuration.instance)") { found.append("\(controller)/\(path)") }
+        if path.hasSuffix("/apus/\(configuration.instance)") { found.append("/sys/fs/cgroup/\(controller)/\(path)") }
       }
     }
     return found

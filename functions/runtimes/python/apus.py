@@ -180,7 +180,7 @@ def _refuse(value):
 
 def render_json(value):
     encoder = _json.make_encoder({}, _refuse, _json.encode_basestring, None, ": ", ", ", False, False, False)
-    return "".join(encoder(value, 0)).encode("utf-8", "surrogatepass")
+    return "".join(encoder(value, 0)).encode("utf-8", "replace")
 
 
 def render(result):
@@ -190,9 +190,8 @@ def render(result):
         status, given, body = result.status, result.headers or {}, result.body
         if not isinstance(status, int) or not 200 <= status <= 599:
             raise ValueError(f"status {status!r}: a number from 200 to 599 is needed")
-        pairs = [
-            pair for pair in (given.items() if hasattr(given, "items") else given) if checked(pair).lower() not in FRAMING
-        ]
+        pairs = [checked(*pair) for pair in (given.items() if hasattr(given, "items") else given)]
+        pairs = [pair for pair in pairs if pair[0].lower() not in FRAMING]
     else:
         status, pairs, body = 200, [], result
     if isinstance(body, str):
@@ -214,11 +213,11 @@ def render(result):
     return status, pairs, body
 
 
-def checked(pair):
-    """The name of a header pair that is safe to send; ValueError otherwise."""
-    name, value = pair
+def checked(name, value):
+    """A header pair that is safe to send; ValueError otherwise."""
     if not isinstance(name, str) or not name or not TOKEN.issuperset(name):
         raise ValueError(f"header name {name!r}: letters, digits and - only")
-    if isinstance(value, str) and any((c < " " and c != "\t") or c == "\x7f" for c in value):
+    value = str(value)
+    if any((c < " " and c != "\t") or c == "\x7f" for c in value):
         raise ValueError(f"header {name}: the value must not contain control characters")
-    return name
+    return name, value

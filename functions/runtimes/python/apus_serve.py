@@ -257,8 +257,24 @@ class Server:
             self.running += 1
             if self.concurrency == 1:
                 self.ended(connection, self.call(connection))
+            elif not self.start_thread(connection):
+                return
+
+    def start_thread(self, connection):
+        """False when the pod has no thread left (spec.resources.pids): the call waits for another to end."""
+        try:
+            _thread.start_new_thread(self.call_in_thread, (connection,))
+            return True
+        except RuntimeError:
+            connection.running = False
+            self.running -= 1
+            if self.running:
+                self.ready.insert(0, connection)
             else:
-                _thread.start_new_thread(self.call_in_thread, (connection,))
+                connection.refuse(503, "no_capacity", "no thread is left for this call: raise spec.resources.pids")
+                connection.request = None
+                self.close(connection, registered=False)
+            return False
 
     def call_in_thread(self, connection):
         goes_on = False
@@ -342,12 +358,16 @@ class Server:
 
     def failed(self, error, output, call_id):
         """The answer to a call whose handler raised; the traceback becomes one error record."""
-        name, text = type(error).__name__, str(error)[:FAILURE_CHARACTERS]
+        name = type(error).__name__
+        try:
+            text = str(error)[:FAILURE_CHARACTERS]
+        except Exception:  # an exception that cannot even be shown
+            text = ""
         message = f"{name}: {text}" if text else name
         output.flush()
         output.record("error", message, {"error": name, "traceback": traceback_of(error)})
         body = {"code": "function_failed", "message": message, "component": "function", "call": call_id}
-        headers = [("Content-Type", "application/json"), ("X-Function-Error", name)]
+        headers = [("Content-Type", "application/json"), ("X-Function-Error", name if name.isascii() else "Exception")]
         return 500, headers, apus.render_json(body)
 
     def answer(self, connection, request, answer, first, output):

@@ -196,10 +196,15 @@ package final class Server {
             descriptor: next.descriptor, buffer: call.buffer,
             keepAlive: call.keepAlive && call.bodyComplete && call.answered))
       }
-      if !started {
-        Call.refuse(BadRequest("no thread is left for this call", status: 503, code: "no_capacity"), next.descriptor)
-        finish(Ended(descriptor: next.descriptor, buffer: [], keepAlive: false))
+      guard !started else { continue }
+      running[next.descriptor] = nil
+      if !running.isEmpty {  // the pod has no thread left: the call waits for another to end
+        waiting.insert(next, at: 0)
+        return
       }
+      let message = "no thread is left for this call: raise spec.resources.pids"
+      Call.refuse(BadRequest(message, status: 503, code: "no_capacity"), next.descriptor)
+      drop(next.descriptor)
     }
   }
 
