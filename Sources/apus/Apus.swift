@@ -17,17 +17,23 @@ struct Apus: AsyncParsableCommand {
       """,
     version: Version.current,
     groupedSubcommands: [
-      CommandGroup(name: "A cluster", subcommands: [
-        UpCommand.self, DownCommand.self, Status.self, Doctor.self, ServerCommand.self, WorkerCommand.self,
-        GatewayCommand.self, SuperviseCommand.self,
-      ]),
-      CommandGroup(name: "Functions", subcommands: [
-        New.self, Deploy.self, Invoke.self, Scale.self, Rollback.self, Delete.self,
-      ]),
+      CommandGroup(
+        name: "A cluster",
+        subcommands: [
+          UpCommand.self, DownCommand.self, Status.self, Doctor.self, ServerCommand.self, WorkerCommand.self,
+          GatewayCommand.self, SuperviseCommand.self,
+        ]),
+      CommandGroup(
+        name: "Functions",
+        subcommands: [
+          New.self, Deploy.self, Invoke.self, Scale.self, Rollback.self, Delete.self,
+        ]),
       CommandGroup(name: "Looking", subcommands: [Get.self, Describe.self, Logs.self]),
-      CommandGroup(name: "Nodes and access", subcommands: [
-        Cordon.self, Uncordon.self, Drain.self, SecretCommand.self, Token.self, Login.self,
-      ]),
+      CommandGroup(
+        name: "Nodes and access",
+        subcommands: [
+          Cordon.self, Uncordon.self, Drain.self, SecretCommand.self, Token.self, Login.self,
+        ]),
       CommandGroup(name: "This tool", subcommands: [VersionCommand.self, Completion.self]),
     ])
 

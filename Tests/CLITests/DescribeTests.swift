@@ -46,9 +46,17 @@ import Testing
     }
     let steps = FunctionAdvice.steps(for: failed, pods: [])
     #expect(steps[0].hasPrefix("apus logs greet"))
-    #expect(steps[1].hasPrefix("apus rollback greet"))
+    #expect(steps[1].hasPrefix("apus deploy FOLDER"))
+    let kept = try Samples.function { function in
+      function.status?.conditions = failed.status?.conditions ?? []
+      function.status?.servingRevision = "greet-00001"
+    }
+    #expect(FunctionAdvice.steps(for: kept, pods: []).last?.hasPrefix("apus rollback greet") == true)
     let fine = try Samples.function { $0.status?.figures?.errorCalls = [] }
-    #expect(FunctionAdvice.steps(for: fine, pods: []) == ["apus invoke greet -d TEXT         call it; apus logs greet shows what it writes"])
+    #expect(
+      FunctionAdvice.steps(for: fine, pods: []) == [
+        "apus invoke greet -d TEXT         call it; apus logs greet shows what it writes"
+      ])
   }
 
   @Test func `a pod's name belongs to the function it is made from, and to no other`() {

@@ -21,18 +21,20 @@ import Testing
     #expect(Text.visible("größe 日本 👩‍👩‍👧") == "größe 日本 👩‍👩‍👧")
   }
 
-  @Test(arguments: [
-    (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1234, "1.2 kB"), (9_949, "9.9 kB"), (9_960, "10 kB"),
-    (999_499, "999 kB"), (999_500, "1.0 MB"), (5_000_000_000, "5.0 GB"),
-  ] as [(Int64, String)])
+  @Test(
+    arguments: [
+      (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1234, "1.2 kB"), (9_949, "9.9 kB"), (9_960, "10 kB"),
+      (999_499, "999 kB"), (999_500, "1.0 MB"), (5_000_000_000, "5.0 GB"),
+    ] as [(Int64, String)])
   func `bytes are written with the unit that leaves one to three digits`(count: Int64, text: String) {
     #expect(Figures.bytes(count) == text)
   }
 
-  @Test(arguments: [
-    (0, "0s"), (119, "119s"), (120, "2m"), (200, "3m20s"), (3600, "60m"), (4 * 3600, "4h"), (8 * 86_400, "8d"),
-    (-5, "0s"),
-  ] as [(Int64, String)])
+  @Test(
+    arguments: [
+      (0, "0s"), (119, "119s"), (120, "2m"), (200, "3m20s"), (3600, "60m"), (4 * 3600, "4h"), (8 * 86_400, "8d"),
+      (-5, "0s"),
+    ] as [(Int64, String)])
   func `ages are written as Kubernetes does`(seconds: Int64, text: String) {
     let start = Timestamp(milliseconds: 1_000_000_000_000)
     #expect(Figures.age(from: start, to: start.advanced(milliseconds: seconds * 1000)) == text)

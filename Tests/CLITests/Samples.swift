@@ -93,7 +93,9 @@ enum Samples {
       status: PodStatus(apus: detail, at: now))
   }
 
-  static func event(_ reason: String, _ message: String, about kind: ResourceKind, _ name: String, warning: Bool = false)
+  static func event(
+    _ reason: String, _ message: String, about kind: ResourceKind, _ name: String, warning: Bool = false
+  )
     -> Event
   {
     Event(
@@ -102,7 +104,8 @@ enum Samples {
       warning: warning, component: "control-plane", at: time("2026-11-21T02:06:00Z"))
   }
 
-  static func record(_ message: String = "greeting", call: String = "0195c6d2-7a31-7c11-9a0f-0a4c5b6d7e8f") -> LogRecord {
+  static func record(_ message: String = "greeting", call: String = "0195c6d2-7a31-7c11-9a0f-0a4c5b6d7e8f") -> LogRecord
+  {
     LogRecord(
       time: time("2026-11-21T02:10:04.123456789Z"), namespace: "default", function: "greet", revision: "greet-00001",
       pod: "greet-00001-x7k2p", node: "worker-2", stream: .stdout, level: .info, call: call, msg: message,

@@ -18,14 +18,15 @@ import Testing
     }
   }
 
-  @Test(arguments: [
-    (["deplyo", "x"], "error: no such command: deplyo. Did you mean `apus deploy`?"),
-    (["scale", "greet", "--mn", "2"], "error: Unknown option '--mn'. Did you mean '--min'?"),
-    (["scale", "greet"], "error: how many?"),
-    (["get"], "error: Missing expected argument"),
-    (["secret", "set", "db"], "error: no value was given"),
-    (["logs", "--stats", "count()", "-f"], "error: --stats and -f do not go together"),
-  ] as [([String], String)])
+  @Test(
+    arguments: [
+      (["deplyo", "x"], "error: no such command: deplyo. Did you mean `apus deploy`?"),
+      (["scale", "greet", "--mn", "2"], "error: Unknown option '--mn'. Did you mean '--min'?"),
+      (["scale", "greet"], "error: how many?"),
+      (["get"], "error: Missing expected argument"),
+      (["secret", "set", "db"], "error: no value was given"),
+      (["logs", "--stats", "count()", "-f"], "error: --stats and -f do not go together"),
+    ] as [([String], String)])
   func `wrong usage exits 2 and says what was meant`(arguments: [String], text: String) throws {
     let ending = try #require(self.ending(arguments))
     #expect(ending.status == 2)
@@ -66,7 +67,8 @@ import Testing
 
   @Test func `a failed call is told in one sentence`() {
     let body = Array(
-      #"{"code":"function_timeout","message":"spec.timeout reached","component":"pod slow-00001-x7k2p","call":"0195"}"#.utf8)
+      #"{"code":"function_timeout","message":"spec.timeout reached","component":"pod slow-00001-x7k2p","call":"0195"}"#
+        .utf8)
     #expect(
       CallFailure(status: 504, function: "slow", call: "0195", seconds: 30.04, body: body).failure.description
         == "error: 504 from pod slow-00001-x7k2p after 30.0 s: spec.timeout reached (call 0195; apus logs --call 0195)")
@@ -106,7 +108,10 @@ import Testing
   }
 
   @Test func `rollback takes the newest proven revision before the serving one`() throws {
-    let function = try Samples.function { $0.status?.servingRevision = "greet-00004" }
+    let function = try Samples.function { function in
+      function.status?.servingRevision = "greet-00004"
+      function.status?.latestRevision = "greet-00004"
+    }
     let revisions = [1, 2, 3, 4, 5].map { Samples.revision($0, of: function, proven: $0 != 3) }
     #expect(try Rollback.target(of: function, revisions, to: nil).metadata.name == "greet-00002")
     #expect(try Rollback.target(of: function, revisions, to: "1").metadata.name == "greet-00001")
@@ -118,6 +123,15 @@ import Testing
     } catch {
       #expect(error.message == "greet has no revision \"greet-0002\". Did you mean \"greet-00002\"?")
     }
+  }
+
+  @Test func `rollback of a revision that could not start returns to the one that serves`() throws {
+    let function = try Samples.function { function in
+      function.status?.servingRevision = "greet-00001"
+      function.status?.latestRevision = "greet-00003"
+    }
+    let revisions = [1, 2, 3].map { Samples.revision($0, of: function, proven: $0 != 3) }
+    #expect(try Rollback.target(of: function, revisions, to: nil).metadata.name == "greet-00001")
   }
 
   @Test func `a rollout is ready, failed or waits, by generation`() throws {
@@ -162,7 +176,9 @@ import Testing
 
   @Test func `a template gets the function's name in its manifest`() {
     let manifest = "kind: Function\nmetadata:\n  labels: {}\n  name: old\nspec:\n  name: kept\n"
-    #expect(Template.renamed(manifest, to: "greet") == "kind: Function\nmetadata:\n  labels: {}\n  name: greet\nspec:\n  name: kept\n")
+    #expect(
+      Template.renamed(manifest, to: "greet")
+        == "kind: Function\nmetadata:\n  labels: {}\n  name: greet\nspec:\n  name: kept\n")
   }
 
   @Test func `vendoring happens only when something is required`() {
@@ -192,8 +208,9 @@ import Testing
     let written = [
       lines.start(), lines.apply(type: "MODIFIED", table([("greet", "1/1")], columns: false)),
       lines.apply(type: "BOOKMARK", table([], columns: false)),
+      lines.apply(type: "MODIFIED", table([("greet", "1/1")], columns: false)),
     ]
-    #expect(written == ["NAME   READY\ngreet  0/1\n", "greet  1/1\n", ""])
+    #expect(written == ["NAME   READY\ngreet  0/1\n", "greet  1/1\n", "", ""])
     var drawn = WatchedTable(
       table([("greet", "0/1")], columns: true), style: .redraw(lines: 24), namespaces: false, wide: false)
     _ = drawn.start()
@@ -230,7 +247,8 @@ import Testing
     let base = FileManager.default.temporaryDirectory.appending(path: "apus-cli-\(UUID().uuidString)")
     defer { try? FileManager.default.removeItem(at: base) }
     let folder = base.appending(path: "template")
-    try FileManager.default.createDirectory(at: folder.appending(path: "Sources/{{name}}"), withIntermediateDirectories: true)
+    try FileManager.default.createDirectory(
+      at: folder.appending(path: "Sources/{{name}}"), withIntermediateDirectories: true)
     try Data("metadata:\n  name: x\n".utf8).write(to: folder.appending(path: "function.yaml"))
     try Data("// {{name}}".utf8).write(to: folder.appending(path: "Sources/{{name}}/main.swift"))
     try Data([0xFF, 0x00]).write(to: folder.appending(path: "blob"))

@@ -1,6 +1,6 @@
 /// Gathers statistics record by record, within bounds on groups and memory.
 struct StatsTable {
-  static let groupsMaximum = 10_000
+  static let groupsMaximum = 100_000
   static let exactValuesMaximum = 1_000_000
 
   private struct Key: Hashable {
@@ -9,17 +9,21 @@ struct StatsTable {
   }
 
   private let stats: LogStats
+  private let groupsMaximum: Int
   private var groups: [Key: [StatsAccumulator]] = [:]
   private var exactValues = StatsTable.exactValuesMaximum
   /// Whether a record fell into a group beyond the most there may be.
   private(set) var isFull = false
 
-  init(_ stats: LogStats) { self.stats = stats }
+  init(_ stats: LogStats, groupsMaximum: Int = StatsTable.groupsMaximum) {
+    self.stats = stats
+    self.groupsMaximum = groupsMaximum
+  }
 
   mutating func add(_ record: IndexedRecord) {
     let key = Key(bucket: bucket(record.time), texts: stats.keys.map { Self.text($0, record) })
     if groups[key] == nil {
-      guard groups.count < Self.groupsMaximum else {
+      guard groups.count < groupsMaximum else {
         isFull = true
         return
       }

@@ -19,7 +19,7 @@ package final class WorkerAgent: Service {
   private let sessions: any NodeSessions
   private let secrets: any PodSecrets
   private let logs: any LogSink
-  private let tls: NIOSSLContext?
+  private let tls: Mutex<NIOSSLContext?>
   private let logger: Logger
   private let engine: any SandboxEngine
   private let packages: any PackageSource
@@ -34,7 +34,7 @@ package final class WorkerAgent: Service {
     self.sessions = sessions
     self.secrets = secrets
     self.logs = logs
-    self.tls = tls
+    self.tls = Mutex(tls)
     self.logger = logger
     self.engine = engine
     self.packages = packages
@@ -42,6 +42,9 @@ package final class WorkerAgent: Service {
 
   /// The port under which other machines enter, once it listens.
   package var listeningPort: Int? { entryPort.withLock { $0 } }
+
+  /// Takes a renewed certificate for connections that are accepted from now on.
+  package func use(tls context: NIOSSLContext) { tls.withLock { $0 = context } }
 
   /// Runs until the service group shuts down gracefully (pods are drained and stopped, the server is told) or the task
   /// is cancelled (pods are killed). Throws when the node cannot run pods at all.
@@ -108,9 +111,15 @@ package final class WorkerAgent: Service {
       refusedPath: "\(configuration.dataDirectory)/spool/refused.ndjson", logger: logger)
     logger.notice("worker started", metadata: ["node.name": "\(configuration.name)"])
     await withTaskGroup(of: Part.self) { group in
-      group.addTask { await shipper.run(); return .shipper }
-      group.addTask { await session.run(); return .session }
-      group.addTask { for await _ in samples { await table.sampleMemory() }; return .samples }
+      group.addTask {
+        await shipper.run(); return .shipper
+      }
+      group.addTask {
+        await session.run(); return .session
+      }
+      group.addTask {
+        for await _ in samples { await table.sampleMemory() }; return .samples
+      }
       group.addTask { await self.stopPodsWhenAsked(table, session) }
       await Self.supervise(&group, session, node.spool)
       group.cancelAll()
@@ -156,9 +165,9 @@ package final class WorkerAgent: Service {
 
   private func openEntry(_ table: PodTable, _ group: any EventLoopGroup) async throws -> EntryServer? {
     guard let address = configuration.listenAddress else { return nil }
-    let entry = try await EntryServer(host: address.host, port: address.port, tls: tls, group: group) {
-      table.socketPath($0)
-    }
+    let entry = try await EntryServer(
+      host: address.host, port: address.port, tls: { self.tls.withLock { $0 } }, group: group,
+      socketPath: { table.socketPath($0) })
     entryPort.withLock { $0 = entry.port }
     return entry
   }

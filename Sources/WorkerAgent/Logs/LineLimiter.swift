@@ -6,18 +6,17 @@ struct LineLimiter: Sendable {
   let limit: Int
   private var second: Int64 = .min
   private var admitted = 0
+  /// Dropped in the current second.
   private var dropped = 0
+  /// Dropped in seconds that are over, and not told yet.
+  private var untold = 0
 
   /// A limiter that admitted nothing yet.
   init(limit: Int = Limits.logLinesPerSecond) { self.limit = limit }
 
   /// Whether one more line may pass at a monotonic time; if not, it is counted.
   mutating func admit(uptime: Int64) -> Bool {
-    let now = uptime / 1_000_000_000
-    if now != second {
-      second = now
-      admitted = 0
-    }
+    turn(uptime)
     guard admitted < limit else {
       dropped += 1
       return false
@@ -26,22 +25,34 @@ struct LineLimiter: Sendable {
     return true
   }
 
-  /// Lines dropped in a second that is over, to be told once; nil while there is nothing to tell yet.
+  /// Lines dropped in seconds that are over, to be told once; nil while there is nothing to tell.
   mutating func overdue(uptime: Int64) -> Int? {
-    guard dropped > 0, uptime / 1_000_000_000 != second else { return nil }
-    defer { dropped = 0 }
-    return dropped
+    turn(uptime)
+    guard untold > 0 else { return nil }
+    defer { untold = 0 }
+    return untold
+  }
+
+  private mutating func turn(_ uptime: Int64) {
+    let now = uptime / 1_000_000_000
+    guard now != second else { return }
+    second = now
+    untold += dropped
+    admitted = 0
+    dropped = 0
   }
 
   /// Lines dropped and not told yet, whenever: the function's last pod ended.
   mutating func takeDropped() -> Int? {
-    guard dropped > 0 else { return nil }
-    defer { dropped = 0 }
-    return dropped
+    let all = untold + dropped
+    untold = 0
+    dropped = 0
+    return all > 0 ? all : nil
   }
 
   /// Milliseconds until `overdue` has something to tell, or nil when nothing was dropped.
   func due(uptime: Int64) -> Int32? {
+    if untold > 0 { return 0 }
     guard dropped > 0 else { return nil }
     return Int32(clamping: max(0, ((second + 1) * 1_000_000_000 - uptime) / 1_000_000 + 1))
   }

@@ -42,9 +42,8 @@ final class LogJournal: Sendable {
       guard var account = accounts[key] else { return }
       account.pods -= 1
       if account.pods <= 0 {
-        var notices = account.limiter.takeDropped().map { [Self.limited($0, account.maker, now)] } ?? []
-        if account.spoolDropped > 0 { notices.append(Self.full(account.spoolDropped, account.maker, now)) }
-        if !notices.isEmpty { _ = spool.append(notices) }
+        tell(&account, now)
+        if let dropped = account.limiter.takeDropped() { _ = spool.append([Self.limited(dropped, account.maker, now)]) }
         accounts[key] = nil
       } else {
         accounts[key] = account
@@ -53,19 +52,15 @@ final class LogJournal: Sendable {
   }
 
   /// Lets `make` produce the records of one chunk of a pod's output, asking the limiter for each line, and spools them.
+  /// Once lines found no room, none passes before it was told how many.
   func write(_ key: Key, _ make: (_ limiter: inout LineLimiter, _ now: Moment) -> [[UInt8]]) {
     let now = clock()
     accounts.withLock { accounts in
       guard var account = accounts[key] else { return }
-      var notices = account.limiter.overdue(uptime: now.uptime).map { [Self.limited($0, account.maker, now)] } ?? []
       let records = make(&account.limiter, now)
-      if account.spoolDropped > 0 { notices.append(Self.full(account.spoolDropped, account.maker, now)) }
-      let all = notices + records
-      if !all.isEmpty {
-        let stored = spool.append(all)
-        if stored >= notices.count { account.spoolDropped = 0 }
-        account.spoolDropped += records.count - max(0, stored - notices.count)
-      }
+      tell(&account, now)
+      let stored = account.spoolDropped > 0 || records.isEmpty ? 0 : spool.append(records)
+      account.spoolDropped += records.count - stored
       accounts[key] = account
     }
   }
@@ -77,20 +72,25 @@ final class LogJournal: Sendable {
       var next: Int32?
       for (key, value) in accounts {
         var account = value
-        if let dropped = account.limiter.overdue(uptime: now.uptime) {
-          if spool.append([Self.limited(dropped, account.maker, now)]) == 0 { account.spoolDropped += dropped }
-        }
-        if account.spoolDropped > 0 {
-          if spool.append([Self.full(account.spoolDropped, account.maker, now)]) == 1 {
-            account.spoolDropped = 0
-          } else {
-            next = min(next ?? 1000, 1000)
-          }
-        }
+        tell(&account, now)
+        if account.spoolDropped > 0 { next = min(next ?? Self.askAgain, Self.askAgain) }
         if let due = account.limiter.due(uptime: now.uptime) { next = min(next ?? due, due) }
         accounts[key] = account
       }
       return next
+    }
+  }
+
+  /// Milliseconds until a full spool is tried again.
+  private static let askAgain: Int32 = 1000
+
+  /// Spools what is to be told of an account's drops; what finds no room stays counted.
+  private func tell(_ account: inout Account, _ now: Moment) {
+    if let dropped = account.limiter.overdue(uptime: now.uptime) {
+      if spool.append([Self.limited(dropped, account.maker, now)]) == 0 { account.spoolDropped += dropped }
+    }
+    if account.spoolDropped > 0, spool.append([Self.full(account.spoolDropped, account.maker, now)]) == 1 {
+      account.spoolDropped = 0
     }
   }
 

@@ -4,8 +4,8 @@ import Synchronization
 
 /// One queue of its own that reads many pipes: at most one buffer of 64 KiB is read and not handed on.
 ///
-/// One full buffer a pipe and round, so that a pod that writes without end holds up no other. The handlers run on the queue
-/// itself; while they work, pods wait in their pipes: that is the back-pressure.
+/// One full buffer a pipe and round, so that a pod that writes without end holds up no other. The handlers run on the
+/// queue itself; while they work, pods wait in their pipes: that is the back-pressure.
 final class PipeLoop: Sendable {
   /// Bytes read at once.
   static let bufferBytes = 64 << 10

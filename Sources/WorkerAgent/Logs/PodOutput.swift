@@ -38,10 +38,31 @@ final class PodOutput: Sendable {
       state.openCount += count
     }
     var tokens = [
-      loop.add(stdout, handler { $0.lines($1, .stdout) } end: { $0.endOfLines(.stdout) }),
-      loop.add(stderr, handler { $0.lines($1, .stderr) } end: { $0.endOfLines(.stderr) }),
+      loop.add(
+        stdout,
+        handler {
+          $0.lines($1, .stdout)
+        } end: {
+          $0.endOfLines(.stdout)
+        }),
+      loop.add(
+        stderr,
+        handler {
+          $0.lines($1, .stderr)
+        } end: {
+          $0.endOfLines(.stderr)
+        }),
     ]
-    if frames >= 0 { tokens.append(loop.add(frames, handler { $0.frames($1) } end: { $0.endOfFrames() })) }
+    if frames >= 0 {
+      tokens.append(
+        loop.add(
+          frames,
+          handler {
+            $0.frames($1)
+          } end: {
+            $0.endOfFrames()
+          }))
+    }
     state.withLock { $0.open = tokens }
   }
 

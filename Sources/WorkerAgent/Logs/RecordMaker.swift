@@ -26,8 +26,8 @@ struct RecordMaker: Sendable {
     record(line: line, part: part, stream: stream, call: "", at: time)
   }
 
-  /// A record of one frame of a runner: `{"call","stream","line","part"}` or `{"call","stream","level","msg","fields"}`.
-  /// What is not a frame is kept as a warning with its text.
+  /// A record of one frame of a runner: `{"call","stream","line","part"}` or
+  /// `{"call","stream","level","msg","fields"}`. What is not a frame is kept as a warning with its text.
   func record(frame bytes: UnsafeRawBufferPointer, part: Int, at time: Timestamp) -> LogRecord {
     guard part == 0, let members = JSONReader.object(bytes) else { return strayFrame(bytes, part, time) }
     let frame = Dictionary(members.map { ($0.key, $0.value) }) { _, last in last }

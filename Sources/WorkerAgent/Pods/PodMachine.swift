@@ -187,7 +187,9 @@ extension PodMachine {
     let missing = phase == .probing ? "its readiness probe did not pass" : "it was not ready"
     switch phase {
     case .sandboxing:
-      if verdict == nil { verdict = .gone(reason: "StartFailed", message: "\(missing) within \(seconds)", failed: true) }
+      if verdict == nil {
+        verdict = .gone(reason: "StartFailed", message: "\(missing) within \(seconds)", failed: true)
+      }
       return []
     case .waking, .probing:
       verdict = .gone(reason: "StartFailed", message: "\(missing) within \(seconds)", failed: true)

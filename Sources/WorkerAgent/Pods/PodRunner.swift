@@ -140,7 +140,9 @@ actor PodRunner {
     _ assignment: PodAssignment, _ services: PodServices
   ) async throws -> (String, [String: [UInt8]]) {
     let spec = assignment.spec.template
-    guard let source = spec.source else { throw WorkerError.failed("the revision \(assignment.revision) has no package") }
+    guard let source = spec.source else {
+      throw WorkerError.failed("the revision \(assignment.revision) has no package")
+    }
     let folder = try await services.packages.folder(namespace: assignment.namespace, digest: source.digest)
     do {
       guard let names = spec.secrets, !names.isEmpty else { return (folder, [:]) }
@@ -224,7 +226,8 @@ actor PodRunner {
         try await NamedWait.portRetry(milliseconds: wait).wait()
         wait = min(wait * 2, 20)
       }
-      bridge = try await PortBridge(listener: fcntl(fd, F_DUPFD_CLOEXEC, 0), pod: running, port: PodCommand.podPort, group: services.group)
+      bridge = try await PortBridge(
+        listener: fcntl(fd, F_DUPFD_CLOEXEC, 0), pod: running, port: PodCommand.podPort, group: services.group)
       apply(.awake, start: start)
     } catch is CancellationError {
     } catch {
@@ -256,7 +259,8 @@ actor PodRunner {
         try Task.checkCancellation()
         failures = failure == nil ? 0 : failures + 1
         if let failure, failures >= max(1, probe.failures) {
-          return apply(.livenessFailed("liveness probe GET \(probe.path) failed \(failures) times: \(failure)"), start: start)
+          return apply(
+            .livenessFailed("liveness probe GET \(probe.path) failed \(failures) times: \(failure)"), start: start)
         }
       }
     } catch {}

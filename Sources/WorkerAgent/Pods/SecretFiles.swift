@@ -1,7 +1,7 @@
 /// Where a pod finds its secrets below /var/openfaas/secrets. Pure.
 ///
-/// A secret of several keys is a folder of files, `name/key`. One whose only key is `value` or its own name is one file,
-/// `name`, as OpenFaaS functions expect it.
+/// A secret of several keys is a folder of files, `name/key`. One whose only key is `value` or its own name is one
+/// file, `name`, as OpenFaaS functions expect it.
 enum SecretFiles {
   /// The files by path.
   static func files(of secrets: [String: [String: [UInt8]]]) -> [String: [UInt8]] {

@@ -65,7 +65,8 @@ actor LinuxSandboxes: SandboxEngine {
       if (try? await task.value) == nil, self.spawner == task { self.spawner = nil }
       throw error
     }
-    return LinuxPod(sandbox: sandbox, spawner: spawner, forwarder: forwarder, exits: ends.follow(sandbox.ticket, of: spawner))
+    return LinuxPod(
+      sandbox: sandbox, spawner: spawner, forwarder: forwarder, exits: ends.follow(sandbox.ticket, of: spawner))
   }
 
   func close() async {

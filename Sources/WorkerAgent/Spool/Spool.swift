@@ -23,8 +23,6 @@ package struct SpoolLimits: Hashable, Sendable {
 final class Spool: Sendable {
   /// Added to the numbers after the machine was started anew.
   static let bootGap: UInt64 = 1_000_000
-  /// Room that notices of dropped records may use beyond the bound.
-  static let noticeBytes = 64 << 10
 
   /// A file of records `first` …< `first + count`.
   struct Segment: Hashable, Sendable {
@@ -60,7 +58,8 @@ final class Spool: Sendable {
   private let signalEnd: AsyncStream<Void>.Continuation
 
   /// Opens or makes the spool in a folder; cuts off what a crash left half-written. Only one process may have it.
-  init(directory: String, limits: SpoolLimits = SpoolLimits(), bootID: String = Spool.currentBoot()) throws(WorkerError) {
+  init(directory: String, limits: SpoolLimits = SpoolLimits(), bootID: String = Spool.currentBoot()) throws(WorkerError)
+  {
     self.directory = directory
     self.limits = limits
     try Descriptors.makeFolder(directory, mode: 0o700)
@@ -153,8 +152,7 @@ final class Spool: Sendable {
 
   private func write(_ records: ArraySlice<[UInt8]>, _ state: inout State) -> Int {
     let total = state.segments.reduce(0) { $0 + $1.bytes }
-    var room = limits.bytes - total
-    if records.count <= 2 { room += Self.noticeBytes }
+    let room = limits.bytes - total
     if state.active < 0 || (state.segments.last?.bytes ?? 0) >= limits.segmentBytes {
       guard room > 0, begin(&state) else { return 0 }
     }

@@ -23,7 +23,9 @@ enum SpoolFrame {
   /// Appends the frame of a record.
   static func write(_ record: [UInt8], into bytes: inout [UInt8]) {
     let sum = record.withUnsafeBytes { checksum($0) }
-    for shift in stride(from: 0, to: 32, by: 8) { bytes.append(UInt8(truncatingIfNeeded: UInt32(record.count) >> shift)) }
+    for shift in stride(from: 0, to: 32, by: 8) {
+      bytes.append(UInt8(truncatingIfNeeded: UInt32(record.count) >> shift))
+    }
     for shift in stride(from: 0, to: 32, by: 8) { bytes.append(UInt8(truncatingIfNeeded: sum >> shift)) }
     bytes.append(contentsOf: record)
   }

@@ -44,7 +44,9 @@ struct SpoolReader {
     var size = 0
     var window = Window(fd: fd, end: segment.bytes)
     while next < segment.end {
-      guard let record = window.record(at: offset) else { return lines.isEmpty ? nil : Batch(first: wanted, lines: lines) }
+      guard let record = window.record(at: offset) else {
+        return lines.isEmpty ? nil : Batch(first: wanted, lines: lines)
+      }
       if next >= wanted {
         if !lines.isEmpty, size + record.count > limit { break }
         size += record.count

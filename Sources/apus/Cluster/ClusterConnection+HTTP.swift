@@ -21,7 +21,9 @@ extension ClusterConnection {
     guard let found else {
       throw Failure(
         "no cluster: there is no kubeconfig at \(path)",
-        next: "`apus up` starts one here; `apus login URL --token-file FILE` uses another machine's; --kubeconfig names a file.")
+        next:
+          "`apus up` starts one here; `apus login URL --token-file FILE` uses another machine's; --kubeconfig names a file."
+      )
     }
     return try ClusterConnection(found)
   }
@@ -56,7 +58,8 @@ struct HTTPJoinTokens: JoinTokens {
 
   /// A new token that is good for a while.
   func createJoinToken(life: TimeSpan) async throws(APIStatus) -> String {
-    let request = DirectRequest(server: kubeconfig.server, trust: .authority(kubeconfig.authority), token: kubeconfig.token)
+    let request = DirectRequest(
+      server: kubeconfig.server, trust: .authority(kubeconfig.authority), token: kubeconfig.token)
     let bytes = try await request.send(
       .POST, "/apis/apus.dev/v1/tokens", body: .object(["ttl": .string(life.description)]))
     guard let token = (try? JSONValue(bytes: bytes))?["token"]?.stringValue else {

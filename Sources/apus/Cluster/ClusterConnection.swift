@@ -83,14 +83,17 @@ extension ClusterConnection {
     if let near = Suggestion.nearest(to: name, in: names) {
       return Failure("no \(kind.singular) \"\(name)\"\(place). Did you mean \"\(near)\"?")
     }
-    let next = names.isEmpty && kind == .function
+    let next =
+      names.isEmpty && kind == .function
       ? "There are none yet; `apus new NAME --runtime python` makes one."
       : "`apus get \(kind.plural)` lists them."
     return Failure("no \(kind.singular) \"\(name)\"\(place)", next: next)
   }
 
   /// Every object of a kind that a label selector takes, page by page.
-  func list(_ kind: ResourceKind, in namespace: String?, labels: LabelSelector = .everything) async throws -> [JSONValue] {
+  func list(_ kind: ResourceKind, in namespace: String?, labels: LabelSelector = .everything) async throws
+    -> [JSONValue]
+  {
     var options = ListOptions()
     options.labels = labels
     var items: [JSONValue] = []

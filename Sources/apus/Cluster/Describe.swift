@@ -26,7 +26,8 @@ struct Describe: AsyncParsableCommand {
   func run() async throws {
     let (kind, names) = try KindArgument.split(words)
     guard !names.isEmpty else {
-      throw Failure.usage("which \(kind.singular)?", next: "`apus describe \(kind.singular) NAME`; `apus get \(kind.plural)` lists them.")
+      throw Failure.usage(
+        "which \(kind.singular)?", next: "`apus describe \(kind.singular) NAME`; `apus get \(kind.plural)` lists them.")
     }
     let cluster = try server.connect()
     let scope = namespace.namespace ?? cluster.namespace

@@ -90,7 +90,9 @@ struct DoctorCheck: Hashable {
     let less = checks.filter { $0.level == .less }.map(\.subject)
     lines.append("")
     if missing.isEmpty {
-      lines.append(less.isEmpty ? "Everything is there." : "Functions run here; less than it could be: \(less.joined(separator: ", ")).")
+      lines.append(
+        less.isEmpty
+          ? "Everything is there." : "Functions run here; less than it could be: \(less.joined(separator: ", ")).")
     } else {
       lines.append("Functions cannot run here yet: \(missing.joined(separator: ", ")).")
     }

@@ -16,9 +16,12 @@ struct DoctorChecks {
   func all() async -> [DoctorCheck] {
     var checks = [
       await tool(
-        "swift", ["--version"], level: .less, advice: "for Swift functions install a Swift 6.2+ toolchain from swift.org"),
-      await tool("cc", ["--version"], level: .less, advice: "to build apus from a clone: apt-get install build-essential"),
-      await tool("npm", ["--version"], level: .less, advice: "for node functions with dependencies: apt-get install npm"),
+        "swift", ["--version"], level: .less,
+        advice: "for Swift functions install a Swift 6.2+ toolchain from swift.org"),
+      await tool(
+        "cc", ["--version"], level: .less, advice: "to build apus from a clone: apt-get install build-essential"),
+      await tool(
+        "npm", ["--version"], level: .less, advice: "for node functions with dependencies: apt-get install npm"),
       await pip(),
       library("sqlite3", "libsqlite3.so.0", "sqlite3_libversion", advice: "apt-get install libsqlite3-0"),
       library("zlib", "libz.so.1", "zlibVersion", advice: "apt-get install zlib1g"),
@@ -29,14 +32,17 @@ struct DoctorChecks {
     return checks
   }
 
-  private func tool(_ name: String, _ arguments: [String], level: DoctorCheck.Level, advice: String) async -> DoctorCheck {
+  private func tool(_ name: String, _ arguments: [String], level: DoctorCheck.Level, advice: String) async
+    -> DoctorCheck
+  {
     let step = BuildStep(what: name, executable: name, arguments: arguments, folder: "/")
     guard let output = try? await step.run() else { return DoctorCheck(name, level, "not found", advice: advice) }
     return DoctorCheck(name, .ok, Self.firstLine(output))
   }
 
   private func pip() async -> DoctorCheck {
-    let step = BuildStep(what: "pip", executable: "/usr/bin/python3", arguments: ["-m", "pip", "--version"], folder: "/")
+    let step = BuildStep(
+      what: "pip", executable: "/usr/bin/python3", arguments: ["-m", "pip", "--version"], folder: "/")
     guard let output = try? await step.run() else {
       return DoctorCheck(
         "pip", .less, "not found", advice: "for python functions with a requirements.txt: apt-get install python3-pip")
@@ -46,7 +52,9 @@ struct DoctorChecks {
 
   private func library(_ name: String, _ file: String, _ symbol: String, advice: String) -> DoctorCheck {
     typealias VersionFunction = @convention(c) () -> UnsafePointer<CChar>?
-    guard let handle = dlopen(file, RTLD_NOW) else { return DoctorCheck(name, .missing, "\(file) not found", advice: advice) }
+    guard let handle = dlopen(file, RTLD_NOW) else {
+      return DoctorCheck(name, .missing, "\(file) not found", advice: advice)
+    }
     defer { dlclose(handle) }
     guard let address = dlsym(handle, symbol) else {
       return DoctorCheck(name, .missing, "\(file) has no \(symbol)", advice: advice)
@@ -114,10 +122,12 @@ struct DoctorChecks {
     let free = Int64(info.f_bavail) * Int64(info.f_frsize)
     let found = "\(Figures.bytes(free)) free for \(folder.path)"
     if access(path, W_OK) != 0 {
-      return DoctorCheck("disk", .missing, "\(path) cannot be written", advice: "run as root, or choose another folder with --data")
+      return DoctorCheck(
+        "disk", .missing, "\(path) cannot be written", advice: "run as root, or choose another folder with --data")
     }
     return free >= Self.freeBytesMin
-      ? DoctorCheck("disk", .ok, found) : DoctorCheck("disk", .less, found, advice: "free some space; 1 GB is the least that is comfortable")
+      ? DoctorCheck("disk", .ok, found)
+      : DoctorCheck("disk", .less, found, advice: "free some space; 1 GB is the least that is comfortable")
   }
 
   private static func firstLine(_ text: String) -> String { text.split(separator: "\n").first.map(String.init) ?? "" }

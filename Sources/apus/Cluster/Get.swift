@@ -25,7 +25,9 @@ struct Get: AsyncParsableCommand {
   @Flag(name: [.customShort("A"), .long], help: "Every namespace.")
   var allNamespaces = false
 
-  @Option(name: [.customShort("l"), .customLong("selector")], help: ArgumentHelp("Labels that must match.", valueName: "a=b,c!=d"))
+  @Option(
+    name: [.customShort("l"), .customLong("selector")],
+    help: ArgumentHelp("Labels that must match.", valueName: "a=b,c!=d"))
   var selector: String?
 
   @Flag(name: [.customShort("w"), .long], help: "Go on with every change.")

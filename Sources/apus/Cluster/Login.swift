@@ -61,7 +61,8 @@ struct Login: AsyncParsableCommand {
     }
     let token = try Login.token(from: tokenFile ?? "-")
     let pem = String(
-      decoding: try await DirectRequest(server: url, trust: .anyone, token: nil).send(.GET, "/internal/v1/ca"), as: UTF8.self)
+      decoding: try await DirectRequest(server: url, trust: .anyone, token: nil).send(.GET, "/internal/v1/ca"),
+      as: UTF8.self)
     let found = try Login.fingerprint(ofPEM: pem)
     guard let fingerprint else {
       throw Failure(
@@ -69,7 +70,8 @@ struct Login: AsyncParsableCommand {
         next: "Compare it with `apus login --show-fingerprint` on the server, then add --fingerprint \(found).")
     }
     guard fingerprint.lowercased() == found else {
-      throw Failure("the authority of \(url) has the fingerprint \(found), not \(fingerprint)", next: "It may be another server.")
+      throw Failure(
+        "the authority of \(url) has the fingerprint \(found), not \(fingerprint)", next: "It may be another server.")
     }
     let host = URL(string: url)?.host() ?? "127.0.0.1"
     let kubeconfig = Kubeconfig(
@@ -99,9 +101,10 @@ struct Login: AsyncParsableCommand {
     guard let certificate = try? NIOSSLCertificate.fromPEMBytes(Array(pem.utf8)).first,
       let bytes = try? certificate.toDERBytes()
     else { throw Failure("the server's authority is no certificate") }
-    return "sha256:" + SHA256.hash(data: bytes).map { byte in
-      let hex = String(byte, radix: 16)
-      return hex.count == 1 ? "0" + hex : hex
-    }.joined()
+    return "sha256:"
+      + SHA256.hash(data: bytes).map { byte in
+        let hex = String(byte, radix: 16)
+        return hex.count == 1 ? "0" + hex : hex
+      }.joined()
   }
 }

@@ -6,7 +6,8 @@ import Glibc
 
 /// Which cluster a command talks to.
 struct ServerOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("The kubeconfig of the cluster ($APUS_KUBECONFIG; default DATA/kubeconfig).", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("The kubeconfig of the cluster ($APUS_KUBECONFIG; default DATA/kubeconfig).", valueName: "file"))
   var kubeconfig: String?
 
   @Option(
@@ -16,7 +17,9 @@ struct ServerOptions: ParsableArguments {
   var data: String?
 
   /// Where the cluster's data is.
-  var folder: DataFolder { DataFolder.choose(flag: data, variables: { EnvironmentVariables[$0] }, root: geteuid() == 0) }
+  var folder: DataFolder {
+    DataFolder.choose(flag: data, variables: { EnvironmentVariables[$0] }, root: geteuid() == 0)
+  }
 
   /// The kubeconfig's path: the flag, $APUS_KUBECONFIG, DATA/kubeconfig.
   var kubeconfigPath: String {
@@ -29,12 +32,15 @@ struct ServerOptions: ParsableArguments {
 /// Which namespace a command works in.
 struct NamespaceOption: ParsableArguments {
   @Option(
-    name: .shortAndLong, help: ArgumentHelp("The namespace (default: the kubeconfig's, else `default`).", valueName: "name"))
+    name: .shortAndLong,
+    help: ArgumentHelp("The namespace (default: the kubeconfig's, else `default`).", valueName: "name"))
   var namespace: String?
 
   /// Refuses what cannot be a namespace.
   func validate() throws {
-    if let namespace, let problem = Schema.Rule.dnsLabel.check(namespace) { throw ValidationError("--namespace: \(problem)") }
+    if let namespace, let problem = Schema.Rule.dnsLabel.check(namespace) {
+      throw ValidationError("--namespace: \(problem)")
+    }
   }
 }
 

@@ -131,12 +131,14 @@ struct StatusReport {
       let supervisor = ["supervisor", board.supervisor > 0 ? "\(board.supervisor)" : "-", "", "", ""]
       let table = TextTable(
         columns: ["PROCESS", "PID", "AGE", "RESTARTS", "LAST END"].map { TextTable.Column($0) },
-        rows: [supervisor] + board.processes.map { entry in
-          [
-            entry.name, entry.pid > 0 ? "\(entry.pid)" : "-", entry.pid > 0 ? Figures.age(from: entry.since, to: now) : "-",
-            "\(entry.restarts)", entry.lastEnding ?? "",
-          ]
-        })
+        rows: [supervisor]
+          + board.processes.map { entry in
+            [
+              entry.name, entry.pid > 0 ? "\(entry.pid)" : "-",
+              entry.pid > 0 ? Figures.age(from: entry.since, to: now) : "-",
+              "\(entry.restarts)", entry.lastEnding ?? "",
+            ]
+          })
       lines.append("")
       lines += table.lines(wide: true).map { "  " + $0 }
     }

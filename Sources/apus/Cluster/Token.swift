@@ -33,7 +33,8 @@ struct TokenCreate: AsyncParsableCommand {
     let token = try await cluster.tokens.createJoinToken(life: TimeSpan(ttl) ?? .seconds(3600))
     Terminal.print(token)
     if Terminal.outputIsTerminal {
-      Terminal.note("Good for \(ttl). Put it into a file on the other machine: apus worker --join \(cluster.api) --token-file FILE")
+      Terminal.note(
+        "Good for \(ttl). Put it into a file on the other machine: apus worker --join \(cluster.api) --token-file FILE")
     }
   }
 }

@@ -24,6 +24,13 @@ struct BuildStep {
   /// Variables beside the inherited ones.
   var variables: [String: String] = [:]
 
+  private static func words(_ status: TerminationStatus) -> String {
+    switch status {
+    case .exited(let code): "exit status \(code)"
+    case .signaled(let signal): "ended by signal \(signal)"
+    }
+  }
+
   /// Runs it to its end; answers its output; throws a `Failure` with the last lines when it exits other than with 0.
   @discardableResult
   func run() async throws -> String {
@@ -53,9 +60,9 @@ struct BuildStep {
     }
     let text = log.text()
     guard status.isSuccess else {
-      let lines = text.split(separator: "\n", omittingEmptySubsequences: false).suffix(Self.linesShown)
+      let lines = text.split(separator: "\n").suffix(Self.linesShown)
       let shown = lines.map { "  " + Text.visible(String($0)) }.joined(separator: "\n")
-      throw Failure("\(what) failed (\(status))\n\(shown)")
+      throw Failure("\(what) failed: \(Self.words(status))\n\(shown)")
     }
     return text
   }

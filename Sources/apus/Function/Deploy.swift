@@ -21,7 +21,9 @@ struct Deploy: AsyncParsableCommand {
   @Argument(help: "Folders with a function.yaml each.", completion: .directory)
   var folders: [String]
 
-  @Option(name: [.customShort("e"), .long], help: ArgumentHelp("Sets or replaces a variable of spec.env.", valueName: "key=value"))
+  @Option(
+    name: [.customShort("e"), .long],
+    help: ArgumentHelp("Sets or replaces a variable of spec.env.", valueName: "key=value"))
   var env: [String] = []
 
   @Flag(help: "Do not wait until the functions are ready.")

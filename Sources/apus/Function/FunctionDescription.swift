@@ -33,9 +33,12 @@ struct FunctionDescription {
     text.add("Labels", Description.pairs(function.metadata.labels))
     text.add("Created", Description.moment(function.metadata.creationTimestamp, now: now))
     text.add("URL", url)
-    text.add("Runtime", [spec.runtime.rawValue, spec.handler ?? spec.command?.joined(separator: " ")]
-      .compactMap { $0 }.joined(separator: "  "))
-    text.add("Source", spec.source.map { "\($0.digest)\($0.size.map { "  \(Figures.bytes($0))" } ?? "")" } ?? "none yet")
+    text.add(
+      "Runtime",
+      [spec.runtime.rawValue, spec.handler ?? spec.command?.joined(separator: " ")]
+        .compactMap { $0 }.joined(separator: "  "))
+    text.add(
+      "Source", spec.source.map { "\($0.digest)\($0.size.map { "  \(Figures.bytes($0))" } ?? "")" } ?? "none yet")
     text.add("Serving", function.status?.servingRevision ?? "nothing")
     let (ready, wanted) = (function.status?.readyPods ?? 0, function.status?.wantedPods ?? 0)
     text.add("Pods", "\(ready) ready, \(wanted) wanted")
@@ -89,7 +92,8 @@ struct FunctionDescription {
         "\(Text.pad(Figures.age(from: $0.at, to: now) + " ago", 10)) \(Text.visible($0.text))"
       })
     text.section(
-      "Last errors", figures.errorCalls.prefix(10).map { "call \(Text.visible($0))   apus logs --call \(Text.visible($0))" })
+      "Last errors",
+      figures.errorCalls.prefix(10).map { "call \(Text.visible($0))   apus logs --call \(Text.visible($0))" })
   }
 }
 
@@ -108,10 +112,9 @@ enum FunctionAdvice {
     let ready = conditions.first { $0.type == "Ready" }
     if holds("RevisionFailed") || ready?.reason == "RevisionFailed" || restarting {
       steps.append("apus logs \(name) --since 10m       what its pods wrote before they ended")
-      if function.status?.servingRevision == nil {
-        steps.append("apus deploy FOLDER                 deploy a corrected version")
-      } else {
-        steps.append("apus rollback \(name)               return to the revision before")
+      steps.append("apus deploy FOLDER                 deploy a corrected version")
+      if let serving = function.status?.servingRevision, serving != function.status?.latestRevision {
+        steps.append("apus rollback \(name)               put the spec of \(serving), which serves, back in place")
       }
     }
     if pods.contains(where: { $0.status.apus.life == .wanted }) {
@@ -120,7 +123,9 @@ enum FunctionAdvice {
     if let call = function.status?.figures?.errorCalls.first {
       steps.append("apus logs --call \(call)   everything the last failed call caused")
     }
-    if steps.isEmpty { steps.append("apus invoke \(name) -d TEXT         call it; apus logs \(name) shows what it writes") }
+    if steps.isEmpty {
+      steps.append("apus invoke \(name) -d TEXT         call it; apus logs \(name) shows what it writes")
+    }
     return Array(steps.prefix(3))
   }
 }

@@ -70,33 +70,36 @@ struct FunctionFolder {
     } catch {
       throw Failure(error.description)
     }
-    guard let (fault, next) = missingFile(of: function.spec, folder: folder, shown: shown) else { return manifest.value }
+    guard let (fault, next) = missingFile(of: function.spec, folder: folder, shown: shown) else {
+      return manifest.value
+    }
     throw Failure(manifest.located(fault), next: next)
   }
 
   /// The fault of a manifest that starts a file the folder does not hold.
   private static func missingFile(of spec: FunctionSpec, folder: String, shown: String) -> (Fault, String?)? {
-    let (path, file): (String, String)
+    let (path, written): (String, String)
     switch spec.runtime {
     case .python, .node:
       guard let handler = spec.handler, let name = handler.split(separator: ":").first else { return nil }
-      (path, file) = ("spec.handler", String(name))
+      (path, written) = ("spec.handler", String(name))
     case .binary, .exec:
       guard let command = spec.command?.first, command.hasPrefix("./") else { return nil }
-      (path, file) = ("spec.command", String(command.dropFirst(2)))
-    case .swift: (path, file) = ("spec.runtime", "Package.swift")
+      (path, written) = ("spec.command", command)
+    case .swift: (path, written) = ("spec.runtime", "Package.swift")
     }
+    let file = written.hasPrefix("./") ? String(written.dropFirst(2)) : written
     let whole = "\(folder)/\(file)"
     let programs: Set<Runtime> = [.binary, .exec]
     if PathKind(whole) != .file {
       let makefile = programs.contains(spec.runtime) && PathKind(folder + "/Makefile") == .file
       return (
-        Fault(path: path, message: "\(file) is not in \(shown)/"),
+        Fault(path: path, message: "\(written) is not in \(shown)/"),
         makefile ? "Build it first: make -C \(shown)" : nil
       )
     }
     if programs.contains(spec.runtime), !FileManager.default.isExecutableFile(atPath: whole) {
-      return (Fault(path: path, message: "\(file) is not executable"), "chmod +x \(shown)/\(file)")
+      return (Fault(path: path, message: "\(written) is not executable"), "chmod +x \(shown)/\(file)")
     }
     return nil
   }

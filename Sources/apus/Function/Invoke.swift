@@ -24,10 +24,13 @@ struct Invoke: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("The function's name, with a path and query if wanted.", valueName: "name[/path]"))
   var target: String
 
-  @Option(name: [.customShort("X"), .customLong("request")], help: ArgumentHelp("The method (default POST with -d, else GET).", valueName: "method"))
+  @Option(
+    name: [.customShort("X"), .customLong("request")],
+    help: ArgumentHelp("The method (default POST with -d, else GET).", valueName: "method"))
   var method: String?
 
-  @Option(name: [.customShort("H"), .long], help: ArgumentHelp("A header; may be given again.", valueName: "name: value"))
+  @Option(
+    name: [.customShort("H"), .long], help: ArgumentHelp("A header; may be given again.", valueName: "name: value"))
   var header: [String] = []
 
   @Option(
@@ -61,7 +64,8 @@ struct Invoke: AsyncParsableCommand {
         try await HTTPClient.shared.execute(request, deadline: .now() + Self.patience)
       }
     } catch {
-      throw Failure("the gateway \(cluster.gateway ?? "") does not answer: \(error)", next: "`apus status` shows what is running.")
+      throw Failure(
+        "the gateway \(cluster.gateway ?? "") does not answer: \(error)", next: "`apus status` shows what is running.")
     }
     let call = answer.headers.first(name: "x-call-id") ?? ""
     let status = Int(answer.status.code)

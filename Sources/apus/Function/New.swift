@@ -53,7 +53,8 @@ struct Template {
     let manager = FileManager.default
     let present = files.map(named).filter { manager.fileExists(atPath: "\(target)/\($0)") }
     if !force, !present.isEmpty {
-      throw Failure("\(shown)/ has \(present.joined(separator: ", ")) already", next: "Choose another name, or --force.")
+      throw Failure(
+        "\(shown)/ has \(present.joined(separator: ", ")) already", next: "Choose another name, or --force.")
     }
     do {
       for file in files {
@@ -77,7 +78,8 @@ struct Template {
       throw Failure("the template folder \(folder) is missing", next: "Run `make up` in the clone, or set APUS_SHARE.")
     }
     let files = paths.filter { path in
-      !path.split(separator: "/").contains { Self.leftOut.contains(String($0)) } && PathKind("\(folder)/\(path)") == .file
+      !path.split(separator: "/").contains { Self.leftOut.contains(String($0)) }
+        && PathKind("\(folder)/\(path)") == .file
     }
     guard !files.isEmpty else { throw Failure("the template folder \(folder) is empty") }
     let rank = ["function.yaml": 0, "README.md": 2]

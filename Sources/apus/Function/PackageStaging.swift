@@ -98,7 +98,7 @@ enum Vendoring {
       what: "vendoring \(source.name) (pip)", executable: "/usr/bin/python3",
       arguments: [
         "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--target", "vendor",
-        "--only-binary=:all:", "-r", "requirements.txt",
+        "--only-binary=:all:", "--no-compile", "-r", "requirements.txt",
       ], folder: copy, variables: ["PIP_ROOT_USER_ACTION": "ignore"]
     ).run()
     return copy
@@ -117,7 +117,9 @@ enum Vendoring {
     let file = source.path + "/package.json"
     guard let bytes = FileManager.default.contents(atPath: file) else { return source.path }
     let manifest: JSONValue
-    do { manifest = try JSONValue(bytes: bytes) } catch { throw Failure("\(source.shown)/package.json is not JSON: \(error)") }
+    do { manifest = try JSONValue(bytes: bytes) } catch {
+      throw Failure("\(source.shown)/package.json is not JSON: \(error)")
+    }
     guard let dependencies = manifest["dependencies"]?.objectValue, !dependencies.isEmpty else { return source.path }
     let copy = workspace + "/content"
     try PackageStaging.copy(source, to: copy)

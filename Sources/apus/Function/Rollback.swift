@@ -7,7 +7,8 @@ struct Rollback: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Return a function to an earlier revision; its scale stays.",
     discussion: """
-      Without --to: the newest revision before the serving one whose pods were ready.
+      Without --to: the newest revision before the serving one whose pods were ready; or, when the newest revision could
+      not start, the one that serves, so that the function's spec is again what runs.
 
       Example:
         apus rollback greet
@@ -44,13 +45,17 @@ struct Rollback: AsyncParsableCommand {
     let name = function.metadata.name
     let sorted = revisions.sorted { $0.spec.number > $1.spec.number }
     if let wanted {
-      if let found = sorted.first(where: { $0.metadata.name == wanted || String($0.spec.number) == wanted }) { return found }
-      let near = Suggestion.nearest(to: wanted, in: sorted.map(\.metadata.name)).map { ". Did you mean \"\($0)\"?" } ?? ""
+      if let found = sorted.first(where: { $0.metadata.name == wanted || String($0.spec.number) == wanted }) {
+        return found
+      }
+      let near =
+        Suggestion.nearest(to: wanted, in: sorted.map(\.metadata.name)).map { ". Did you mean \"\($0)\"?" } ?? ""
       throw Failure(
         "\(name) has no revision \"\(wanted)\"\(near)",
         next: sorted.isEmpty ? nil : "Revisions: \(sorted.map(\.metadata.name).joined(separator: ", ")).")
     }
     let serving = sorted.first { $0.metadata.name == function.status?.servingRevision }
+    if let serving, serving.metadata.name != function.status?.latestRevision { return serving }
     let before = sorted.first { $0.status?.proven == true && $0.spec.number < serving?.spec.number ?? .max }
     guard let before else {
       throw Failure(

@@ -57,10 +57,11 @@ struct Rollout {
   /// `ready      greet-00001 on worker-2 in 41 ms   URL`
   static func line(revision: String, pods: [Pod], url: String?) -> String {
     var line = "ready      \(revision)"
-    let first = pods.filter { $0.status.apus.everReady == true || $0.status.apus.life == .ready }
-      .min { ($0.metadata.uid ?? "") < ($1.metadata.uid ?? "") }
-    if let node = first?.spec.nodeName { line += " on \(node)" }
-    if let total = first?.status.apus.startup?.total, total > 0 {
+    // Uids rise with time: the newest pod that is ready, else the newest that was.
+    let byAge = pods.sorted { ($0.metadata.uid ?? "") < ($1.metadata.uid ?? "") }
+    let pod = byAge.last { $0.status.apus.life == .ready } ?? byAge.last { $0.status.apus.everReady == true }
+    if let node = pod?.spec.nodeName { line += " on \(node)" }
+    if let total = pod?.status.apus.startup?.total, total > 0 {
       line += " in \(total < 10 ? Figures.fixed(total, 1) : Figures.fixed(total, 0)) ms"
     }
     return url.map { line + "   \($0)" } ?? line
@@ -80,10 +81,12 @@ struct Rollout {
           case .deleted: throw Failure("\(function.metadata.name) was deleted meanwhile")
           case .bookmark: continue
           }
-          guard let now = try? object.decoded(as: Function.self), now.metadata.uid == function.metadata.uid else { continue }
+          guard let now = try? object.decoded(as: Function.self), now.metadata.uid == function.metadata.uid else {
+            continue
+          }
           switch Rollout.stage(of: now, generation: generation) {
           case .ready(let revision): return revision
-          case .failed(let why): throw failure(why, now)
+          case .failed(let why): throw failure(why)
           case .waiting(let what): progress.say(what)
           }
         }
@@ -94,12 +97,11 @@ struct Rollout {
     }
   }
 
-  private func failure(_ why: String, _ now: Function) -> Failure {
+  private func failure(_ why: String) -> Failure {
     let name = function.metadata.name
-    let serving = now.status?.servingRevision.map { "\($0) keeps serving. " } ?? ""
     return Failure(
       why.split(separator: "\n", omittingEmptySubsequences: false).map { Text.visible(String($0)) }
         .joined(separator: "\n"),
-      next: "\(serving)`apus logs \(name) --since 10m` shows everything it wrote.")
+      next: "`apus logs \(name) --since 10m` shows everything it wrote.")
   }
 }

@@ -23,7 +23,9 @@ struct Scale: AsyncParsableCommand {
   @OptionGroup var server: ServerOptions
 
   func validate() throws {
-    if pods == nil, min == nil, max == nil { throw ValidationError("how many? `apus scale \(name) 2`, or --min and --max") }
+    if pods == nil, min == nil, max == nil {
+      throw ValidationError("how many? `apus scale \(name) 2`, or --min and --max")
+    }
     if pods != nil, min != nil { throw ValidationError("give N or --min, not both") }
     for number in [pods, min, max].compactMap({ $0 }) where number < 0 || number > Int(Limits.podsMaximum) {
       throw ValidationError("\(number) is out of range; use 0 to \(Limits.podsMaximum)")

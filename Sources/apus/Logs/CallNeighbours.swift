@@ -48,7 +48,10 @@ struct CallNeighbours {
       }
     }
     guard all.count > lines.count else { return lines }
-    return all.sorted { (LogFollower.time(of: $0.bytes) ?? .init(nanoseconds: 0)) < (LogFollower.time(of: $1.bytes) ?? .init(nanoseconds: 0)) }
+    return all.sorted {
+      (LogFollower.time(of: $0.bytes) ?? .init(nanoseconds: 0))
+        < (LogFollower.time(of: $1.bytes) ?? .init(nanoseconds: 0))
+    }
   }
 
   /// The run an access record tells of; nil for other records.
@@ -62,11 +65,11 @@ struct CallNeighbours {
       case .double(let value): value
       default: 0
       }
-    // The record is written when the call ended.
-    let length = Int64(min(max(0, duration), 1e9)) + 1
+    // The record's time is the call's begin; a millisecond on each side covers the rounding of the two clocks' readings.
+    let length = Int64(min(max(0, duration), 1e9)) + 2
     return Run(
       function: record.function, namespace: record.namespace, pod: record.pod,
-      from: record.time.advanced(milliseconds: -length), to: record.time.advanced(milliseconds: 1))
+      from: record.time.advanced(milliseconds: -1), to: record.time.advanced(milliseconds: length))
   }
 
   private static func namesNoCall(_ bytes: [UInt8]) -> Bool {

@@ -39,7 +39,9 @@ struct LogFollower {
         if failures >= Self.reconnects || first { throw error }
       }
       failures += 1
-      if failures > Self.reconnects { throw Failure("the log service stays away", next: "`apus status` shows what is running.") }
+      if failures > Self.reconnects {
+        throw Failure("the log service stays away", next: "`apus status` shows what is running.")
+      }
       if failures == 2 { Terminal.note("the log stream broke; it is opened again") }
       try await Task.sleep(for: .milliseconds(Self.pause))
     }

@@ -51,7 +51,8 @@ struct LogText {
     let fields = LogText.pairs(record.fields)
     if !fields.isEmpty { body += (body.isEmpty ? "" : " ") + fields }
     guard !record.call.isEmpty else { return head + body }
-    return head + Text.pad(body, width) + (Text.columns(of: body) >= width ? "  " : "") + "call=\(Text.visible(record.call))"
+    return head + Text.pad(body, width) + (Text.columns(of: body) >= width ? "  " : "")
+      + "call=\(Text.visible(record.call))"
   }
 
   private func level(_ level: LogLevel) -> String {
@@ -147,6 +148,8 @@ enum LogStatsTable {
       }
       return text
     }
-    return LogText.plain(value)
+    if case .null = value { return "-" }
+    // Buckets begin at whole seconds: their nine zeros only take room.
+    return value.stringValue.flatMap { Timestamp($0) }?.description ?? LogText.plain(value)
   }
 }

@@ -83,7 +83,8 @@ struct Logs: AsyncParsableCommand {
     let cluster = try server.connect()
     let scope = namespace ?? cluster.namespace
     let bounded = since != nil || call != nil
-    let usual = follow ? (bounded ? Self.linesBounded : Self.linesBeforeFollow) : (bounded ? Self.linesBounded : Self.linesPlain)
+    let usual =
+      follow ? (bounded ? Self.linesBounded : Self.linesBeforeFollow) : (bounded ? Self.linesBounded : Self.linesPlain)
     let request = LogRequest(
       namespaces: allNamespaces ? nil : [scope], query: search.text, since: since, until: until,
       limit: limit ?? usual, stats: stats)

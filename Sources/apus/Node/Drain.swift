@@ -21,7 +21,9 @@ struct Drain: AsyncParsableCommand {
   @OptionGroup var server: ServerOptions
 
   func validate() throws {
-    guard TimeSpan(timeout) != nil else { throw ValidationError("--timeout: \"\(timeout)\" is not a duration; use 30s or 5m") }
+    guard TimeSpan(timeout) != nil else {
+      throw ValidationError("--timeout: \"\(timeout)\" is not a duration; use 30s or 5m")
+    }
   }
 
   func run() async throws {

@@ -27,8 +27,10 @@ struct NodeDescription {
     text.add("Capacity", Description.pairs(status?.capacity))
     text.add("Allocatable", Description.pairs(status?.allocatable))
     if let detail = status?.apus {
-      text.add("Allocated", "cpu \(Quantity(milliCores: detail.allocatedMilliCPU ?? 0)), "
-        + "memory \(Figures.bytes(detail.allocatedMemory ?? 0)), \(Figures.count(detail.pods ?? 0, "pod"))")
+      text.add(
+        "Allocated",
+        "cpu \(Quantity(milliCores: detail.allocatedMilliCPU ?? 0)), "
+          + "memory \(Figures.bytes(detail.allocatedMemory ?? 0)), \(Figures.count(detail.pods ?? 0, "pod"))")
       text.add("Isolation", detail.isolation?.joined(separator: "\n"))
     }
     text.conditions(status?.conditions ?? [], now: now)
@@ -43,7 +45,10 @@ struct NodeDescription {
     if node.spec.unschedulable == true {
       return pods.isEmpty
         ? ["apus uncordon \(name)              let it take pods again"]
-        : ["apus drain \(name)                 move its pods away", "apus uncordon \(name)              let it take pods again"]
+        : [
+          "apus drain \(name)                 move its pods away",
+          "apus uncordon \(name)              let it take pods again",
+        ]
     }
     if let session = node.status?.apus?.session, session != "joined" {
       return ["apus status                        whether its worker runs", "apus logs 'node:\(name) stream:platform'"]

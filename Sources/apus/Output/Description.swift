@@ -36,7 +36,8 @@ struct Description {
 
   /// A section of what happened to an object, newest last (at most 20).
   mutating func events(_ events: [Event], now: Timestamp) {
-    let latest = events.sorted { ($0.lastTimestamp, $0.metadata.name) < ($1.lastTimestamp, $1.metadata.name) }.suffix(20)
+    let latest = events.sorted { ($0.lastTimestamp, $0.metadata.name) < ($1.lastTimestamp, $1.metadata.name) }.suffix(
+      20)
     section(
       "Events",
       TextTable(
@@ -44,7 +45,8 @@ struct Description {
         rows: latest.map { event in
           [
             Figures.age(from: event.lastTimestamp, to: now), event.type, event.reason,
-            "\(event.involvedObject.kind.lowercased())/\(event.involvedObject.name)", "\(event.count)", event.message,
+            "\(event.involvedObject.kind.lowercased())/\(event.involvedObject.name)", "\(event.count)",
+            Text.firstAndLast(event.message),
           ]
         }))
   }
@@ -56,8 +58,16 @@ struct Description {
       TextTable(
         columns: ["TYPE", "STATUS", "SINCE", "REASON", "MESSAGE"].map { TextTable.Column($0) },
         rows: conditions.map {
-          [$0.type, $0.status, Figures.age(from: $0.lastTransitionTime, to: now), $0.reason, $0.message]
+          [
+            $0.type, $0.status, Figures.age(from: $0.lastTransitionTime, to: now), $0.reason,
+            String($0.message.prefix { $0 != "\n" }),
+          ]
         }))
+    // The lines a process wrote last stand below the table, each on its own.
+    for condition in conditions where condition.message.contains("\n") {
+      let rest = condition.message.split(separator: "\n", omittingEmptySubsequences: false).dropFirst()
+      lines += rest.map { "    | " + Text.visible(String($0)) }
+    }
   }
 
   /// The whole text with a last newline.

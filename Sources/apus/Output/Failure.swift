@@ -53,7 +53,8 @@ extension Failure {
     }
     let next: String? =
       switch status.code {
-      case 401: "The credential was refused; use the kubeconfig that `apus up` wrote, or `apus login URL --token-file FILE`."
+      case 401:
+        "The credential was refused; use the kubeconfig that `apus up` wrote, or `apus login URL --token-file FILE`."
       case 403: "This credential may not do that."
       case 410: "Ask again; the place to go on from is no longer kept."
       case 503: "`apus status` shows what is running."
@@ -95,9 +96,11 @@ extension Ending {
   /// The failure for a first word that is no command, with the nearest one.
   static func unknownCommand(in arguments: [String], root: any ParsableCommand.Type) -> Failure? {
     guard let word = arguments.first, !word.hasPrefix("-") else { return nil }
-    let all = root.configuration.subcommands.map(name(of:)) + root.configuration.groupedSubcommands.flatMap {
-      $0.subcommands.map(name(of:))
-    }
+    let all =
+      root.configuration.subcommands.map(name(of:))
+      + root.configuration.groupedSubcommands.flatMap {
+        $0.subcommands.map(name(of:))
+      }
     guard !all.contains(word), word != "help" else { return nil }
     let near = Suggestion.nearest(to: word, in: all).map { " Did you mean `apus \($0)`?" } ?? ""
     return .usage("no such command: \(word).\(near)", next: "`apus --help` lists the commands.")

@@ -85,6 +85,10 @@ struct WatchedTable {
   mutating func apply(type: String, _ change: ServerTable) -> String {
     if !change.columns.isEmpty { table.columns = change.columns }
     guard type != "BOOKMARK", !change.rows.isEmpty else { return "" }
+    var change = change
+    // A change that shows nothing new is no line: figures that do not stand in a column change often.
+    change.rows.removeAll { row in type != "DELETED" && table.rows.contains(row) }
+    if change.rows.isEmpty { return "" }
     for row in change.rows {
       let index = table.rows.firstIndex { $0.identity == row.identity }
       switch (type, index) {

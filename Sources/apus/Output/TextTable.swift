@@ -75,7 +75,8 @@ enum Text {
       case "\t": safe += "\\t"
       default:
         let hex = String(scalar.value, radix: 16)
-        safe += scalar.value < 256
+        safe +=
+          scalar.value < 256
           ? "\\x\(hex.count < 2 ? "0" : "")\(hex)" : "\\u{\(hex)}"
       }
     }
@@ -93,10 +94,15 @@ enum Text {
   static func columns(of text: String) -> Int {
     text.unicodeScalars.allSatisfy(\.isASCII)
       ? text.utf8.count
-      : text.reduce(0) { $0 + ($1.unicodeScalars.contains { (0x1100...0x115F).contains($0.value)
-        || (0x2E80...0xA4CF).contains($0.value) || (0xAC00...0xD7A3).contains($0.value)
-        || (0xF900...0xFAFF).contains($0.value) || (0xFF00...0xFF60).contains($0.value)
-        || (0x1F300...0x1FAFF).contains($0.value) } ? 2 : 1) }
+      : text.reduce(0) {
+        $0
+          + ($1.unicodeScalars.contains {
+            (0x1100...0x115F).contains($0.value)
+              || (0x2E80...0xA4CF).contains($0.value) || (0xAC00...0xD7A3).contains($0.value)
+              || (0xF900...0xFAFF).contains($0.value) || (0xFF00...0xFF60).contains($0.value)
+              || (0x1F300...0x1FAFF).contains($0.value)
+          } ? 2 : 1)
+      }
   }
 
   /// The text padded with blanks to a width.
@@ -104,10 +110,10 @@ enum Text {
     text + String(repeating: " ", count: max(0, width - columns(of: text)))
   }
 
-  /// The text with every line indented.
-  static func indented(_ text: String, by blanks: Int) -> String {
-    let margin = String(repeating: " ", count: blanks)
-    return text.split(separator: "\n", omittingEmptySubsequences: false).map { $0.isEmpty ? "" : margin + $0 }
-      .joined(separator: "\n")
+  /// A text of several lines as one: its first and its last line.
+  static func firstAndLast(_ text: String) -> String {
+    let lines = text.split(separator: "\n")
+    guard lines.count > 1, let first = lines.first, let last = lines.last else { return text }
+    return "\(first) … \(last)"
   }
 }

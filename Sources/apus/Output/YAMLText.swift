@@ -102,7 +102,9 @@ enum YAMLText {
   }
 
   private static func isBlock(_ text: String) -> Bool {
-    guard text.contains("\n"), !text.hasPrefix(" "), !text.hasPrefix("\n"), !text.hasSuffix("\n\n") else { return false }
+    guard text.contains("\n"), !text.hasPrefix(" "), !text.hasPrefix("\n"), !text.hasSuffix("\n\n") else {
+      return false
+    }
     return text.unicodeScalars.allSatisfy { $0 == "\n" || ($0.value >= 32 && $0.value != 127 && $0.value < 0xD800) }
       && !text.split(separator: "\n").contains { $0.last == " " || $0.first == " " && $0.allSatisfy { $0 == " " } }
   }

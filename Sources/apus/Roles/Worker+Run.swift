@@ -48,10 +48,15 @@ struct WorkerRole {
         logger.error("renewed certificate not kept", metadata: ["error": "\(error)"])
       }
     }
+    let renewing: @Sendable () async throws -> Void = {
+      try await cancelWhenGracefulShutdown {
+        do { try await renewal.run() } catch is CancellationError {}
+      }
+    }
     let group = ServiceGroup(
       configuration: ServiceGroupConfiguration(
         services: [
-          .init(service: RunningService("renewal", renewal.run), successTerminationBehavior: .ignore),
+          .init(service: RunningService("renewal", renewing), successTerminationBehavior: .ignore),
           .init(service: agent, successTerminationBehavior: .gracefullyShutdownGroup),
         ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
     try await group.run()

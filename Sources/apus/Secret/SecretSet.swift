@@ -18,7 +18,8 @@ struct SecretSet: AsyncParsableCommand {
   @Option(help: ArgumentHelp("A key whose value is a file's bytes.", valueName: "key=file"))
   var fromFile: [String] = []
 
-  @Option(help: ArgumentHelp("A key whose value is an environment variable of this command.", valueName: "key=variable"))
+  @Option(
+    help: ArgumentHelp("A key whose value is an environment variable of this command.", valueName: "key=variable"))
   var fromEnv: [String] = []
 
   @Option(help: ArgumentHelp("A key whose value is standard input, without its last newline.", valueName: "key"))

@@ -88,7 +88,8 @@ struct SessionTests {
   @Test func `the outbox keeps the newest report of each pod and every end`() {
     let outbox = Outbox()
     func report(_ uid: String, _ life: PodLife) -> PodReport {
-      PodReport(uid: uid, name: uid, namespace: "default", detail: PodDetail(function: "f", revision: "f-1", life: life))
+      PodReport(
+        uid: uid, name: uid, namespace: "default", detail: PodDetail(function: "f", revision: "f-1", life: life))
     }
     outbox.put(report("a", .starting))
     outbox.put(report("b", .gone))
@@ -99,8 +100,9 @@ struct SessionTests {
     _ = outbox.open()
     #expect(outbox.take() == [.pod(report("a", .draining)), .pod(report("b", .gone)), .heartbeat])
     for index in 0..<Outbox.eventsMaximum + 5 {
-      outbox.put(ReportedEvent(
-        object: ObjectReference(.pod, namespace: nil, name: "p"), reason: "R\(index)", message: "", warning: false))
+      outbox.put(
+        ReportedEvent(
+          object: ObjectReference(.pod, namespace: nil, name: "p"), reason: "R\(index)", message: "", warning: false))
     }
     let events = outbox.take()
     #expect(events.count == Outbox.eventsMaximum)

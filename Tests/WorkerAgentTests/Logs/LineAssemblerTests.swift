@@ -45,9 +45,10 @@ struct LineAssemblerTests {
     let seed = UInt64.random(in: 0...UInt64.max)
     var generator = SeededGenerator(seed: seed)
     for _ in 0..<2000 {
-      let text = String((0..<Int.random(in: 0...120, using: &generator)).map { _ in
-        Character(["a", "b", "\n", "\r", "é"].randomElement(using: &generator) ?? "a")
-      })
+      let text = String(
+        (0..<Int.random(in: 0...120, using: &generator)).map { _ in
+          Character(["a", "b", "\n", "\r", "é"].randomElement(using: &generator) ?? "a")
+        })
       let limit = Int.random(in: 1...20, using: &generator)
       var chunks: [String] = []
       var rest = Substring(text)

@@ -17,6 +17,17 @@ struct LineLimiterTests {
     #expect(again)
   }
 
+  @Test func `a pod that never pauses is told of every second`() {
+    var limiter = LineLimiter(limit: 2)
+    var told: [Int] = []
+    for tick in 0..<50 {
+      let now = Int64(tick) * 100_000_000
+      _ = limiter.admit(uptime: now)
+      if let dropped = limiter.overdue(uptime: now) { told.append(dropped) }
+    }
+    #expect(told == [8, 8, 8, 8])
+  }
+
   @Test func `what was dropped is told at the end too`() {
     var limiter = LineLimiter(limit: 1)
     _ = limiter.admit(uptime: 0)

@@ -15,8 +15,12 @@ struct RecordMakerTests {
       callInLine: callInLine)
   }
 
-  static func record(_ line: String, _ stream: LogStream = .stdout, part: Int = 0, callInLine: Bool = false) -> LogRecord {
-    Array(line.utf8).withUnsafeBytes { maker(callInLine: callInLine).record(line: $0, part: part, stream: stream, at: time) }
+  static func record(_ line: String, _ stream: LogStream = .stdout, part: Int = 0, callInLine: Bool = false)
+    -> LogRecord
+  {
+    Array(line.utf8).withUnsafeBytes {
+      maker(callInLine: callInLine).record(line: $0, part: part, stream: stream, at: time)
+    }
   }
 
   static func frame(_ line: String) -> LogRecord {
@@ -45,9 +49,12 @@ struct RecordMakerTests {
 
   @Test func `a line cannot back-date itself or name another pod`() {
     let record = Self.record(
-      #"{"time":"1999-01-01T00:00:00Z","ts":1,"function":"other","pod":"p","namespace":"kube","call":"c","stream":"access","msg":"m"}"#)
+      #"{"time":"1999-01-01T00:00:00Z","ts":1,"function":"other","pod":"p","namespace":"kube","#
+        + #""call":"c","stream":"access","msg":"m"}"#
+    )
     #expect(record.time == Self.time)
-    #expect((record.function, record.pod, record.namespace, record.call) == ("greet", "greet-00001-abcde", "default", ""))
+    #expect(
+      (record.function, record.pod, record.namespace, record.call) == ("greet", "greet-00001-abcde", "default", ""))
     #expect(record.stream == .stdout)
     #expect(record.fields["time"] == .string("1999-01-01T00:00:00Z"))
     #expect(record.fields["function"] == .string("other"))
@@ -84,7 +91,8 @@ struct RecordMakerTests {
     #expect(Self.record(#"{"call":"0195-abc","msg":"m"}"#, callInLine: true).call == "0195-abc")
     #expect(Self.record(#"{"call_id":"x","msg":"m"}"#, callInLine: true).call == "x")
     #expect(Self.record(#"{"call_id":"no spaces","msg":"m"}"#, callInLine: true).call == "")
-    let frame = Self.frame(#"{"call":"c1","stream":"stdout","line":"{\"level\":\"warn\",\"msg\":\"m\",\"call\":\"c2\"}"}"#)
+    let frame = Self.frame(
+      #"{"call":"c1","stream":"stdout","line":"{\"level\":\"warn\",\"msg\":\"m\",\"call\":\"c2\"}"}"#)
     #expect((frame.call, frame.level, frame.msg, frame.stream) == ("c1", .warn, "m", .stdout))
     #expect(frame.fields == ["call": .string("c2")])
   }
@@ -92,7 +100,8 @@ struct RecordMakerTests {
   @Test func `frames carry lines, parts and structured records`() {
     let part = Self.frame(#"{"call":"c","stream":"stderr","line":"abc","part":3}"#)
     #expect((part.level, part.fields) == (.error, ["part": .int(3)]))
-    let structured = Self.frame(#"{"call":"c","stream":"stderr","level":"info","msg":"paid","fields":{"amount":{"eur":12}}}"#)
+    let structured = Self.frame(
+      #"{"call":"c","stream":"stderr","level":"info","msg":"paid","fields":{"amount":{"eur":12}}}"#)
     #expect((structured.level, structured.msg, structured.call) == (.info, "paid", "c"))
     #expect(structured.fields == ["amount.eur": .int(12)])
     for stray in ["", "hello", "[1]", #"{"call":"c"}"#, #"{"line":1}"#] {
@@ -116,7 +125,9 @@ struct RecordMakerTests {
 
   @Test func `strings with every escape and lone surrogates are read`() {
     #expect(Self.record(#"{"msg":"\ud83d\ude00 \/ \t \ud800 \udc00x"}"#).msg == "😀 / \t \u{FFFD} \u{FFFD}x")
-    for broken in [#"{"msg":"\u12"}"#, #"{"msg":"\x"}"#, #"{"msg":"a}"#, #"{"msg":01}"#, #"{"msg":"a",}"#, "{", #"{"a":1}x"#] {
+    for broken in [
+      #"{"msg":"\u12"}"#, #"{"msg":"\x"}"#, #"{"msg":"a}"#, #"{"msg":01}"#, #"{"msg":"a",}"#, "{", #"{"a":1}x"#,
+    ] {
       #expect(Self.record(broken).msg == broken, "\(broken)")
     }
   }

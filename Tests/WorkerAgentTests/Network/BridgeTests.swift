@@ -65,7 +65,7 @@ struct BridgeTests {
   ) async throws -> (EntryServer, any Channel) {
     let path = "\(folder.path)/p.s"
     let echo = try await EchoServer.bootstrap.bind(unixDomainSocketPath: path).get()
-    let entry = try await EntryServer(host: "127.0.0.1", port: 0, tls: tls, group: Self.group) { uid in
+    let entry = try await EntryServer(host: "127.0.0.1", port: 0, tls: { tls }, group: Self.group) { uid in
       ["pod-1": path, "pod-2": "\(folder.path)/nobody.s"][uid]
     }
     return (entry, echo)

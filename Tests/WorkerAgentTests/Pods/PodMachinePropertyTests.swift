@@ -126,7 +126,9 @@ struct PodMachinePropertyTests {
     for seed in base..<base + 3000 {
       var world = World(seed: seed)
       world.give(.begin)
-      for _ in 0..<80 where !world.finished { _ = world.step(orders: Int.random(in: 0..<10, using: &world.generator) == 0) }
+      for _ in 0..<80 where !world.finished {
+        _ = world.step(orders: Int.random(in: 0..<10, using: &world.generator) == 0)
+      }
       world.give(.stop(graceMilliseconds: 10))
       var steps = 0
       while !world.finished, steps < 200, world.step(orders: false) { steps += 1 }

@@ -203,11 +203,12 @@ struct RealPodTests {
     #expect(await eventually { worker.logs.records().contains { $0.msg == "hello from /calm" } })
     worker.server.send(.stop(uid: loud, graceMilliseconds: 1000))
     #expect(await worker.becomes(.gone, loud))
-    #expect(await eventually {
-      let records = worker.logs.records()
-      let dropped = records.compactMap { $0.fields["dropped"]?.intValue }.reduce(0, +)
-      return dropped + Int64(records.filter { $0.msg.hasPrefix("xxx") }.count) == 300_000
-    })
+    #expect(
+      await eventually {
+        let records = worker.logs.records()
+        let dropped = records.compactMap { $0.fields["dropped"]?.intValue }.reduce(0, +)
+        return dropped + Int64(records.filter { $0.msg.hasPrefix("xxx") }.count) == 300_000
+      })
     try await worker.leave()
   }
 

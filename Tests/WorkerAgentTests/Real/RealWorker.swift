@@ -90,9 +90,18 @@ final class RealWorker: Sendable {
     guard let socket = server.latest(uid)?.detail.endpoint?.socket else { return "no endpoint" }
     let connection = try await TestConnection(socket: socket)
     try await connection.send(Self.head(path, body))
-    _ = await eventually(within: .seconds(20)) { connection.ended }
+    _ = await eventually(within: .seconds(20)) { connection.ended || Self.isWhole(connection.text) }
     await connection.close()
     return connection.text
+  }
+
+  /// Whether an answer has the length its head says.
+  static func isWhole(_ answer: String) -> Bool {
+    guard let end = answer.range(of: "\r\n\r\n") else { return false }
+    let field = answer[..<end.lowerBound].split(separator: "\r\n")
+      .first { $0.lowercased().hasPrefix("content-length:") }
+    guard let length = field?.split(separator: ":").last.flatMap({ Int($0.filter(\.isNumber)) }) else { return false }
+    return answer[end.upperBound...].utf8.count >= length
   }
 
   static func head(_ path: String, _ body: String) -> String {

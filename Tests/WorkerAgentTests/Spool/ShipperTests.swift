@@ -1,6 +1,7 @@
 import ClusterTestSupport
 import Foundation
 import Logging
+import Synchronization
 import Testing
 
 @testable import WorkerAgent
@@ -46,7 +47,17 @@ struct ShipperTests {
     }
     #expect(sink.lines.count == 100)
     sink.fail(.none)
-    let spool = try Spool(directory: "\(folder.path)/spool")
+    // The finished task may hold the first one for a moment.
+    let reopened = Mutex<Spool?>(nil)
+    let path = "\(folder.path)/spool"
+    let isOpen = await eventually {
+      reopened.withLock { spool in
+        spool = try? Spool(directory: path)
+        return spool != nil
+      }
+    }
+    #expect(isOpen)
+    let spool = try #require(reopened.withLock { $0 })
     #expect(spool.acknowledged == 0)
     _ = spool.append(SpoolTests.records(100..<110))
     spool.finish()

@@ -1,7 +1,7 @@
 import NIOSSL
 
-/// Certificates that only tests use: a cluster's authority with a worker's and a gateway's certificate, and a stranger's
-/// with an intruder's. Valid for a hundred years.
+/// Certificates that only tests use: a cluster's authority with a worker's and a gateway's certificate, and a
+/// stranger's with an intruder's. Valid for a hundred years.
 enum TestCertificates {
   /// The cluster's authority.
   static let cluster = """

@@ -48,7 +48,15 @@ final class UpstreamPool {
     } else {
       return done(.failure(ConnectError.notReachable(endpoint.host)))
     }
-    connecting.hop(to: eventLoop).assumeIsolated().whenComplete { [self] result in
+    let eventLoop = eventLoop
+    let joined = connecting.flatMap { channel in
+      // On another host the worker says first whether the pod takes connections.
+      guard let preamble = try? channel.pipeline.syncOperations.handler(type: ConnectPreamble.self) else {
+        return eventLoop.makeSucceededFuture(channel)
+      }
+      return preamble.joined.futureResult.map { channel }
+    }
+    joined.assumeIsolated().whenComplete { [self] result in
       let connection = result.flatMap { channel in
         Result { try channel.pipeline.syncOperations.handler(type: UpstreamConnection.self) }
       }
@@ -113,7 +121,7 @@ final class UpstreamPool {
         channel.eventLoop.makeCompletedFuture {
           let pipeline = channel.pipeline.syncOperations
           if let tls { try pipeline.addHandler(NIOSSLClientHandler(context: tls, serverHostname: nil)) }
-          if let uid { try pipeline.addHandler(ConnectPreamble(uid: uid)) }
+          if let uid { try pipeline.addHandler(ConnectPreamble(uid: uid, eventLoop: channel.eventLoop)) }
           try UpstreamCodec.add(to: pipeline)
           try pipeline.addHandler(UpstreamConnection(key: key))
         }
@@ -141,20 +149,5 @@ final class UpstreamPool {
       case .notReachable(let host): "the pod is on host \(host), whose worker serves no other host"
       }
     }
-  }
-}
-
-/// The first line on a connection to another node's worker: which pod the bytes after it are for.
-final class ConnectPreamble: ChannelInboundHandler {
-  typealias InboundIn = ByteBuffer
-  typealias OutboundOut = ByteBuffer
-
-  private let uid: String
-
-  init(uid: String) { self.uid = uid }
-
-  func channelActive(context: ChannelHandlerContext) {
-    context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: "CONNECT \(uid)\r\n")), promise: nil)
-    context.fireChannelActive()
   }
 }

@@ -38,7 +38,7 @@ final class ChildProcess: Sendable {
   ) throws -> ChildProcess {
     var ends: [Int32] = [-1, -1]
     guard pipe(&ends) == 0 else { throw SystemFailure("pipe", errno) }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    closeInheritedOnExec()
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -67,6 +67,16 @@ final class ChildProcess: Sendable {
     let bytes = Array(((line ?? "") + "\n").utf8)
     _ = bytes.withUnsafeBytes { write(ends[1], $0.baseAddress, $0.count) }
     return child
+  }
+
+  /// Marks every descriptor but the standard ones, so that nothing this process was handed reaches a child.
+  private static func closeInheritedOnExec() {
+    guard let folder = opendir("/proc/self/fd") else { return }
+    defer { closedir(folder) }
+    while let entry = readdir(folder) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      if let descriptor = Int32(name), descriptor > 2 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+    }
   }
 
   /// Waits on a thread of its own until the process has ended, and reaps it.

@@ -1,0 +1,92 @@
+import ClusterAPI
+import ClusterModel
+
+@testable import Gateway
+
+/// Decodes a route from the wire form, as a gateway gets it.
+func makeRoute(
+  _ name: String = "echo", uid: String = "f1", revision: String? = "echo-00001", unavailable: String? = nil,
+  concurrency: Int = 1, timeout: TimeSpan = .seconds(30), min: Int = 0, max: Int = 10,
+  idleAfter: TimeSpan = .seconds(30), queueLimit: Int = 1000, queueTimeout: TimeSpan = .seconds(10),
+  maxBody: Int64 = 100 << 20, idempotent: Bool = false
+) -> FunctionRoute {
+  var fields: [String: JSONValue] = [
+    "namespace": .string("default"), "function": .string(name), "uid": .string(uid),
+    "concurrency": .int(Int64(concurrency)), "timeout": .string(timeout.description), "minPods": .int(Int64(min)),
+    "maxPods": .int(Int64(max)), "idleAfter": .string(idleAfter.description), "queueLimit": .int(Int64(queueLimit)),
+    "queueTimeout": .string(queueTimeout.description), "maxBody": .int(maxBody), "idempotent": .bool(idempotent),
+  ]
+  if let revision { fields["revision"] = .string(revision) }
+  if let unavailable { fields["unavailable"] = .string(unavailable) }
+  do {
+    return try JSONValue.object(fields).decoded()
+  } catch {
+    preconditionFailure("the route's wire form changed: \(error)")
+  }
+}
+
+/// An endpoint as the feed sends it.
+func makeEndpoint(
+  _ uid: String, _ state: EndpointRoute.State, function: String = "echo", revision: String = "echo-00001",
+  incarnation: Int = 1, socket: String = "/nowhere", host: String = "here", worker: String? = nil
+) -> EndpointRoute {
+  var startup = StartupBreakdown()
+  startup.placed = 1
+  startup.prepared = 2
+  startup.sandboxed = 3
+  startup.ready = 4
+  return EndpointRoute(
+    uid: uid, pod: "\(revision)-\(uid)", namespace: "default", function: function, revision: revision, node: "n1",
+    state: state, endpoint: state == .starting ? nil : PodEndpoint(socket: socket, host: host, worker: worker),
+    startup: startup, incarnation: incarnation)
+}
+
+/// A machine on a virtual clock, driven as a script.
+struct Script {
+  var machine: DispatchState
+  var now: Int64 = 1_000_000_000
+  var actions: [DispatchState.Action] = []
+
+  init(_ route: FunctionRoute = makeRoute()) { machine = DispatchState(route: route) }
+
+  mutating func arrive() -> RequestID {
+    actions = []
+    return machine.arrive(now: now, actions: &actions)
+  }
+
+  mutating func event(_ body: (inout DispatchState, Int64, inout [DispatchState.Action]) -> Void) {
+    actions = []
+    body(&machine, now, &actions)
+  }
+
+  mutating func endpoint(_ endpoint: EndpointRoute) {
+    event { $0.endpointChanged(endpoint, now: $1, actions: &$2) }
+  }
+
+  @discardableResult
+  mutating func finish(_ id: RequestID, suspect: Bool = false) -> Bool {
+    actions = []
+    return machine.finish(id, suspect: suspect, now: now, actions: &actions)
+  }
+
+  mutating func advance(milliseconds: Int64) {
+    now += milliseconds * 1_000_000
+    event { $0.tick(now: $1, actions: &$2) }
+  }
+
+  mutating func wantAnswered(_ delivered: Bool) {
+    event { $0.wantAnswered(delivered: delivered, now: $1, actions: &$2) }
+  }
+
+  var dispatched: [(RequestID, String)] {
+    actions.compactMap { if case .dispatch(let id, let slot) = $0 { (id, slot.key.uid) } else { nil } }
+  }
+
+  var failed: [(RequestID, CallErrorCode)] {
+    actions.compactMap { if case .fail(let id, let code, _) = $0 { (id, code) } else { nil } }
+  }
+
+  var wanted: [Int] { actions.compactMap { if case .want(_, let pods, _) = $0 { pods } else { nil } } }
+
+  var givenUp: [String] { actions.compactMap { if case .podIdle(let uid) = $0 { uid } else { nil } } }
+}
