@@ -39,7 +39,7 @@ struct BadInputTests {
       #expect(links.status == 1 && links.errors.contains("outside"), "\(links.all)")
       let refused = try await cluster.bash("curl -s -k -H 'Authorization: Bearer nonsense' \(cluster.api)/api/v1/nodes")
       #expect(refused.output.contains("\"code\":401"), "\(refused.all)")
-      let old = try await cluster.bash("kubectl --cache-dir kube get functions -o name")
+      let old = try await cluster.bash("kubectl --kubeconfig \(cluster.data)/kubeconfig --cache-dir kube get functions -o name")
       #expect(old.status == 0, "\(old.all)")
       let usage = try await cluster.apus("scale")
       #expect(usage.status == 2, "\(usage.all)")

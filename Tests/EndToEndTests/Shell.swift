@@ -54,6 +54,15 @@ enum Shell {
     return Result(status: status, output: text("out"), errors: text("err"))
   }
 
+  /// A line of bash that starts a command in the background with none of this process's descriptors: the way a daemon is
+  /// started, and without it whoever waits for the line would wait for the daemon.
+  static func detached(_ command: String, output: String) -> String {
+    """
+    ( for n in $(ls /proc/self/fd); do [ "$n" -gt 2 ] && eval "exec $n>&-"; done
+      exec \(command) ) >\(output) 2>&1 </dev/null &
+    """
+  }
+
   /// Runs a line in bash.
   static func bash(_ line: String, in folder: String? = nil, environment: [String: String] = [:], limit: Double = 120)
     async throws -> Result

@@ -48,9 +48,10 @@ struct TourTests {
     try await TestCluster.with { cluster in
       for step in steps {
         let command = step.command.replacing("http://127.0.0.1:8080", with: cluster.gateway)
-        let result = try await cluster.bash(command)
+        // One stream, as on a terminal. The cluster is up already when the page begins.
+        let result = try await cluster.bash("exec 2>&1\n" + command)
         let shown = step.expected.map {
-          $0.replacing("http://127.0.0.1:8080", with: cluster.gateway).replacing("https://127.0.0.1:6440", with: cluster.api)
+          (command == "apus up" ? $0.replacing("Apus is up.", with: "Apus is already up.") : $0).replacing("http://127.0.0.1:8080", with: cluster.gateway).replacing("https://127.0.0.1:6440", with: cluster.api)
         }
         #expect(
           Self.matches(result.all, shown),

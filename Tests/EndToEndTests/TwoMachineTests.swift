@@ -55,7 +55,8 @@ struct TwoMachineTests {
       try await Shell.bash("ip netns exec \(link.server) \(line)", in: home, environment: environment)
     }
     _ = try await Shell.bash(
-      "ip netns exec \(link.server) setsid \(TestCluster.apus) server --data \(home)/s --listen \(net).1 --insecure-http >s.log 2>&1 </dev/null &", in: home)
+      "\(Shell.detached("ip netns exec \(link.server) setsid \(TestCluster.apus) server --data \(home)/s --listen \(net).1 --insecure-http", output: "s.log"))",
+      in: home)
     let up = await eventually(within: .seconds(30)) { FileManager.default.fileExists(atPath: home + "/s/kubeconfig") }
     try #require(up, "the server came up; see \(home)/s.log")
     let token = try await inServer("\(TestCluster.apus) token create --ttl 1h")
@@ -63,10 +64,10 @@ struct TwoMachineTests {
     for name in ["w1", "w2"] {
       let port = name == "w1" ? 6441 : 6442
       _ = try await Shell.bash(
-        """
-        ip netns exec \(link.worker) setsid \(TestCluster.apus) worker --name \(name) --data \(home)/\(name) \
-          --join https://\(net).1:6440 --token-file token --listen \(net).2 --port \(port) >\(name).log 2>&1 </dev/null &
-        """, in: home)
+        Shell.detached(
+          "ip netns exec \(link.worker) setsid \(TestCluster.apus) worker --name \(name) --data \(home)/\(name) "
+            + "--join https://\(net).1:6440 --token-file token --listen \(net).2 --port \(port)", output: "\(name).log"),
+        in: home)
     }
     let joined = try await eventually(within: .seconds(30)) {
       try await inServer("\(TestCluster.apus) get nodes").output.split(separator: "\n").count { $0.contains(" Ready") } == 2

@@ -89,6 +89,7 @@ package struct EntryPath: Sendable, Hashable, Comparable, CustomStringConvertibl
     return true
   }
 
+  /// Orders as the archive lists them.
   package static func < (left: EntryPath, right: EntryPath) -> Bool {
     left.bytes.lexicographicallyPrecedes(right.bytes)
   }

@@ -18,6 +18,7 @@ package final class PortForwarder: Sendable {
     /// `stop()` was called.
     case stopped
 
+    /// The explanation in words.
     package var description: String {
       switch self {
       case .refused: "nothing listens on the port inside the pod"

@@ -59,6 +59,7 @@ package enum RootError: Error, Sendable, Equatable, CustomStringConvertible {
   /// A file operation failed.
   case failed(doing: String, errno: CInt)
 
+  /// The explanation in words.
   package var description: String {
     switch self {
     case .missing(let what, let advice): "preparing a root: \(what); \(advice)"

@@ -49,6 +49,7 @@ package enum SandboxError: Error, Sendable, Equatable, CustomStringConvertible {
   /// More starts are waiting than the spawner's queue holds; try again.
   case busy(limit: Int)
 
+  /// The explanation in words.
   package var description: String {
     switch self {
     case .invalidSpec(let text): "sandbox: \(text)"

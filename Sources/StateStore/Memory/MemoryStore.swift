@@ -26,14 +26,18 @@ package final class MemoryStore: StateStore {
     state = Mutex(State(head: head))
   }
 
+  /// The newest revision.
   package var currentRevision: Int64 { get async { hub.head } }
+  /// The oldest revision that can still be watched after.
   package var oldestRevision: Int64 { get async { max(hub.oldest, hub.ringFloor) } }
 
+  /// The object under the key, or nil.
   package func get(_ key: String) async throws(StoreError) -> StoredObject? {
     try StoreLimits.check(key: key)
     return try current(key)
   }
 
+  /// One page of objects under a prefix.
   package func list(
     prefix: String, after: String?, limit: Int, at revision: Int64?
   ) async throws(StoreError) -> StoreList {
@@ -59,6 +63,7 @@ package final class MemoryStore: StateStore {
     return try result.get()
   }
 
+  /// Applies all operations in one revision if every compare holds.
   package func commit(
     _ compares: [StoreCompare], _ operations: [StoreOperation]
   ) async throws(StoreError) -> Int64 {
@@ -81,16 +86,19 @@ package final class MemoryStore: StateStore {
     return try result.get()
   }
 
+  /// Every change after a revision, in order.
   package func watch(prefix: String, after revision: Int64) -> AsyncThrowingStream<StoreWatchBatch, any Error> {
     Watcher.stream(hub: hub, history: self, prefix: prefix, after: revision)
   }
 
+  /// Forgets history before a revision.
   package func compact(before revision: Int64) async throws(StoreError) {
     let head = hub.head
     guard revision <= head else { throw .futureRevision(asked: revision, current: head) }
     hub.compacted(before: revision, dropRing: true)
   }
 
+  /// Keys whose time is over.
   package func expired(at time: Int64, limit: Int) async throws(StoreError) -> [StoreVersionedKey] {
     state.withLock { state in
       let due = state.expiring.filter { $0.value <= time }.sorted { ($0.value, $0.key) < ($1.value, $1.key) }

@@ -28,14 +28,18 @@ package final class SQLiteStore: StateStore {
       head: meta.revision, oldest: meta.compacted, eventsMax: options.ringEvents, bytesMax: options.ringBytes)
   }
 
+  /// The newest revision.
   package var currentRevision: Int64 { get async { hub.head } }
+  /// The oldest revision that can still be watched after.
   package var oldestRevision: Int64 { get async { hub.oldest } }
 
+  /// The object under the key, or nil.
   package func get(_ key: String) async throws(StoreError) -> StoredObject? {
     try StoreLimits.check(key: key)
     return try await read { db in try SQLiteReads.object(key, db) }
   }
 
+  /// One page of objects under a prefix.
   package func list(
     prefix: String, after: String?, limit: Int, at revision: Int64?
   ) async throws(StoreError) -> StoreList {
@@ -44,6 +48,7 @@ package final class SQLiteStore: StateStore {
     return try await read { db in try SQLiteReads.list(range, limit: limit, at: revision, db) }
   }
 
+  /// Applies all operations in one revision if every compare holds.
   package func commit(
     _ compares: [StoreCompare], _ operations: [StoreOperation]
   ) async throws(StoreError) -> Int64 {
@@ -59,10 +64,12 @@ package final class SQLiteStore: StateStore {
     return try outcome.get()
   }
 
+  /// Every change after a revision, in order.
   package func watch(prefix: String, after revision: Int64) -> AsyncThrowingStream<StoreWatchBatch, any Error> {
     Watcher.stream(hub: hub, history: self, prefix: prefix, after: revision)
   }
 
+  /// Keys whose time is over.
   package func expired(at time: Int64, limit: Int) async throws(StoreError) -> [StoreVersionedKey] {
     try await read { db in try SQLiteReads.expired(at: time, limit: limit, db) }
   }

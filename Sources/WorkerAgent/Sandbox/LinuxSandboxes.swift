@@ -20,6 +20,7 @@ actor LinuxSandboxes: SandboxEngine {
   private let forwarder: PortForwarder
   private let ends = PodEnds()
   private var spawner: Task<Spawner, any Error>?
+  private var preparing: Task<Void, Never>?
   private var prepared: [RootKey: Task<PreparedRoot, any Error>] = [:]
 
   /// An engine for a worker; starts one thread (for connections into pods).
@@ -44,8 +45,8 @@ actor LinuxSandboxes: SandboxEngine {
         metadata: ["cgroups": "\(found.cgroups)", "sockets": "\(found.sockets)", "mounts": "\(found.mounts)"])
     }
     _ = try await launched().value
-    // Ends by itself; a pod that needs one of the roots waits for the same work.
-    Task { await self.prepareRoots() }
+    // Ended by `close`; a pod that needs one of the roots waits for the same work.
+    preparing = Task { await self.prepareRoots() }
   }
 
   func start(_ order: SandboxOrder) async throws -> any RunningPod {
@@ -70,6 +71,8 @@ actor LinuxSandboxes: SandboxEngine {
   }
 
   func close() async {
+    preparing?.cancel()
+    await preparing?.value
     if let spawner = try? await spawner?.value { await spawner.shutdown() }
     spawner = nil
     forwarder.stop()
@@ -112,7 +115,8 @@ actor LinuxSandboxes: SandboxEngine {
 
   /// Makes the roots of the interpreters ahead of the first pod; one that cannot be made says so when it is needed.
   private func prepareRoots() async {
-    for (kind, runtime) in [(RootKind.python, Runtime.python), (.node, .node), (.native, .binary)] {
+    let kinds: [(RootKind, Runtime)] = [(.python, .python), (.node, .node), (.native, .binary)]
+    for (kind, runtime) in kinds where !Task.isCancelled {
       do { _ = try await root(RootKey(kind: kind, runtime: runtime)) } catch {
         logger.info("no root for a runtime", metadata: ["runtime": "\(runtime.rawValue)", "error": "\(error)"])
       }

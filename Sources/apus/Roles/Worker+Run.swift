@@ -44,7 +44,10 @@ struct WorkerRole {
       artifacts: HTTPArtifacts(client: client), secrets: HTTPPodSecrets(client: client),
       logs: HTTPLogSink(client: client), tls: try listen.map { _ in try PeerTLS.server(credentials) }, logger: logger)
     let renewal = CertificateRenewal(client: client, credentials: credentials, logger: logger) { [logger] renewed in
-      do { try renewed.write(to: home + "/credentials.json") } catch {
+      do {
+        try renewed.write(to: home + "/credentials.json")
+        agent.use(tls: try PeerTLS.server(renewed))
+      } catch {
         logger.error("renewed certificate not kept", metadata: ["error": "\(error)"])
       }
     }

@@ -161,7 +161,8 @@ struct DispatchState {
       if !wish.outstanding { consider(wish.repeatAt) }
       for pod in pods.values { if let until = pod.suspectUntil, until > now { consider(until) } }
     }
-    consider(idleDecision(now: now).next)
+    let idle = idleDecision(now: now)
+    consider(idle.release.isEmpty ? idle.next : now)
     return next
   }
 

@@ -32,7 +32,6 @@ struct UsageReporter: Sendable {
       usages.append(usage)
     }
     last = seen
-    table.sweep()
     if !usages.isEmpty { await sink.report(usages, gateway: gateway) }
   }
 }

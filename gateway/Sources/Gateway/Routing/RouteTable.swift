@@ -50,10 +50,13 @@ final class RouteTable: Sendable {
     switch update {
     case .snapshot(let functions, let endpoints): replace(functions, endpoints)
     case .function(let route): change(route)
-    case .functionRemoved(let namespace, let function): remove("\(namespace)/\(function)")
+    case .functionRemoved(let namespace, let function):
+      remove("\(namespace)/\(function)")
+      sweep()
     case .endpoint(let endpoint):
       if let dispatcher = dispatcher("\(endpoint.namespace)/\(endpoint.function)") {
         dispatcher.endpointChanged(endpoint)
+        if endpoint.state == .gone, dispatcher.isOver { sweep() }
       } else if endpoint.state == .draining {
         releaseUnknown(endpoint.uid)
       }
@@ -63,7 +66,6 @@ final class RouteTable: Sendable {
   }
 
   private func change(_ route: FunctionRoute) {
-    sweep()
     if let known = dispatcher(route.key) { return known.routeChanged(route) }
     let made = make(route)
     state.withLock { $0.dispatchers[route.key] = made }
@@ -72,8 +74,9 @@ final class RouteTable: Sendable {
   /// A removed function's dispatcher stays until its pods are gone, because they wait for its word.
   private func remove(_ key: String) { dispatcher(key)?.functionRemoved() }
 
-  /// Forgets removed functions of which nothing is left.
-  func sweep() {
+  /// Forgets removed functions of which nothing is left. Only the follower calls, so that no function comes back between
+  /// the look and the removal.
+  private func sweep() {
     for dispatcher in dispatchers where dispatcher.isOver {
       state.withLock { $0.dispatchers[dispatcher.key] = nil }
     }

@@ -71,8 +71,8 @@ struct CallRequest {
         close = true
       }
     }
-    out.add(name: "x-call-id", value: callID)
-    out.add(name: "x-duration-seconds", value: Self.seconds(elapsed))
+    out.add(name: "X-Call-Id", value: callID)
+    out.add(name: "X-Duration-Seconds", value: Self.seconds(elapsed))
     if close {
       out.add(name: "connection", value: "close")
     } else if version == .http1_0 {

@@ -77,10 +77,10 @@ extension ClientConnection: CallClient {
     body.writeString("\n")
     if case .active(ended: false) = phase, !(head.map(Self.isSmall) ?? false) { closeAfterAnswer = true }
     var headers = HTTPHeaders([
-      ("content-type", "application/json"), ("content-length", String(body.readableBytes)), ("x-call-id", callID),
-      ("x-duration-seconds", CallRequest.seconds(Double(elapsed) / 1e6)), ("x-apus-error", code.rawValue),
+      ("Content-Type", "application/json"), ("Content-Length", String(body.readableBytes)), ("X-Call-Id", callID),
+      ("X-Duration-Seconds", CallRequest.seconds(Double(elapsed) / 1e6)), ("X-Apus-Error", code.rawValue),
     ])
-    if code == .queueFull { headers.add(name: "retry-after", value: "1") }
+    if code == .queueFull { headers.add(name: "Retry-After", value: "1") }
     if code == .methodNotAllowed { headers.add(name: "allow", value: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") }
     if closeAfterAnswer || services.isDraining {
       closeAfterAnswer = true

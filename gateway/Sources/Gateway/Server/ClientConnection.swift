@@ -164,7 +164,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       if !services.table.loaded {
         return refuse(.noControlPlane, "this gateway has not heard from the control plane yet", target)
       }
-      return refuse(.functionNotFound, "function \"\(target.key)\" does not exist", target)
+      return refuse(
+        .functionNotFound, "no function \"\(target.function)\" in namespace \"\(target.namespace)\"", target)
     }
     let route = dispatcher.route
     if case .length(let length) = accepted.framing, length > route.maxBody {
@@ -302,7 +303,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
         context?.close(promise: nil)
         return
       }
-      if call?.wantsBody ?? true {
+      if call?.awaitsBody ?? true {
         call?.requestBroken(.requestTimeout, "no byte of the body for \(GatewayLimits.bodyIdleSeconds) s")
       } else {
         lastRead = now

@@ -105,6 +105,12 @@ final class Call {
     }
   }
 
+  /// Whether the client was asked for its body, so that it is to blame when nothing comes.
+  var awaitsBody: Bool {
+    if case .forwarding(let upstream) = phase { return upstream.isWritable }
+    return false
+  }
+
   /// A part of the body came.
   func body(_ part: ByteBuffer) {
     record.bytesIn += Int64(part.readableBytes)

@@ -12,6 +12,7 @@ import Testing
     script.wantAnswered(true)
     script.endpoint(makeEndpoint("a", .starting))
     #expect(script.actions.isEmpty)
+    script.now += 1
     script.endpoint(makeEndpoint("a", .ready))
     #expect(script.dispatched.map(\.0) == [id])
     if case .dispatch(_, let slot)? = script.actions.first { #expect(slot.cold) } else { Issue.record("no dispatch") }

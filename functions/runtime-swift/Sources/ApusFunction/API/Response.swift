@@ -41,6 +41,7 @@ public struct Response: Sendable, ExpressibleByStringInterpolation {
     return Response(status: status, headers: headers, body: .stream(write))
   }
 
+  /// From a string literal.
   public init(stringLiteral value: String) { self.init(value) }
 
   /// The body of an answer that is not streamed, as a test looks at it.

@@ -49,11 +49,17 @@ public enum LogValue: Sendable, Equatable, ExpressibleByStringLiteral, Expressib
   case list([LogValue])
   case map([String: LogValue])
 
+  /// From a string literal.
   public init(stringLiteral value: String) { self = .string(value) }
+  /// From an integer literal.
   public init(integerLiteral value: Int) { self = .int(value) }
+  /// From a decimal literal.
   public init(floatLiteral value: Double) { self = .double(value) }
+  /// From true or false.
   public init(booleanLiteral value: Bool) { self = .bool(value) }
+  /// From a list literal.
   public init(arrayLiteral elements: LogValue...) { self = .list(elements) }
+  /// From a dictionary literal.
   public init(dictionaryLiteral elements: (String, LogValue)...) {
     self = .map(Dictionary(elements, uniquingKeysWith: { _, last in last }))
   }

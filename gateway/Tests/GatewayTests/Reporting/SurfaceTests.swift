@@ -1,0 +1,83 @@
+import ClusterAPI
+import ClusterModel
+import Foundation
+import Testing
+
+@testable import Gateway
+
+/// Holds the pages about the gateway to its code.
+@Suite struct SurfaceTests {
+  private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent().deletingLastPathComponent()
+
+  private func page(_ name: String) throws -> String {
+    try String(contentsOf: Self.root.appending(path: name), encoding: .utf8)
+  }
+
+  @Test func `openapi.yaml names every code, every status and every path, and no other`() throws {
+    let text = try page("openapi.yaml")
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+    for code in CallErrorCode.allCases {
+      #expect(lines.contains("        - \(code.rawValue)"), "\(code.rawValue) is missing in the schema")
+      let described = lines.drop { !$0.hasPrefix("        \"\(code.status)\":") }.prefix(4).joined()
+      #expect(described.contains(code.rawValue), "\(code.rawValue) is missing at \(code.status)")
+    }
+    let enumerated = lines.drop { $0 != "      enum:" }.dropFirst().filter { $0.hasPrefix("        - ") }
+    #expect(enumerated.count == CallErrorCode.allCases.count)
+    let paths = lines.filter { $0.hasPrefix("  /") && $0.hasSuffix(":") }.map { $0.dropFirst(2).dropLast() }
+    #expect(paths == ["/healthz", "/function/{name}", "/function/{name}/{path}"])
+    for path in paths {
+      let target = path.replacing("{name}", with: "a").replacing("{path}", with: "b/c")
+      #expect(FunctionTarget.parse(String(target)) != .unknown)
+    }
+    #expect(text.contains("^[A-Za-z0-9._:-]{1,64}$"))
+  }
+
+  @Test func `the README names every metric and every limit with its value`() throws {
+    let text = try page("README.md")
+    let metrics = GatewayMetrics()
+    var record = CallRecord(time: Timestamp(milliseconds: 0))
+    record.function = "echo"
+    record.namespace = "default"
+    record.status = 502
+    record.code = .podCrashed
+    record.cold = true
+    record.firstByte = 3
+    metrics.add(record)
+    let names = metrics.text(figures: [], log: nil).matches(of: /# TYPE (\S+)/).map { String($0.1) }
+    #expect(names.count >= 15)
+    for name in names { #expect(text.contains("`\(name)`"), "\(name) is missing") }
+    let source = try page("Sources/Gateway/Balancing/GatewayLimits.swift")
+    for limit in source.matches(of: /static let (\w+)/) {
+      #expect(text.contains("`\(limit.1)`"), "\(limit.1) is missing")
+    }
+    #expect(GatewayLimits.headBytes == 32 * 1024 && GatewayLimits.headerCount == 100)
+    #expect(GatewayLimits.heldBody == 64 * 1024 && GatewayLimits.requeues == 8 && GatewayLimits.replays == 1)
+  }
+
+  @Test func `an access record decodes to what was meant, whatever is in the path`() throws {
+    var record = CallRecord(time: Timestamp(milliseconds: 1_700_000_000_123))
+    record.namespace = "default"
+    record.function = "echo"
+    record.path = "/a\"b\\c\n\u{1}é"
+    record.method = "GET"
+    record.status = 200
+    record.duration = 1.26
+    record.queued = .nan
+    record.call = "c"
+    let decoded = try JSONDecoder().decode(LogRecord.self, from: Data(record.logLine()))
+    #expect(decoded.time == record.time)
+    #expect(decoded.msg == "GET /a\"b\\c\n\u{1}é 200 1.3ms")
+    #expect(decoded.fields["path"] == .string(record.path))
+    #expect(decoded.fields["duration_ms"] == .double(1.26))
+    #expect(decoded.fields["queue_ms"] == .int(0) || decoded.fields["queue_ms"] == .double(0))
+    #expect(decoded.level == .info)
+  }
+
+  @Test func `a log that takes nothing costs records, not memory, and tells how many`() {
+    let log = AccessLog(source: "gateway/g", limit: 10)
+    for _ in 0..<25 { log.add(CallRecord(time: Timestamp(milliseconds: 0))) }
+    #expect(log.waiting == 10)
+    #expect(log.dropped == 15)
+  }
+}

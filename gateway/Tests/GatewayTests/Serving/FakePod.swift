@@ -1,0 +1,202 @@
+import Foundation
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import Synchronization
+
+/// A pod made of a NIO server on a unix socket. What it does stands in the request's path.
+final class FakePod: Sendable {
+  struct Counts {
+    var running = 0
+    var mostRunning = 0
+    var served = 0
+    var connections = 0
+    var cancelled = 0
+    var heads: [HTTPRequestHead] = []
+  }
+
+  let uid: String
+  let revision: String
+  let socket: String
+  let counts = Mutex(Counts())
+  private let group: any EventLoopGroup
+  private let server: Mutex<(any Channel)?> = Mutex(nil)
+  private let channels = Mutex<[ObjectIdentifier: any Channel]>([:])
+
+  init(uid: String, revision: String, socket: String, group: any EventLoopGroup) {
+    self.uid = uid
+    self.revision = revision
+    self.socket = socket
+    self.group = group
+  }
+
+  /// Listens.
+  func start() async throws {
+    let channel = try await ServerBootstrap(group: group)
+      .serverChannelOption(.backlog, value: 256)
+      .childChannelOption(.allowRemoteHalfClosure, value: true)
+      .childChannelInitializer { channel in
+        self.track(channel)
+        return channel.eventLoop.makeCompletedFuture {
+          let pipeline = channel.pipeline.syncOperations
+          try pipeline.configureHTTPServerPipeline(withPipeliningAssistance: false, withErrorHandling: false)
+          try pipeline.addHandler(FakePodHandler(pod: self))
+        }
+      }
+      .bind(unixDomainSocketPath: socket).get()
+    server.withLock { $0 = channel }
+  }
+
+  /// Stops listening; open connections stay.
+  func stopListening() async {
+    let channel = server.withLock { $0.take() }
+    try? await channel?.close()
+    try? FileManager.default.removeItem(atPath: socket)
+  }
+
+  /// Dies: everything is closed at once.
+  func kill() async {
+    await stopListening()
+    for channel in channels.withLock({ Array($0.values) }) { channel.close(promise: nil) }
+  }
+
+  private func track(_ channel: any Channel) {
+    counts.withLock { $0.connections += 1 }
+    let id = ObjectIdentifier(channel)
+    channels.withLock { $0[id] = channel }
+    channel.closeFuture.whenComplete { _ in self.channels.withLock { $0[id] = nil } }
+  }
+
+  func began(_ head: HTTPRequestHead) {
+    counts.withLock {
+      $0.running += 1
+      $0.mostRunning = max($0.mostRunning, $0.running)
+      if $0.heads.count < 200 { $0.heads.append(head) }
+    }
+  }
+
+  func ended(cancelled: Bool) {
+    counts.withLock {
+      $0.running -= 1
+      if cancelled { $0.cancelled += 1 } else { $0.served += 1 }
+    }
+  }
+}
+
+/// Serves one connection of a fake pod.
+private final class FakePodHandler: ChannelInboundHandler {
+  typealias InboundIn = HTTPServerRequestPart
+  typealias OutboundOut = HTTPServerResponsePart
+
+  private let pod: FakePod
+  private var head: HTTPRequestHead?
+  private var body = ByteBuffer()
+  private var running = false
+  private var stubborn = false
+
+  init(pod: FakePod) { self.pod = pod }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    switch unwrapInboundIn(data) {
+    case .head(let head):
+      self.head = head
+      body.clear()
+      running = true
+      pod.began(head)
+      begin(head, context)
+    case .body(var part):
+      if head?.uri.hasPrefix("/stream") == true {
+        context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(part))), promise: nil)
+      } else {
+        body.writeBuffer(&part)
+      }
+    case .end: if let head { finish(head, context) }
+    }
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    // The gateway gave the call up: a good pod stops working and closes.
+    if case .inputClosed? = event as? ChannelEvent, !stubborn { context.close(promise: nil) }
+  }
+
+  func channelInactive(context: ChannelHandlerContext) { end(cancelled: true) }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+  private func end(cancelled: Bool) {
+    guard running else { return }
+    running = false
+    pod.ended(cancelled: cancelled)
+  }
+
+  private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+    if head.uri.hasPrefix("/stream") { writeHead(context, [("transfer-encoding", "chunked")]) }
+    if head.uri.hasPrefix("/early") {
+      writeHead(context, [("content-length", "5")], status: .payloadTooLarge)
+      context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: "early")))), promise: nil)
+      context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+      end(cancelled: false)
+    }
+    if head.uri.hasPrefix("/crash-on-head") { context.close(promise: nil) }
+  }
+
+  private func finish(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+    let path = head.uri.split(separator: "?")[0]
+    switch path {
+    case "/die": context.close(promise: nil)
+    case "/die-in-answer":
+      writeHead(context, [("content-length", "100")])
+      context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: "half"))))).assumeIsolated()
+        .whenComplete { _ in context.close(promise: nil) }
+    case "/garbage":
+      // Past the encoder, straight to the socket.
+      let raw = IOData.byteBuffer(ByteBuffer(string: "SMTP ready\r\n\r\n"))
+      let encoder = try? context.pipeline.syncOperations.context(handlerType: HTTPResponseEncoder.self)
+      encoder?.writeAndFlush(NIOAny(raw), promise: nil)
+    case "/hang": break
+    case "/stubborn": stubborn = true
+    case "/stream": complete(context)
+    case "/early": break
+    case "/sleep":
+      let query = head.uri.split(separator: "=").last.flatMap { Int64($0) } ?? 0
+      context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(query)) { [self] in
+        if context.channel.isActive { echo(head, context) }
+      }
+    case "/chunked":
+      writeHead(context, [("transfer-encoding", "chunked")])
+      for part in ["one,", "two,", "three"] {
+        context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: part)))), promise: nil)
+      }
+      complete(context)
+    case "/no-content":
+      writeHead(context, [], status: .noContent)
+      complete(context)
+    case "/upgrade":
+      writeHead(context, [("connection", "upgrade"), ("upgrade", "echo")], status: .switchingProtocols)
+      complete(context)
+    default: echo(head, context)
+    }
+  }
+
+  private func echo(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+    let length = head.method == .HEAD ? 5 : body.readableBytes
+    writeHead(context, [("content-length", String(length)), ("x-path", head.uri), ("x-method", head.method.rawValue)])
+    if head.method != .HEAD { context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
+    complete(context)
+  }
+
+  private func writeHead(
+    _ context: ChannelHandlerContext, _ fields: [(String, String)], status: HTTPResponseStatus = .ok
+  ) {
+    var headers = HTTPHeaders(fields)
+    headers.add(name: "x-pod", value: pod.uid)
+    headers.add(name: "x-revision", value: pod.revision)
+    headers.add(name: "x-apus-error", value: "forged")
+    context.write(wrapOutboundOut(.head(.init(version: .http1_1, status: status, headers: headers))), promise: nil)
+  }
+
+  private func complete(_ context: ChannelHandlerContext) {
+    end(cancelled: false)
+    context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+  }
+}
