@@ -137,7 +137,7 @@ let targets: [Target] = [
     "ClusterClientTests",
     [
       "ClusterClient", "HTTPService", "ControlPlane", "StateStore", "ClusterModel", "ClusterAPI", "ClusterTestSupport",
-      hummingbird, asyncHTTPClient, nioCore, nioPosix, nioSSL, log, serviceLifecycle, crypto,
+      hummingbird, asyncHTTPClient, nioCore, nioPosix, nioHTTP1, nioSSL, log, serviceLifecycle, crypto,
     ]),
   tests("CLITests", ["apus", "ClusterModel", "ClusterAPI", argumentParser], exclude: ["Golden"]),
   tests("TidyTests", []),

@@ -4,6 +4,7 @@ import ClusterTestSupport
 import ControlPlane
 import Foundation
 import HTTPService
+import NIOHTTP1
 import Synchronization
 import Testing
 
@@ -75,7 +76,7 @@ import Testing
       try await world.artifacts.put(
         namespace: "default", digest: digest, size: nil, chunks: ServiceContractTests.chunks(bytes))
       _ = try await world.resources.create(
-        .pod, namespace: "default", object: KubectlTests.pod("p", node: "worker-1", image: digest))
+        .pod, namespace: "default", object: PodSample.pod("p", node: "worker-1", image: digest))
       var read: [UInt8] = []
       let here = HTTPArtifacts(client: try world.node("worker-1"))
       for try await chunk in try await here.get(namespace: "default", digest: digest) { read += chunk }

@@ -105,13 +105,13 @@ import Testing
     }
   }
 
-  @Test func `a client that leaves in the middle of a large body leaves the queue too`() async throws {
+  @Test func `a client that leaves in the middle of a body that is not read on leaves the queue too`() async throws {
     try await withGateway([makeRoute()]) { (platform, gateway, clients) async throws in
       platform.state.withLock { $0.autoStart = false }
       let connection = try await clients.connect()
       try await connection.send(head: .POST, "/function/echo", [("content-length", "10000000")])
       connection.channel.writeAndFlush(
-        HTTPClientRequestPart.body(.byteBuffer(ByteBuffer(repeating: 1, count: 5_000_000))), promise: nil)
+        HTTPClientRequestPart.body(.byteBuffer(ByteBuffer(repeating: 1, count: 150_000))), promise: nil)
       let depth = "apus_gateway_queue_depth{function=\"default/echo\"}"
       let queued = await eventually { gateway.metricsText().contains("\(depth) 1") }
       #expect(queued)
