@@ -66,11 +66,15 @@ let targets: [Target] = [
   // 2
   room(
     "ClusterClient",
-    ["ClusterModel", "ClusterAPI", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, nioSSL, nioFoundation, log, x509, asn1, crypto]),
+    [
+      "ClusterModel", "ClusterAPI", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, nioSSL, nioFoundation, log, x509,
+      asn1, crypto,
+    ]),
   room(
     "HTTPService",
     [
-      "ClusterModel", "ClusterAPI", hummingbird, hummingbirdTLS, httpTypes, nioCore, nioPosix, nioSSL, log, serviceLifecycle, x509,
+      "ClusterModel", "ClusterAPI", hummingbird, hummingbirdTLS, httpTypes, nioCore, nioPosix, nioSSL, log,
+      serviceLifecycle, x509,
       asn1, crypto,
     ]),
 
@@ -117,7 +121,8 @@ let targets: [Target] = [
   tests(
     "GatewayTests",
     [
-      "Gateway", "Planning", "ClusterModel", "ClusterAPI", "ClusterTestSupport", nioCore, nioPosix, nioHTTP1, nioEmbedded,
+      "Gateway", "Planning", "ClusterModel", "ClusterAPI", "ClusterTestSupport", nioCore, nioPosix, nioHTTP1,
+      nioEmbedded,
       log, serviceLifecycle,
     ],
     path: "gateway/Tests/GatewayTests"),
@@ -127,7 +132,8 @@ let targets: [Target] = [
   tests(
     "WorkerAgentTests",
     [
-      "WorkerAgent", "ClusterModel", "ClusterAPI", "FunctionPackage", "PodSandbox", "apus-spawner", "ClusterTestSupport",
+      "WorkerAgent", "ClusterModel", "ClusterAPI", "FunctionPackage", "PodSandbox", "apus-spawner",
+      "ClusterTestSupport",
       nioCore, nioPosix, nioSSL, log, serviceLifecycle, crypto,
     ]),
   tests(
@@ -141,7 +147,9 @@ let targets: [Target] = [
     ]),
   tests("CLITests", ["apus", "ClusterModel", "ClusterAPI", argumentParser], exclude: ["Golden"]),
   tests("TidyTests", []),
-  tests("EndToEndTests", ["apus", "apus-spawner", "ClusterModel", "ClusterTestSupport", asyncHTTPClient, nioCore, nioHTTP1, crypto]),
+  tests(
+    "EndToEndTests",
+    ["apus", "apus-spawner", "ClusterModel", "ClusterTestSupport", asyncHTTPClient, nioCore, nioHTTP1, crypto]),
 ]
 
 // Partial builds while a room is being worked on: APUS_ONLY=LogIndex,LogIndexTests builds those and what they need.

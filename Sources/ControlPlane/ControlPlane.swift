@@ -45,13 +45,16 @@ package final class ControlPlane: Sendable {
     self.orchestrator = orchestrator
     self.artifacts = artifacts
     self.logger = logger
-    resources = ResourceRegistry(objects: objects, overlay: overlay, vault: vault, now: clock) { await orchestrator.endPod($0) }
+    resources = ResourceRegistry(objects: objects, overlay: overlay, vault: vault, now: clock) {
+      await orchestrator.endPod($0)
+    }
   }
 
   /// Makes what every cluster has: the namespace `default`.
   package func prepare() async throws(APIStatus) {
     do {
-      _ = try await resources.create(.namespace, namespace: nil, object: JSONValue(encoding: Namespace(name: "default")))
+      _ = try await resources.create(
+        .namespace, namespace: nil, object: JSONValue(encoding: Namespace(name: "default")))
     } catch let status as APIStatus {
       if status.reason != "AlreadyExists" { throw status }
     } catch {

@@ -39,7 +39,8 @@ import Testing
     }
   }
 
-  @Test(arguments: Wiring.allCases) func `a second object of a name is 409 AlreadyExists`(_ wiring: Wiring) async throws {
+  @Test(arguments: Wiring.allCases) func `a second object of a name is 409 AlreadyExists`(_ wiring: Wiring) async throws
+  {
     try await World.run { world in
       let resources = try world.resources(wiring)
       _ = try await resources.create(.function, namespace: "default", object: Self.function("greet"))
@@ -73,7 +74,8 @@ import Testing
         .function, namespace: "default", name: "greet", subresource: nil, object: changed)
       #expect(second.at(path: "spec.timeout") == .string("5s"))
       let error = await #expect(throws: APIStatus.self) {
-        _ = try await resources.update(.function, namespace: "default", name: "greet", subresource: nil, object: changed)
+        _ = try await resources.update(
+          .function, namespace: "default", name: "greet", subresource: nil, object: changed)
       }
       #expect(error?.code == 409)
       #expect(error?.reason == "Conflict")
@@ -131,7 +133,9 @@ import Testing
     }
   }
 
-  @Test(arguments: Wiring.allCases) func `a delete checks the uid and answers the last state`(_ wiring: Wiring) async throws {
+  @Test(arguments: Wiring.allCases) func `a delete checks the uid and answers the last state`(_ wiring: Wiring)
+    async throws
+  {
     try await World.run { world in
       let resources = try world.resources(wiring)
       let created = try await resources.create(.function, namespace: "default", object: Self.function("greet"))
@@ -167,7 +171,9 @@ import Testing
     }
   }
 
-  @Test(arguments: Wiring.allCases) func `a watch without a version starts with what is there`(_ wiring: Wiring) async throws {
+  @Test(arguments: Wiring.allCases) func `a watch without a version starts with what is there`(_ wiring: Wiring)
+    async throws
+  {
     try await World.run { world in
       let resources = try world.resources(wiring)
       let created = try await resources.create(.function, namespace: "default", object: Self.function("greet"))

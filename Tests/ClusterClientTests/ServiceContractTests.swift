@@ -19,7 +19,9 @@ import Testing
     return HTTPActivation(client: try await world.gateway("g1"))
   }
 
-  @Test(arguments: Wiring.allCases) func `a feed starts with a snapshot and goes on with changes`(_ wiring: Wiring) async throws {
+  @Test(arguments: Wiring.allCases) func `a feed starts with a snapshot and goes on with changes`(_ wiring: Wiring)
+    async throws
+  {
     try await World.run { world in
       let updates = try await Self.feed(world, wiring).subscribe(gateway: "g1")
       var iterator = updates.makeAsyncIterator()
@@ -69,7 +71,8 @@ import Testing
   @Test(arguments: Wiring.allCases) func `a wish for a missing function is 404`(_ wiring: Wiring) async throws {
     try await World.run { world in
       let activation = try await Self.activation(world, wiring)
-      let want = PodsWanted(gateway: "g1", namespace: "default", function: "missing", revision: nil, pods: 1, reason: "")
+      let want = PodsWanted(
+        gateway: "g1", namespace: "default", function: "missing", revision: nil, pods: 1, reason: "")
       let error = await #expect(throws: APIStatus.self) { try await activation.want(want) }
       #expect(error?.code == 404)
     }
@@ -87,11 +90,14 @@ import Testing
 
   static func line(_ text: String) -> [UInt8] { Array("{\"msg\":\"\(text)\"}".utf8) }
 
-  @Test(arguments: Wiring.allCases) func `appended lines are acknowledged and found once`(_ wiring: Wiring) async throws {
+  @Test(arguments: Wiring.allCases) func `appended lines are acknowledged and found once`(_ wiring: Wiring) async throws
+  {
     try await World.run { world in
       let sink = try Self.sink(world, wiring)
-      #expect(try await sink.append(source: "worker-1/a", firstSequence: 1, lines: [Self.line("a"), Self.line("b")]) == 2)
-      #expect(try await sink.append(source: "worker-1/a", firstSequence: 2, lines: [Self.line("b"), Self.line("ç")]) == 3)
+      #expect(
+        try await sink.append(source: "worker-1/a", firstSequence: 1, lines: [Self.line("a"), Self.line("b")]) == 2)
+      #expect(
+        try await sink.append(source: "worker-1/a", firstSequence: 2, lines: [Self.line("b"), Self.line("ç")]) == 3)
       let found = try await Self.queries(world, wiring).query(LogRequest(namespaces: nil, limit: 10))
       var lines: [[UInt8]] = []
       for try await line in found { lines.append(line) }
@@ -99,7 +105,9 @@ import Testing
     }
   }
 
-  @Test(arguments: Wiring.allCases) func `a full disk is 507, and the lines may be sent again`(_ wiring: Wiring) async throws {
+  @Test(arguments: Wiring.allCases) func `a full disk is 507, and the lines may be sent again`(_ wiring: Wiring)
+    async throws
+  {
     try await World.run { world in
       world.logs.fill()
       let sink = try Self.sink(world, wiring)
@@ -171,7 +179,9 @@ import Testing
     }
   }
 
-  @Test(arguments: Wiring.allCases) func `a package with another digest is 400, a missing one 404`(_ wiring: Wiring) async throws {
+  @Test(arguments: Wiring.allCases) func `a package with another digest is 400, a missing one 404`(_ wiring: Wiring)
+    async throws
+  {
     try await World.run { world in
       let artifacts = try Self.artifacts(world, wiring)
       let digest = FakeArtifacts.digest([1])
@@ -186,12 +196,18 @@ import Testing
     }
   }
 
-  @Test(arguments: Wiring.allCases) func `secrets come back byte for byte, to the pod's node only`(_ wiring: Wiring) async throws {
+  @Test(arguments: Wiring.allCases) func `secrets come back byte for byte, to the pod's node only`(_ wiring: Wiring)
+    async throws
+  {
     try await World.run { world in
-      let here: any PodSecrets = wiring == .inProcess ? FakeSecrets() : HTTPPodSecrets(client: try world.node("worker-1"))
-      let there: any PodSecrets = wiring == .inProcess ? FakeSecrets() : HTTPPodSecrets(client: try world.node("worker-2"))
+      let here: any PodSecrets =
+        wiring == .inProcess ? FakeSecrets() : HTTPPodSecrets(client: try world.node("worker-1"))
+      let there: any PodSecrets =
+        wiring == .inProcess ? FakeSecrets() : HTTPPodSecrets(client: try world.node("worker-2"))
       #expect(try await here.secrets(ofPod: "pod-1", node: "worker-1") == ["db": ["password": [0, 255, 10, 65]]])
-      let error = await #expect(throws: APIStatus.self) { _ = try await there.secrets(ofPod: "pod-1", node: "worker-2") }
+      let error = await #expect(throws: APIStatus.self) {
+        _ = try await there.secrets(ofPod: "pod-1", node: "worker-2")
+      }
       #expect(error?.code == 403)
     }
   }

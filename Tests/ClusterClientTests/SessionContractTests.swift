@@ -16,7 +16,8 @@ import Testing
       artifacts: [],
       running: [
         PodReport(
-          uid: "u1", name: "p", namespace: "default", detail: PodDetail(function: "f", revision: "f-00001", life: .ready))
+          uid: "u1", name: "p", namespace: "default",
+          detail: PodDetail(function: "f", revision: "f-00001", life: .ready))
       ])
   }
 
@@ -36,7 +37,8 @@ import Testing
       for index in 0..<50 {
         await handle.receive(.heartbeat)
         let event = ReportedEvent(
-          object: ObjectReference(.node, namespace: nil, name: "worker-1"), reason: "R\(index)", message: "m", warning: false)
+          object: ObjectReference(.node, namespace: nil, name: "worker-1"), reason: "R\(index)", message: "m",
+          warning: false)
         await handle.receive(.event(event))
       }
       #expect(await eventually { world.sessions.all[0].messages.count == 100 })
@@ -71,7 +73,9 @@ import Testing
     }
   }
 
-  @Test(arguments: Wiring.allCases) func `the commands end when the server ends the session`(_ wiring: Wiring) async throws {
+  @Test(arguments: Wiring.allCases) func `the commands end when the server ends the session`(_ wiring: Wiring)
+    async throws
+  {
     try await World.run { world in
       let handle = try await Self.sessions(world, wiring).open(Self.hello())
       world.sessions.all[0].commands.finish()

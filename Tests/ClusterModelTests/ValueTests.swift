@@ -14,7 +14,9 @@ struct ValueTests {
     #expect(Quantity(text)?.description == text)
   }
 
-  @Test("what is no quantity is refused", arguments: ["128MB", "", "-1", "1e3", ".5", "5.", "Mi", "1 Gi", "NaN", "9999999T"])
+  @Test(
+    "what is no quantity is refused",
+    arguments: ["128MB", "", "-1", "1e3", ".5", "5.", "Mi", "1 Gi", "NaN", "9999999T"])
   func noQuantity(text: String) { #expect(Quantity(text) == nil) }
 
   @Test("bytes are written in the largest exact unit")
@@ -27,7 +29,8 @@ struct ValueTests {
 
   @Test(
     "durations add their parts",
-    arguments: [("30s", 30_000), ("1m30s", 90_000), ("500ms", 500), ("2h", 7_200_000), ("1.5s", 1500)] as [(String, Int64)])
+    arguments: [("30s", 30_000), ("1m30s", 90_000), ("500ms", 500), ("2h", 7_200_000), ("1.5s", 1500)]
+      as [(String, Int64)])
   func span(text: String, milliseconds: Int64) { #expect(TimeSpan(text)?.milliseconds == milliseconds) }
 
   @Test("what is no duration is refused", arguments: ["", "30", "s", "30 s", "-1s", "1x", "1..5s"])
@@ -37,7 +40,8 @@ struct ValueTests {
   func timestamps() {
     var generator = SeededGenerator(seed: 11)
     for _ in 0..<10_000 {
-      let time = Timestamp(nanoseconds: Int64.random(in: -2_000_000_000_000_000_000...8_000_000_000_000_000_000, using: &generator))
+      let time = Timestamp(
+        nanoseconds: Int64.random(in: -2_000_000_000_000_000_000...8_000_000_000_000_000_000, using: &generator))
       #expect(Timestamp(time.text(digits: 9)) == time)
     }
     #expect(Timestamp(milliseconds: 0).description == "1970-01-01T00:00:00Z")
@@ -74,7 +78,10 @@ struct ValueTests {
   @Test("selectors match as Kubernetes' do")
   func selectors() throws {
     let labels = ["app": "web", "tier": "gold"]
-    for text in ["", "app=web", "app==web,tier=gold", "app!=db", "tier in (gold,iron)", "tier notin (iron)", "app", "!zone", "zone!=b"] {
+    for text in [
+      "", "app=web", "app==web,tier=gold", "app!=db", "tier in (gold,iron)", "tier notin (iron)", "app", "!zone",
+      "zone!=b",
+    ] {
       #expect(try LabelSelector(parsing: text).matches(labels), "\(text)")
     }
     for text in ["app=db", "zone", "!app", "tier notin (gold)", "zone in (a)"] {
@@ -87,7 +94,8 @@ struct ValueTests {
   @Test("parsers of text take anything without a trap")
   func fuzz() {
     var generator = SeededGenerator(seed: 20_261_121)
-    let seeds = ["128Mi", "1m30s", "2026-11-21T02:10:04.123Z", "a in (b,c),!d,e!=f", "metadata.name=x", "h.py:handle"].map { Array($0.utf8) }
+    let seeds = ["128Mi", "1m30s", "2026-11-21T02:10:04.123Z", "a in (b,c),!d,e!=f", "metadata.name=x", "h.py:handle"]
+      .map { Array($0.utf8) }
     for _ in 0..<100_000 {
       var bytes = seeds[Int.random(in: 0..<seeds.count, using: &generator)]
       for _ in 0..<Int.random(in: 1...4, using: &generator) {

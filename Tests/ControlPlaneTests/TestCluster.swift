@@ -25,7 +25,8 @@ final class TestCluster: Sendable {
     logger.logLevel = .critical
     let plane = ControlPlane(
       durable: durable, soft: MemoryStore(boot: boot), boot: boot,
-      artifacts: try ArtifactStore(directory: home.path + "/artifacts"), vault: SecretVault(key: SymmetricKey(size: .bits256)),
+      artifacts: try ArtifactStore(directory: home.path + "/artifacts"),
+      vault: SecretVault(key: SymmetricKey(size: .bits256)),
       logs: nil, logger: logger, clock: { [clock] in clock.now })
     self.plane = plane
     try await plane.prepare()
@@ -58,7 +59,7 @@ final class TestCluster: Sendable {
     ])
     do {
       _ = try await plane.resources.create(.function, namespace: "default", object: object)
-    } catch where error.reason == "AlreadyExists" {
+    } catch  where error.reason == "AlreadyExists" {
       _ = try await plane.resources.patch(
         .function, namespace: "default", name: name, subresource: nil, patch: .object(["spec": spec]))
     }

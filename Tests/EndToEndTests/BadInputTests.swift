@@ -26,7 +26,8 @@ struct BadInputTests {
         try cluster.write("\(name)/function.yaml", TestCluster.manifest(name, spec))
         let result = try await cluster.apus("deploy", name)
         #expect(result.status == 1, "\(name): \(result.all)")
-        #expect(result.errors.contains(hint) && result.errors.contains("\(name)/function.yaml:"), "\(name): \(result.all)")
+        #expect(
+          result.errors.contains(hint) && result.errors.contains("\(name)/function.yaml:"), "\(name): \(result.all)")
       }
       try cluster.write("text/function.yaml", "apiVersion: [\n")
       #expect(try await cluster.apus("deploy", "text").errors.contains("text/function.yaml:"))
@@ -39,7 +40,8 @@ struct BadInputTests {
       #expect(links.status == 1 && links.errors.contains("outside"), "\(links.all)")
       let refused = try await cluster.bash("curl -s -k -H 'Authorization: Bearer nonsense' \(cluster.api)/api/v1/nodes")
       #expect(refused.output.contains("\"code\":401"), "\(refused.all)")
-      let old = try await cluster.bash("kubectl --kubeconfig \(cluster.data)/kubeconfig --cache-dir kube get functions -o name")
+      let old = try await cluster.bash(
+        "kubectl --kubeconfig \(cluster.data)/kubeconfig --cache-dir kube get functions -o name")
       #expect(old.status == 0, "\(old.all)")
       let usage = try await cluster.apus("scale")
       #expect(usage.status == 2, "\(usage.all)")
@@ -51,7 +53,8 @@ struct BadInputTests {
   @Test("functions that misbehave fail alone and say why", .timeLimit(.minutes(4)))
   func misbehaviour() async throws {
     try await TestCluster.with(workers: 1) { cluster in
-      let exits = try await cluster.deployPython("exits", "import sys\nprint('about to leave', file=sys.stderr)\nsys.exit(3)\n")
+      let exits = try await cluster.deployPython(
+        "exits", "import sys\nprint('about to leave', file=sys.stderr)\nsys.exit(3)\n")
       #expect(exits.status == 1 && exits.all.contains("about to leave"), "\(exits.all)")
       try cluster.write("deaf/run.sh", "#!/bin/sh\nsleep 60\n")
       try cluster.write(

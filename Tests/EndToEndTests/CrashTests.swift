@@ -10,7 +10,9 @@ struct CrashTests {
     return max(3, Int(minutes * 6))
   }
 
-  @Test("a server killed during deploys keeps every acknowledged object and uses no revision number twice", .timeLimit(.minutes(60)))
+  @Test(
+    "a server killed during deploys keeps every acknowledged object and uses no revision number twice",
+    .timeLimit(.minutes(60)))
   func server() async throws {
     var random = SeededGenerator(seed: UInt64.random(in: 0...UInt64.max))
     print("crash: seed \(random.seed)")
@@ -20,7 +22,8 @@ struct CrashTests {
       var numbers: Set<String> = ["steady-00001"]
       for round in 1...Self.rounds {
         let pause = Int.random(in: 0...400_000, using: &random)
-        async let kill = cluster.bash("sleep 0.\(String(format: "%06d", pause)); pkill -9 -f 'apus server --data \(cluster.data)'")
+        async let kill = cluster.bash(
+          "sleep 0.\(String(format: "%06d", pause)); pkill -9 -f 'apus server --data \(cluster.data)'")
         let made = try await cluster.deployPython("steady", "def handle(event, context):\n    return 'v\(round)'\n")
         _ = try await kill
         let back = try await eventually(within: .seconds(20)) {
@@ -44,7 +47,8 @@ struct CrashTests {
     var seen = "nothing yet"
     for _ in 0..<50 {
       let now = try await cluster.bash(
-        "apus logs --since 1h 'function:\(function) AND msg:n' -n 100000 -o json | jq -c '[.pod,.fields.boot,.fields.i]'")
+        "apus logs --since 1h 'function:\(function) AND msg:n' -n 100000 -o json | jq -c '[.pod,.fields.boot,.fields.i]'"
+      )
       if now.output == seen { break }
       seen = now.output
       try await Task.sleep(for: .milliseconds(200))
@@ -52,7 +56,8 @@ struct CrashTests {
     return seen
   }
 
-  @Test("a worker killed during logging leaves a gap-free prefix of each pod's lines, each once", .timeLimit(.minutes(60)))
+  @Test(
+    "a worker killed during logging leaves a gap-free prefix of each pod's lines, each once", .timeLimit(.minutes(60)))
   func logs() async throws {
     try await TestCluster.with(workers: 1) { cluster in
       let code = """
@@ -67,7 +72,8 @@ struct CrashTests {
       for round in 1...Self.rounds {
         let made = try await cluster.deployPython("count-\(round)", code, spec: "  scale: {max: 1}\n")
         try #require(made.status == 0, "\(made.all)")
-        async let kill = cluster.bash("sleep 0.0\(round % 9)5; pkill -9 -f 'apus worker --name worker-1 --data \(cluster.data)'")
+        async let kill = cluster.bash(
+          "sleep 0.0\(round % 9)5; pkill -9 -f 'apus worker --name worker-1 --data \(cluster.data)'")
         _ = try await cluster.bash("curl -s -d x \(cluster.url("count-\(round)"))")
         _ = try await kill
         let ready = try await eventually(within: .seconds(20)) {

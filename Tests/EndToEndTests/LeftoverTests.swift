@@ -17,7 +17,8 @@ struct LeftoverTests {
     ).output
   }
 
-  @Test("apus down leaves no process, mount, cgroup or socket, also after kill -9 of everything", .timeLimit(.minutes(2)))
+  @Test(
+    "apus down leaves no process, mount, cgroup or socket, also after kill -9 of everything", .timeLimit(.minutes(2)))
   func nothing() async throws {
     for violent in [false, true] {
       var data = ""
@@ -32,7 +33,8 @@ struct LeftoverTests {
         let own = try await trace(data, instances)
         #expect(own.contains("apus-spawner") || own.contains("supervise"), "the trace finds a running cluster: \(own)")
         if violent {
-          _ = try await cluster.bash("pkill -9 -f 'apus supervise --data \(data)'; pkill -9 -f 'apus (server|worker).*\(data)'")
+          _ = try await cluster.bash(
+            "pkill -9 -f 'apus supervise --data \(data)'; pkill -9 -f 'apus (server|worker).*\(data)'")
         }
       }
       let left = try await trace(data, instances)

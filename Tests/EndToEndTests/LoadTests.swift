@@ -51,7 +51,8 @@ struct LoadTests {
     try await TestCluster.with(workers: 2) { cluster in
       for index in 0..<Self.functions {
         let made = try await cluster.deployPython(
-          "load-\(index)", Self.code(1), spec: "  scale: {idleAfter: 300ms, max: 6}\n  queue: {limit: 5000, timeout: 30s}\n")
+          "load-\(index)", Self.code(1),
+          spec: "  scale: {idleAfter: 300ms, max: 6}\n  queue: {limit: 5000, timeout: 30s}\n")
         try #require(made.status == 0, "\(made.all)")
       }
       let calls = HTTPCalls(connections: Self.callers)

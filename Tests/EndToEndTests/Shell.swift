@@ -36,7 +36,8 @@ enum Shell {
     process.standardInput = files[2]
     let ended = AsyncStream.makeStream(of: Int32.self)
     process.terminationHandler = { process in
-      ended.continuation.yield(process.terminationReason == .uncaughtSignal ? 128 + process.terminationStatus : process.terminationStatus)
+      ended.continuation.yield(
+        process.terminationReason == .uncaughtSignal ? 128 + process.terminationStatus : process.terminationStatus)
       ended.continuation.finish()
     }
     try process.run()

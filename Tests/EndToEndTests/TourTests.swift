@@ -51,11 +51,14 @@ struct TourTests {
         // One stream, as on a terminal. The cluster is up already when the page begins.
         let result = try await cluster.bash("exec 2>&1\n" + command)
         let shown = step.expected.map {
-          (command == "apus up" ? $0.replacing("Apus is up.", with: "Apus is already up.") : $0).replacing("http://127.0.0.1:8080", with: cluster.gateway).replacing("https://127.0.0.1:6440", with: cluster.api)
+          (command == "apus up" ? $0.replacing("Apus is up.", with: "Apus is already up.") : $0).replacing(
+            "http://127.0.0.1:8080", with: cluster.gateway
+          ).replacing("https://127.0.0.1:6440", with: cluster.api)
         }
         #expect(
           Self.matches(result.all, shown),
-          "docs/tour.md:\(step.line): $ \(command)\nshould print:\n\(shown.joined(separator: "\n"))\nprinted:\n\(result.all)")
+          "docs/tour.md:\(step.line): $ \(command)\nshould print:\n\(shown.joined(separator: "\n"))\nprinted:\n\(result.all)"
+        )
       }
     }
   }

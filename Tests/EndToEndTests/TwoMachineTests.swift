@@ -34,7 +34,9 @@ struct TwoMachineTests {
     }
   }
 
-  @Test("join by token, deploy, call and logs; a link down for 10 s replaces pods and nothing runs twice", .timeLimit(.minutes(4)))
+  @Test(
+    "join by token, deploy, call and logs; a link down for 10 s replaces pods and nothing runs twice",
+    .timeLimit(.minutes(4)))
   func twoMachines() async throws {
     let folder = try TemporaryFolder("apus-two")
     let link = Link()
@@ -70,7 +72,8 @@ struct TwoMachineTests {
         in: home)
     }
     let joined = try await eventually(within: .seconds(30)) {
-      try await inServer("\(TestCluster.apus) get nodes").output.split(separator: "\n").count { $0.contains(" Ready") } == 2
+      try await inServer("\(TestCluster.apus) get nodes").output.split(separator: "\n").count { $0.contains(" Ready") }
+        == 2
     }
     let logs = try await Shell.bash("tail -n 20 s.log w1.log w2.log", in: home).output
     try #require(joined, "\(logs)")
@@ -104,7 +107,8 @@ struct TwoMachineTests {
 
   private func pods(_ inServer: @Sendable (String) async throws -> Shell.Result) async throws -> Set<String> {
     let running = try await inServer("\(TestCluster.apus) get pods -o json")
-    let names = try await Shell.run("/usr/bin/jq", ["-r", ".items[] | select(.status.phase == \"Running\") | .metadata.name"], input: running.output)
+    let names = try await Shell.run(
+      "/usr/bin/jq", ["-r", ".items[] | select(.status.phase == \"Running\") | .metadata.name"], input: running.output)
     return Set(names.output.split(separator: "\n").map(String.init))
   }
 }

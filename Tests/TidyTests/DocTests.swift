@@ -23,7 +23,9 @@ struct DocTests {
 
   private static func top() -> [SourceTree.File] {
     ["README.md", "CONTRIBUTING.md"].compactMap { name in
-      guard let text = try? String(contentsOf: SourceTree.root.appending(path: name), encoding: .utf8) else { return nil }
+      guard let text = try? String(contentsOf: SourceTree.root.appending(path: name), encoding: .utf8) else {
+        return nil
+      }
       return SourceTree.File(path: name, lines: text.components(separatedBy: "\n"))
     }
   }

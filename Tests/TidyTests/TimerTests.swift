@@ -18,7 +18,9 @@ struct TimerTests {
     "gateway/Sources/Gateway/Server/GatewayServer.swift": (1, "deadline of draining at shutdown"),
   ]
 
-  static let waits = ["Task.sleep", "usleep(", "nanosleep(", " sleep(", "scheduleRepeated", "makeTimerSource", "AsyncTimerSequence"]
+  static let waits = [
+    "Task.sleep", "usleep(", "nanosleep(", " sleep(", "scheduleRepeated", "makeTimerSource", "AsyncTimerSequence",
+  ]
 
   @Test("every wait on time in gateway, worker and control plane is in the table")
   func table() {
@@ -32,6 +34,8 @@ struct TimerTests {
         #expect(found[file.path, default: 0] <= allowed, "\(file.path):\(index + 1): an unnamed wait: \(line)")
       }
     }
-    for (path, entry) in Self.named { #expect(found[path] == entry.count, "\(path): the table says \(entry.count): \(entry.why)") }
+    for (path, entry) in Self.named {
+      #expect(found[path] == entry.count, "\(path): the table says \(entry.count): \(entry.why)")
+    }
   }
 }

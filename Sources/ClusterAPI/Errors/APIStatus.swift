@@ -65,7 +65,8 @@ extension APIStatus {
   /// 404: no such object.
   package static func notFound(_ kind: ResourceKind, _ name: String) -> APIStatus {
     APIStatus(
-      code: 404, reason: "NotFound", message: "\(kind.qualifiedPlural) \"\(name)\" not found", details: about(kind, name))
+      code: 404, reason: "NotFound", message: "\(kind.qualifiedPlural) \"\(name)\" not found",
+      details: about(kind, name))
   }
 
   /// 404: no such path.
@@ -84,7 +85,8 @@ extension APIStatus {
   package static func conflict(_ kind: ResourceKind, _ name: String, _ why: String) -> APIStatus {
     APIStatus(
       code: 409, reason: "Conflict",
-      message: "Operation cannot be fulfilled on \(kind.qualifiedPlural) \"\(name)\": \(why)", details: about(kind, name))
+      message: "Operation cannot be fulfilled on \(kind.qualifiedPlural) \"\(name)\": \(why)",
+      details: about(kind, name))
   }
 
   /// 422: the object is invalid; every fault is a cause.

@@ -45,7 +45,8 @@ package enum CallErrorCode: String, Codable, Hashable, Sendable, CaseIterable {
     switch self {
     case .badRequest, .functionNotFound, .methodNotAllowed, .requestTimeout, .bodyTooLarge, .headTooLarge, .uriTooLong:
       .caller
-    case .functionFailed, .podCrashed, .startFailed, .badResponse, .functionTimeout, .responseStartTimeout, .idleTimeout:
+    case .functionFailed, .podCrashed, .startFailed, .badResponse, .functionTimeout, .responseStartTimeout,
+      .idleTimeout:
       .functionAuthor
     case .queueFull, .queueTimeout, .noCapacity, .draining, .noControlPlane, .storageFull: .platformOperator
     }

@@ -1,4 +1,3 @@
-
 /// The server's side of worker sessions.
 package protocol NodeSessions: Sendable {
   /// Opens a session after its hello; answers the commands, first of which is `keep`.

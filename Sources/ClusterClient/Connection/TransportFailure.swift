@@ -88,6 +88,7 @@ extension APIStatus {
   fileprivate static func untrusted(_ server: String, _ why: String) -> APIStatus {
     APIStatus(
       code: 502, reason: "Untrusted",
-      message: "the TLS handshake with \(server) failed: \(why); check that the address and the authority belong together")
+      message:
+        "the TLS handshake with \(server) failed: \(why); check that the address and the authority belong together")
   }
 }

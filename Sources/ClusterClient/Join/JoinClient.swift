@@ -23,7 +23,8 @@ package struct JoinClient: Sendable {
     guard (try? AuthorityHash.of(pem: authority)) == token.authorityHash else {
       throw APIStatus(
         code: 502, reason: "Untrusted",
-        message: "\(server) belongs to another cluster than the join token; check the address, or make a new token there")
+        message:
+          "\(server) belongs to another cluster than the join token; check the address, or make a new token there")
     }
     let endpoint = APIEndpoint(url: server, authority: authority)
     let client = try Self.client(endpoint, .token(token.text), verified: true, logger)

@@ -79,6 +79,7 @@ enum AuthorityHash {
   static func of(pem: String) throws -> String {
     let certificate = try Certificate(pemEncoded: pem)
     let digest = SHA256.hash(data: Array(certificate.publicKey.subjectPublicKeyInfoBytes))
-    return Data(digest).base64EncodedString().replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+    return Data(digest).base64EncodedString().replacing("+", with: "-").replacing("/", with: "_").replacing(
+      "=", with: "")
   }
 }

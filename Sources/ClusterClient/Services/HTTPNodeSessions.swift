@@ -96,7 +96,11 @@ private final class HTTPNodeSession: Sendable {
       }
       end()
     }
-    keep { $0.reports = task } orElse: { task.cancel() }
+    keep {
+      $0.reports = task
+    } orElse: {
+      task.cancel()
+    }
   }
 
   /// Asks for the stream of commands and waits for its head.
@@ -113,7 +117,11 @@ private final class HTTPNodeSession: Sendable {
         return .failure(error)
       }
     }
-    keep { $0.opening = task } orElse: { task.cancel() }
+    keep {
+      $0.opening = task
+    } orElse: {
+      task.cancel()
+    }
     let result = await withTaskCancellationHandler {
       await task.value
     } onCancel: {
@@ -135,7 +143,11 @@ private final class HTTPNodeSession: Sendable {
       sink.finish()
       end()
     }
-    keep { $0.reader = task } orElse: { task.cancel() }
+    keep {
+      $0.reader = task
+    } orElse: {
+      task.cancel()
+    }
     sink.onTermination = { _ in self.end() }
     return commands
   }

@@ -61,7 +61,8 @@ package struct HTTPUsageSink: UsageSink {
 
   /// Adds what a gateway saw.
   package func report(_ usage: [FunctionUsage], gateway: String) async {
-    guard var request = try? APIRequest.encoding(UsageReport(gateway: gateway, usage: usage), "/internal/v1/usage") else {
+    guard var request = try? APIRequest.encoding(UsageReport(gateway: gateway, usage: usage), "/internal/v1/usage")
+    else {
       return
     }
     request.idempotent = false

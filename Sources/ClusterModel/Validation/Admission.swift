@@ -23,7 +23,8 @@ package enum Admission {
     case .python, .node:
       if complete["handler"] == nil {
         let example = runtime == .python ? "handler.py" : "handler.js"
-        faults.append(Fault(path: "spec.handler", message: "is required for runtime \(runtime.rawValue); use \(example)"))
+        faults.append(
+          Fault(path: "spec.handler", message: "is required for runtime \(runtime.rawValue); use \(example)"))
       }
       if hasCommand {
         faults.append(Fault(path: "spec.command", message: "is not for runtime \(runtime.rawValue); use spec.handler"))

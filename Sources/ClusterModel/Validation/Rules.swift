@@ -23,7 +23,8 @@ extension Schema.Rule {
     Schema.Rule("quantity") { text in
       guard let quantity = Quantity(text) else { return "\"\(text)\" is not a quantity\(hint(text))" }
       if range.contains(quantity.value) { return nil }
-      return "\"\(text)\" is out of range; use \(Quantity(bytes: range.lowerBound)) to \(Quantity(bytes: range.upperBound))"
+      return
+        "\"\(text)\" is out of range; use \(Quantity(bytes: range.lowerBound)) to \(Quantity(bytes: range.upperBound))"
     }
   }
 
@@ -84,7 +85,8 @@ extension Schema.Rule {
   /// A label's value: ≤ 63 characters of letters, digits, `-`, `_` and `.`.
   package static let labelValue = Schema.Rule("label value") { text in
     let fits = text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) }
-    return fits && text.utf8.count <= 63 ? nil : "\"\(text.prefix(80))\" is not a label value; use ≤ 63 of a-z, 0-9, -, _, ."
+    return fits && text.utf8.count <= 63
+      ? nil : "\"\(text.prefix(80))\" is not a label value; use ≤ 63 of a-z, 0-9, -, _, ."
   }
 
   /// `sha256:` and 64 hex digits.

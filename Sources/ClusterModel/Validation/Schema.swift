@@ -27,7 +27,9 @@ package indirect enum Schema: Sendable {
     package let defaultValue: JSONValue?
 
     /// A member that must be there.
-    package static func required(_ schema: Schema) -> Member { Member(schema: schema, required: true, defaultValue: nil) }
+    package static func required(_ schema: Schema) -> Member {
+      Member(schema: schema, required: true, defaultValue: nil)
+    }
     /// A member that may be missing.
     package static func optional(_ schema: Schema, default value: JSONValue? = nil) -> Member {
       Member(schema: schema, required: false, defaultValue: value)
@@ -142,7 +144,8 @@ extension Schema {
         member.schema.collect(value, inner, &faults)
       } else {
         let near = Suggestion.nearest(to: key, in: members.keys)
-        let hint = near.map { "; did you mean \"\($0)\"?" } ?? "; known here: \(members.keys.sorted().joined(separator: ", "))"
+        let hint =
+          near.map { "; did you mean \"\($0)\"?" } ?? "; known here: \(members.keys.sorted().joined(separator: ", "))"
         faults.append(Fault(path: inner, message: "unknown field\(hint)", unknown: true))
       }
     }

@@ -63,7 +63,8 @@ package enum Schemas {
     "runtime": .required(.string(.oneOf(Runtime.allCases.map(\.rawValue)))),
     "handler": .optional(.string(.handler)),
     "command": .optional(.list(.string(.text), most: 256)),
-    "source": .optional(.object(["digest": .required(.string(.digest)), "size": .optional(.integer(0...Limits.artifactPacked))])),
+    "source": .optional(
+      .object(["digest": .required(.string(.digest)), "size": .optional(.integer(0...Limits.artifactPacked))])),
     "env": .optional(.map(keys: .environmentName, values: .string(.text), most: 256)),
     "secrets": .optional(.list(.string(.dnsLabel), most: 32)),
     "resources": .optional(resources, default: .object([:])),

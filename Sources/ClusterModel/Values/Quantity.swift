@@ -15,7 +15,9 @@ package struct Quantity: Hashable, Sendable, CustomStringConvertible {
 
   /// Parses a quantity, or nil when the text is none (or negative, or above 2^53).
   package init?(_ text: String) {
-    guard let (suffix, factor) = Self.suffixes.first(where: { $0.0.isEmpty || text.hasSuffix($0.0) }) else { return nil }
+    guard let (suffix, factor) = Self.suffixes.first(where: { $0.0.isEmpty || text.hasSuffix($0.0) }) else {
+      return nil
+    }
     let number = text.dropLast(suffix.count)
     guard !number.isEmpty, number.utf8.allSatisfy({ ($0 >= 48 && $0 <= 57) || $0 == 46 }), number.first != ".",
       number.last != ".", let value = Double(number)

@@ -37,7 +37,7 @@ struct ArtifactRoutes: Sendable {
   private func require(_ context: AdminContext, _ namespace: String, _ digest: String) async throws {
     guard case .node(let node) = context.principal else { return try context.require(.readArtifact(nodes: [])) }
     var options = ListOptions()
-    options.fields = FieldSelector(terms: [FieldSelector.Term(path: "spec.nodeName", value: node, negated: false)])
+    options.fields = try FieldSelector(parsing: "spec.nodeName=\(node)", supported: ["spec.nodeName"])
     let pods = try await services.resources.list(.pod, namespace: namespace, options: options).items
     let placed = pods.contains { pod in
       (pod.at(path: "spec.containers")?.arrayValue ?? []).contains { $0["image"]?.stringValue == digest }

@@ -25,7 +25,8 @@ package struct Kubeconfig: Sendable, Hashable {
   /// The YAML text.
   package var text: String {
     let gatewayLines =
-      gateway.map { "    extensions:\n    - name: apus.dev\n      extension:\n        gateway: \(Self.quote($0))\n" } ?? ""
+      gateway.map { "    extensions:\n    - name: apus.dev\n      extension:\n        gateway: \(Self.quote($0))\n" }
+      ?? ""
     return """
       apiVersion: v1
       kind: Config

@@ -51,7 +51,11 @@ package struct ObjectStore: Sendable {
       var objects: [Object] = []
       var damaged: [String] = []
       for item in page.items {
-        if let object = try? Self.tree(item).decoded(as: type) { objects.append(object) } else { damaged.append(item.key) }
+        if let object = try? Self.tree(item).decoded(as: type) {
+          objects.append(object)
+        } else {
+          damaged.append(item.key)
+        }
       }
       return (objects, damaged, page.revision)
     } catch {
@@ -115,7 +119,8 @@ package struct ObjectStore: Sendable {
   static func status(_ error: any Error, _ kind: ResourceKind, _ name: String) -> APIStatus {
     switch error {
     case let status as APIStatus: status
-    case StoreError.conflict: .conflict(kind, name, "the object has been modified; read it again and apply your change to it")
+    case StoreError.conflict:
+      .conflict(kind, name, "the object has been modified; read it again and apply your change to it")
     case StoreError.compacted, StoreError.futureRevision:
       .expired("that resource version is no longer kept; list again and watch from there")
     case StoreError.tooLarge, StoreError.tooManyOperations: .tooLarge("\(error)")

@@ -35,7 +35,7 @@ extension ResourceRegistry {
       do {
         let changed = try Self.applied(patch, to: current, kind, subresource)
         return try await write(kind, namespace, name, from: current, to: changed, subresource)
-      } catch where error.reason == "Conflict" && pinned == nil {
+      } catch  where error.reason == "Conflict" && pinned == nil {
         last = error
       }
     }

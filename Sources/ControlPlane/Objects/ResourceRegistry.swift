@@ -98,7 +98,8 @@ package final class ResourceRegistry: ResourceService, Sendable {
     }
     let space = kind.namespaced ? object.at(path: "metadata.namespace")?.stringValue : nil
     guard kind != .pod, kind != .event, kind != .revision, kind != .node else {
-      throw .methodNotAllowed("\(kind.plural) are made by the control plane; deploy a function or start a worker instead")
+      throw .methodNotAllowed(
+        "\(kind.plural) are made by the control plane; deploy a function or start a worker instead")
     }
     var admitted = try await admit(kind, object, name: name, namespace: space)
     if let space, try await objects.tree(.namespace, nil, space) == nil { throw .notFound(.namespace, space) }

@@ -55,7 +55,8 @@ package actor EventRecorder {
       counter += 1
       let stem = object.name.prefix(40)
       event = Event(
-        metadata: ObjectMeta(name: "\(stem).\(String(time.milliseconds, radix: 36))\(String(counter, radix: 36))", namespace: namespace),
+        metadata: ObjectMeta(
+          name: "\(stem).\(String(time.milliseconds, radix: 36))\(String(counter, radix: 36))", namespace: namespace),
         about: object, reason: reason, message: message, warning: warning, component: component, at: time.wholeSeconds)
       event.metadata.uid = UUIDv7.make()
       event.metadata.creationTimestamp = time.wholeSeconds

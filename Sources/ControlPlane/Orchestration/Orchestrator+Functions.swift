@@ -231,7 +231,9 @@ extension Orchestrator {
     functions[key]?.function = changed
     functions[key]?.failure = nil
     if let route = functions[key]?.route { broadcast(.function(route)) }
-    if before != name { note(changed, "RevisionServes", "\(name) takes the traffic\(before.map { " from \($0)" } ?? "")") }
+    if before != name {
+      note(changed, "RevisionServes", "\(name) takes the traffic\(before.map { " from \($0)" } ?? "")")
+    }
     for uid in podsByFunction[key] ?? [] where pods[uid]?.counts == true && pods[uid]?.revision != name {
       drain(uid, reason: "RevisionReplaced", message: "\(name) serves now")
     }

@@ -35,7 +35,9 @@ extension Orchestrator: NodeSessions {
     restartMissing(on: hello.name, reported: Set(hello.running.map(\.uid)))
     nodes[hello.name]?.disowned = []
     publish(node: hello.name)
-    if returned { record(ObjectReference(.node, namespace: nil, name: hello.name), "NodeJoined", "joined with \(kept.count) pods") }
+    if returned {
+      record(ObjectReference(.node, namespace: nil, name: hello.name), "NodeJoined", "joined with \(kept.count) pods")
+    }
     for uid in pods.filter({ $0.value.detail.life == .wanted }).keys { retryPlacement(uid, at: time) }
     return NodeSessionHandle(
       epoch: epoch, commands: stream,
@@ -52,7 +54,8 @@ extension Orchestrator: NodeSessions {
     node.metadata.generation = 1
     let key = ObjectKeys.key(.node, nil, hello.name)
     do {
-      _ = try await objects.durable.commit([.absent(key)], [.put(key, value: try ObjectStore.bytes(of: node), expires: nil)])
+      _ = try await objects.durable.commit(
+        [.absent(key)], [.put(key, value: try ObjectStore.bytes(of: node), expires: nil)])
     } catch {
       let status = ObjectStore.status(error, .node, hello.name)
       if status.reason != "Conflict" { throw status }
@@ -168,7 +171,9 @@ extension Orchestrator: NodeSessions {
     nodes[name]?.commands?.finish()
     nodes[name]?.commands = nil
     let count = pods.values.count { $0.node == name && $0.detail.life != .gone }
-    record(ObjectReference(.node, namespace: nil, name: name), "NodeLost", "\(why); \(count) pods are replaced", warning: true)
+    record(
+      ObjectReference(.node, namespace: nil, name: name), "NodeLost", "\(why); \(count) pods are replaced",
+      warning: true)
     logger.warning("node lost", metadata: ["node.name": "\(name)", "reason": "\(why)", "pods": "\(count)"])
     forsake(name, reason: "NodeLost", message: "node \(name) was lost: \(why)")
     publish(node: name)
@@ -189,7 +194,9 @@ extension Orchestrator: NodeSessions {
       pod.revision == record.serving || pod.revision == record.latest
     else { return }
     let own = (podsByFunction[pod.functionKey] ?? []).compactMap { pods[$0] }
-    guard own.count(where: { $0.counts && $0.revision == pod.revision }) < record.function.spec.scale.max else { return }
+    guard own.count(where: { $0.counts && $0.revision == pod.revision }) < record.function.spec.scale.max else {
+      return
+    }
     createPod(pod.functionKey, revision: pod.revision, why: "replaces \(pod.name)")
   }
 

@@ -81,7 +81,8 @@ extension Orchestrator {
           namespace: pod.namespace, function: pod.function, code: .noCapacity, message: message,
           attempts: Limits.startAttempts)))
     record(
-      ObjectReference(.pod, namespace: pod.namespace, name: pod.name, uid: uid), "FailedScheduling", message, warning: true)
+      ObjectReference(.pod, namespace: pod.namespace, name: pod.name, uid: uid), "FailedScheduling", message,
+      warning: true)
     if functions[pod.functionKey] != nil {
       fail(pod.functionKey, pod.revision, attempts: Limits.startAttempts, message, at: time)
     }

@@ -33,7 +33,9 @@ extension Orchestrator: RouteFeed, Activation {
   package func want(_ want: PodsWanted) async throws(APIStatus) {
     let key = "\(want.namespace)/\(want.function)"
     guard let record = functions[key] else { throw .notFound(.function, want.function) }
-    guard let revision = want.revision.flatMap({ record.revisions[$0] == nil ? nil : $0 }) ?? record.serving ?? record.latest
+    guard
+      let revision = want.revision.flatMap({ record.revisions[$0] == nil ? nil : $0 }) ?? record.serving
+        ?? record.latest
     else { throw .unavailable("function \"\(want.function)\" has no revision yet; deploy it") }
     let time = clock()
     if let failure = record.failure, failure.attempts >= Limits.startAttempts, failure.retryAt > time {

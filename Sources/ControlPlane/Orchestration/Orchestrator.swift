@@ -49,7 +49,8 @@ package actor Orchestrator {
   /// An orchestrator over a store; `epochBase` grows with every boot, so that epochs of earlier boots are older.
   package init(
     objects: ObjectStore, overlay: SoftOverlay, vault: SecretVault, artifacts: ArtifactStore, events: EventRecorder,
-    usage: UsageBoard, epochBase: UInt64, logger: Logger, clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
+    usage: UsageBoard, epochBase: UInt64, logger: Logger,
+    clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
   ) {
     self.objects = objects
     self.overlay = overlay
@@ -130,7 +131,11 @@ package actor Orchestrator {
     let tree = event.object.flatMap { try? ObjectStore.tree($0) }
     switch parts[0] {
     case ResourceKind.function.plural:
-      if let function = try? tree?.decoded(as: Function.self) { changed(function) } else { removed("\(parts[1])/\(parts[2])") }
+      if let function = try? tree?.decoded(as: Function.self) {
+        changed(function)
+      } else {
+        removed("\(parts[1])/\(parts[2])")
+      }
     case ResourceKind.revision.plural:
       if let revision = try? tree?.decoded(as: Revision.self) {
         functions["\(parts[1])/\(revision.spec.function)"]?.revisions[parts[2]] = revision

@@ -34,11 +34,12 @@ package final class ArtifactStore: Artifacts, Sendable {
   ) async throws(APIStatus) {
     let path = try path(digest)
     if let size, size > Limits.artifactPacked { throw Self.tooLarge(size) }
-    guard uploads.withLock({ count in
-      if count >= Self.uploadsMax { return false }
-      count += 1
-      return true
-    })
+    guard
+      uploads.withLock({ count in
+        if count >= Self.uploadsMax { return false }
+        count += 1
+        return true
+      })
     else { throw .tooManyRequests("\(Self.uploadsMax) uploads are running; try again", retryAfterSeconds: 1) }
     defer { uploads.withLock { $0 -= 1 } }
     let temporary = "\(path).\(UInt64.random(in: 0...UInt64.max)).tmp"
@@ -87,7 +88,8 @@ package final class ArtifactStore: Artifacts, Sendable {
     let path = try path(digest)
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else {
-      throw APIStatus(code: 404, reason: "NotFound", message: "package \(digest) is not in the artifact store; deploy again")
+      throw APIStatus(
+        code: 404, reason: "NotFound", message: "package \(digest) is not in the artifact store; deploy again")
     }
     let file = OpenFile(descriptor)
     return AsyncThrowingStream(unfolding: {
@@ -126,9 +128,10 @@ package final class ArtifactStore: Artifacts, Sendable {
     defer { closedir(folder) }
     var names: [String] = []
     while let entry = readdir(folder) {
-      names.append(withUnsafeBytes(of: &entry.pointee.d_name) { raw in
-        String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
-      })
+      names.append(
+        withUnsafeBytes(of: &entry.pointee.d_name) { raw in
+          String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+        })
     }
     return names.filter { $0 != "." && $0 != ".." }
   }

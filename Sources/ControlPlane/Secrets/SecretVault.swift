@@ -20,7 +20,9 @@ package struct SecretVault: Sendable {
   package static func open(keyFile: String) throws -> SecretVault {
     if let data = FileManager.default.contents(atPath: keyFile) {
       guard data.count == 32 else {
-        throw VaultError("\(keyFile) has \(data.count) bytes instead of 32; restore it from a backup: without it no secret can be read")
+        throw VaultError(
+          "\(keyFile) has \(data.count) bytes instead of 32; restore it from a backup: without it no secret can be read"
+        )
       }
       return SecretVault(key: SymmetricKey(data: data))
     }

@@ -43,10 +43,12 @@ package enum JSONFault {
 
 extension Response {
   /// A JSON answer.
-  package static func json(_ value: JSONValue, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> Response {
+  package static func json(_ value: JSONValue, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> Response
+  {
     var headers = headers
     if headers[.contentType] == nil { headers[.contentType] = "application/json" }
-    return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: value.encoded())))
+    return Response(
+      status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: value.encoded())))
   }
 
   /// A plain text answer.

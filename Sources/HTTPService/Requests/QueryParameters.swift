@@ -18,7 +18,9 @@ package struct QueryParameters: Sendable, Hashable {
   package subscript(name: String) -> String? { values[name].flatMap { $0.isEmpty ? nil : $0 } }
 
   /// Whether a name is given as `true`, `1`, or without a value.
-  package func flag(_ name: String) -> Bool { values[name].map { ["true", "1", ""].contains($0.lowercased()) } ?? false }
+  package func flag(_ name: String) -> Bool {
+    values[name].map { ["true", "1", ""].contains($0.lowercased()) } ?? false
+  }
 }
 
 /// Percent-encoding (RFC 3986).

@@ -33,7 +33,8 @@ package enum Authorization {
     case (.node(let name), .workAs(let node)), (.node(let name), .certify(let node)): return name == node
     case (.node(let name), .secrets(let node)): return name == node
     case (.node(let name), .readArtifact(let nodes)): return nodes.contains(name)
-    case (.node(let name), .appendLogs(let source)): return source.hasPrefix("\(name)/") && source.count > name.count + 1
+    case (.node(let name), .appendLogs(let source)):
+      return source.hasPrefix("\(name)/") && source.count > name.count + 1
     case (.gateway(let id), .appendLogs(let source)): return source == "gateway/\(id)"
     case (.gateway(let id), .route(let gateway)): return id == gateway
     case (.node, _), (.gateway, _), (.joiner, _): return false

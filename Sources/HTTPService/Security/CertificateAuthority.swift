@@ -38,7 +38,8 @@ package struct CertificateAuthority: Sendable {
       do {
         signing = try P256.Signing.PrivateKey(pemRepresentation: text)
       } catch {
-        throw SecurityError("\(keyPath) is damaged (\(error)); put a copy back, or remove \(folder) and join every node anew")
+        throw SecurityError(
+          "\(keyPath) is damaged (\(error)); put a copy back, or remove \(folder) and join every node anew")
       }
     } else if present != nil {
       throw SecurityError("\(keyPath) is missing; put a copy back, or remove \(folder) and join every node anew")
@@ -109,7 +110,8 @@ package struct CertificateAuthority: Sendable {
   }
 
   private func usable(_ pem: String, _ keyPEM: String, _ names: [String], _ now: Timestamp) -> IssuedCertificate? {
-    guard let found = try? Certificate(pemEncoded: pem), let signing = try? P256.Signing.PrivateKey(pemRepresentation: keyPEM),
+    guard let found = try? Certificate(pemEncoded: pem),
+      let signing = try? P256.Signing.PrivateKey(pemRepresentation: keyPEM),
       found.publicKey == Certificate.PrivateKey(signing).publicKey,
       certificate.publicKey.isValidSignature(found.signature, for: found),
       found.notValidAfter > now.date.addingTimeInterval(Self.serverRenewDays * 86_400),

@@ -93,7 +93,8 @@ struct AuthenticationMiddleware: RouterMiddleware {
     guard let found = try? await context.channel.nioSSL_peerCertificate().get() else { return .anonymous }
     let certificate = try Certificate(derEncoded: try found.toDERBytes())
     let names = certificate.subject.flatMap { $0 }.filter { $0.type == .RDNAttributeType.commonName }
-    guard names.count == 1, let name = names.first.flatMap({ String($0.value) }), let principal = Principal(commonName: name)
+    guard names.count == 1, let name = names.first.flatMap({ String($0.value) }),
+      let principal = Principal(commonName: name)
     else { throw APIStatus.unauthorized("the client certificate names nobody known here") }
     return principal
   }

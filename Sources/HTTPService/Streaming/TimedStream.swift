@@ -7,7 +7,8 @@ package enum TimedStream {
   package static func limit<Element: Sendable>(
     _ source: AsyncThrowingStream<Element, any Error>, to duration: Duration
   ) -> AsyncThrowingStream<Element, any Error> {
-    let (stream, sink) = AsyncThrowingStream<Element, any Error>.makeStream(bufferingPolicy: .bufferingOldest(waitingMax))
+    let (stream, sink) = AsyncThrowingStream<Element, any Error>.makeStream(
+      bufferingPolicy: .bufferingOldest(waitingMax))
     let pump = Task {
       await withTaskGroup { group in
         group.addTask {

@@ -89,8 +89,10 @@ package enum Refusal: Hashable, Sendable, CustomStringConvertible {
     case .cordoned: "is cordoned"
     case .label(let key, let wanted, let found):
       "label \(key) is \(found.map { "\"\($0)\"" } ?? "missing"), wanted \"\(wanted)\""
-    case .cpu(let needed, let free): "cpu: needs \(Quantity(milliCores: needed)), \(Quantity(milliCores: max(0, free))) free"
-    case .memory(let needed, let free): "memory: needs \(Quantity(bytes: needed)), \(Quantity(bytes: max(0, free))) free"
+    case .cpu(let needed, let free):
+      "cpu: needs \(Quantity(milliCores: needed)), \(Quantity(milliCores: max(0, free))) free"
+    case .memory(let needed, let free):
+      "memory: needs \(Quantity(bytes: needed)), \(Quantity(bytes: max(0, free))) free"
     case .pods(let limit): "has its \(limit) pods"
     }
   }

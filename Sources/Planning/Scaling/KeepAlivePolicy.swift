@@ -35,7 +35,8 @@ package struct KeepAlivePolicy: Hashable, Sendable {
   package func decide(
     idle: [IdlePod], ready: Int, minPods: Int, idleAfter: Duration, now: Int64
   ) -> Decision {
-    let keep = Int64(clamping: idleAfter.components.seconds) &* 1_000_000_000
+    let keep =
+      Int64(clamping: idleAfter.components.seconds) &* 1_000_000_000
       &+ idleAfter.components.attoseconds / 1_000_000_000
     var surplus = ready - max(0, minPods)
     var decision = Decision(release: [], next: nil)

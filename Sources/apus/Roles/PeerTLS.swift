@@ -13,7 +13,9 @@ enum PeerTLS {
 
   /// A worker's side.
   static func server(_ credentials: NodeCredentials) throws -> NIOSSLContext {
-    let chain = try NIOSSLCertificate.fromPEMBytes(Array(credentials.certificate.utf8)).map { NIOSSLCertificateSource.certificate($0) }
+    let chain = try NIOSSLCertificate.fromPEMBytes(Array(credentials.certificate.utf8)).map {
+      NIOSSLCertificateSource.certificate($0)
+    }
     var tls = TLSConfiguration.makeServerConfiguration(
       certificateChain: chain,
       privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(credentials.key.utf8), format: .pem)))
@@ -22,7 +24,9 @@ enum PeerTLS {
     return try NIOSSLContext(configuration: tls)
   }
 
-  private static func fill(_ tls: inout TLSConfiguration, _ certificate: String, _ key: String, _ authority: String) throws {
+  private static func fill(_ tls: inout TLSConfiguration, _ certificate: String, _ key: String, _ authority: String)
+    throws
+  {
     tls.certificateChain = try NIOSSLCertificate.fromPEMBytes(Array(certificate.utf8)).map { .certificate($0) }
     tls.privateKey = .privateKey(try NIOSSLPrivateKey(bytes: Array(key.utf8), format: .pem))
     tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMBytes(Array(authority.utf8)))

@@ -70,7 +70,8 @@ struct ServerRole {
       tokens: tokens, authority: authority, version: Version.current)
     return AdminServer(
       host: listening.listen, port: apiPort == 0 ? remembered.api ?? 0 : apiPort,
-      tls: try ServerTLS.configuration(certificate: issued.certificate, key: issued.key ?? "", authority: authority.pem),
+      tls: try ServerTLS.configuration(
+        certificate: issued.certificate, key: issued.key ?? "", authority: authority.pem),
       authenticator: tokens, logger: logger
     ) { router in
       APIRoutes.register(on: router, services: services)
@@ -86,7 +87,8 @@ struct ServerRole {
     return GatewayServer(
       configuration: GatewayConfiguration(
         host: listening.listen, port: port, gatewayID: "server", hostIdentity: HostIdentity.current,
-        workerTLS: try PeerTLS.client(certificate: identity.certificate, key: identity.key ?? "", authority: authority.pem)),
+        workerTLS: try PeerTLS.client(
+          certificate: identity.certificate, key: identity.key ?? "", authority: authority.pem)),
       routes: plane.orchestrator, activation: plane.orchestrator, usage: plane.usage, logs: logs, logger: logger)
   }
 
@@ -98,7 +100,8 @@ struct ServerRole {
     let present = (try? PrivateFile.read(folder.kubeconfig)).flatMap { $0 }.flatMap { try? Kubeconfig(text: $0) }
     let gatewayPort = await front?.waitUntilListening()
     let config = Kubeconfig(
-      server: "https://\(host):\(api)", authority: authority.pem, token: try await tokens.admin(present: present?.token),
+      server: "https://\(host):\(api)", authority: authority.pem,
+      token: try await tokens.admin(present: present?.token),
       gateway: gatewayPort.map { "http://\(host):\($0)" })
     try PrivateFile.write(Array(config.text.utf8), to: folder.kubeconfig)
     let ports = RememberedPorts(api: api, gateway: gatewayPort, admin: nil)

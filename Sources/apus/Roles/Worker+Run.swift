@@ -31,7 +31,8 @@ struct WorkerRole {
     }
     defer { withExtendedLifetime(lock) {} }
     guard let slots = try SlotBlock.claim() else {
-      throw Failure("all \(SlotBlock.count) blocks of pod slots of this machine are taken", next: "Stop another worker.")
+      throw Failure(
+        "all \(SlotBlock.count) blocks of pod slots of this machine are taken", next: "Stop another worker.")
     }
     defer { withExtendedLifetime(slots) {} }
     let credentials = try await joined(home)
@@ -91,7 +92,8 @@ struct WorkerRole {
       listenAddress: listen.map { .init(host: $0.host, port: $0.port) }, hostIdentity: HostIdentity.current,
       spawnerPath: installed.companion("apus-spawner"),
       runtimeFiles: .init(
-        python: installed.runner(.python), node: installed.runner(.node), execRunner: installed.companion("apus-exec-runner")),
+        python: installed.runner(.python), node: installed.runner(.node),
+        execRunner: installed.companion("apus-exec-runner")),
       version: Version.current)
     configuration.firstSlot = slots.first
     return configuration

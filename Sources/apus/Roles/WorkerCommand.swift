@@ -28,7 +28,9 @@ struct WorkerCommand: AsyncParsableCommand {
     if let problem = Schema.Rule.dnsLabel.check(name) { throw ValidationError("--name: \(problem)") }
     for text in label where !text.contains("=") { throw ValidationError("--label: \"\(text)\" is not key=value") }
     if let cpu, Quantity(cpu) == nil { throw ValidationError("--cpu: \"\(cpu)\" is not a quantity; use 2 or 500m") }
-    if let memory, Quantity(memory) == nil { throw ValidationError("--memory: \"\(memory)\" is not a quantity; use 4Gi") }
+    if let memory, Quantity(memory) == nil {
+      throw ValidationError("--memory: \"\(memory)\" is not a quantity; use 4Gi")
+    }
   }
 
   func run() async throws {

@@ -126,8 +126,8 @@ enum DetachedThread {
     let result = pthread_create(
       &thread, nil,
       { raw in
-        // SAFETY: pthread passes on exactly the pointer that run(_:) retained for this thread.
-        Unmanaged<Work>.fromOpaque(raw!).takeRetainedValue().body()
+        // pthread passes on exactly the pointer that run(_:) retained for this thread.
+        if let raw { Unmanaged<Work>.fromOpaque(raw).takeRetainedValue().body() }
         return nil
       }, work.toOpaque())
     if result == 0 { pthread_detach(thread) } else { work.release() }

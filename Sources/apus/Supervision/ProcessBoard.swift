@@ -28,7 +28,9 @@ struct ProcessBoard: Codable, Hashable, Sendable {
 
   /// Reads the board of a data folder; nil when there is none.
   static func read(_ folder: DataFolder) -> ProcessBoard? {
-    FileManager.default.contents(atPath: folder.processes).flatMap { try? JSONDecoder().decode(ProcessBoard.self, from: $0) }
+    FileManager.default.contents(atPath: folder.processes).flatMap {
+      try? JSONDecoder().decode(ProcessBoard.self, from: $0)
+    }
   }
 
   /// Replaces the file at once.

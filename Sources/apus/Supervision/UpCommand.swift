@@ -55,10 +55,13 @@ struct UpCommand: AsyncParsableCommand {
 
   /// Says at once which port is taken, instead of letting the server fail in the background.
   private func refuseTakenPorts() throws {
-    let ports = [("--gateway-port", listening.gatewayPort), ("--api-port", apiPort), ("--admin-port", listening.adminPort)]
+    let ports = [
+      ("--gateway-port", listening.gatewayPort), ("--api-port", apiPort), ("--admin-port", listening.adminPort),
+    ]
     for (flag, port) in ports where port != 0 && !Self.isFree(port, host: listening.listen) {
       throw Failure(
-        "port \(port) on \(listening.listen) is in use", next: "Stop what listens there, or choose another with \(flag).")
+        "port \(port) on \(listening.listen) is in use",
+        next: "Stop what listens there, or choose another with \(flag).")
     }
   }
 
@@ -73,7 +76,9 @@ struct UpCommand: AsyncParsableCommand {
     address.sin_port = in_port_t(UInt16(port)).bigEndian
     guard inet_pton(AF_INET, host, &address.sin_addr) == 1 else { return true }
     let result = withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+      }
     }
     return result == 0 || errno != EADDRINUSE
   }
@@ -101,7 +106,8 @@ struct UpCommand: AsyncParsableCommand {
       pause = min(200, pause * 2)
     }
     throw Failure(
-      "the cluster did not come up within \(Self.patience / 1000) s", next: "See the logs in \(folder.output); `apus down` stops it.")
+      "the cluster did not come up within \(Self.patience / 1000) s",
+      next: "See the logs in \(folder.output); `apus down` stops it.")
   }
 
   private static func summary(_ heading: String, _ cluster: ClusterConnection, _ folder: DataFolder) -> String {

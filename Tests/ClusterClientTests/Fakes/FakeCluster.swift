@@ -26,7 +26,8 @@ final class FakeSessions: NodeSessions {
     let epoch = UInt64(index + 7)
     sink.yield(NodeCommand(id: 1, epoch: epoch, action: .keep(uids: hello.running.map(\.uid))))
     return NodeSessionHandle(
-      epoch: epoch, commands: stream, receive: { message in self.state.withLock { $0[index].messages.append(message) } },
+      epoch: epoch, commands: stream,
+      receive: { message in self.state.withLock { $0[index].messages.append(message) } },
       closed: { clean in self.state.withLock { $0[index].closed = clean } })
   }
 }

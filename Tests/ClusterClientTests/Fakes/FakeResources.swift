@@ -26,6 +26,7 @@ final class FakeResources: ResourceService {
     var nextWatcher = 0
     var oldest = 0
     var failures: [APIStatus] = []
+    var refusesWatches = false
   }
 
   private let state = Mutex(State())
@@ -44,6 +45,9 @@ final class FakeResources: ResourceService {
     }
     for sink in sinks { sink.finish() }
   }
+
+  /// Whether watches are refused with 503.
+  func refuseWatches(_ refuses: Bool) { state.withLock { $0.refusesWatches = refuses } }
 
   /// The next calls of `get` throw these, one each.
   func fail(_ failures: [APIStatus]) { state.withLock { $0.failures = failures } }
@@ -135,7 +139,8 @@ final class FakeResources: ResourceService {
     return object.merging(patch: .object(["spec": .object(["scale": .object(["min": replicas])])]))
   }
 
-  func delete(_ kind: ResourceKind, namespace: String?, name: String, uid: String?) async throws(APIStatus) -> JSONValue {
+  func delete(_ kind: ResourceKind, namespace: String?, name: String, uid: String?) async throws(APIStatus) -> JSONValue
+  {
     let key = Key(kind: kind, namespace: namespace ?? "", name: name)
     let result: Result<JSONValue, APIStatus> = state.withLock { state in
       guard let current = state.objects[key] else { return .failure(.notFound(kind, name)) }
@@ -155,6 +160,7 @@ final class FakeResources: ResourceService {
     let (stream, sink) = AsyncThrowingStream<WatchEvent, any Error>.makeStream(bufferingPolicy: .bufferingOldest(1000))
     let result: Result<Int, APIStatus> = state.withLock { state in
       let watcher = Watcher(kind: kind, namespace: namespace, options: options, sink: sink)
+      if state.refusesWatches { return .failure(.unavailable("not now")) }
       if let after = resourceVersion.flatMap({ Int($0) }) {
         guard after >= state.oldest else { return .failure(.expired("version \(after) is too old")) }
         for entry in state.history where entry.version > after { Self.send(entry.event, of: entry.key, to: watcher) }
@@ -184,7 +190,9 @@ final class FakeResources: ResourceService {
     watcher.sink.yield(event)
   }
 
-  private static func publish(_ state: inout State, _ key: Key, _ event: (JSONValue) -> WatchEvent, of object: JSONValue) {
+  private static func publish(
+    _ state: inout State, _ key: Key, _ event: (JSONValue) -> WatchEvent, of object: JSONValue
+  ) {
     state.version += 1
     var object = object
     var metadata = object["metadata"] ?? .object([:])

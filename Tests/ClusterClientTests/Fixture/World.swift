@@ -47,7 +47,8 @@ final class World: Sendable {
     let issued = try world.authority.server(names: [], now: .now())
     let tls = try ServerTLS.configuration(
       certificate: issued.certificate, key: issued.key ?? "", authority: world.authority.pem)
-    let server = AdminServer(host: "127.0.0.1", port: 0, tls: tls, authenticator: world.tokens, logger: logger) { router in
+    let server = AdminServer(host: "127.0.0.1", port: 0, tls: tls, authenticator: world.tokens, logger: logger) {
+      router in
       APIRoutes.register(on: router, services: world.services)
     }
     let running = Task { try await server.run() }

@@ -63,7 +63,8 @@ struct PlacementTests {
     var nodes = (0..<5).map { node("n\($0)", memory: Int64.random(in: 1...8, using: &generator) << 30) }
     for _ in 0..<500 {
       let demand = PodDemand(
-        milliCPU: Int64.random(in: 10...4000, using: &generator), memory: Int64.random(in: 1...2048, using: &generator) << 20)
+        milliCPU: Int64.random(in: 10...4000, using: &generator),
+        memory: Int64.random(in: 1...2048, using: &generator) << 20)
       guard let choice = Placement.decide(demand, nodes: nodes).choice,
         let index = nodes.firstIndex(where: { $0.name == choice })
       else {

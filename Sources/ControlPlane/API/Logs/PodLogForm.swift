@@ -10,7 +10,9 @@ struct PodLogForm: Sendable {
   /// The line of a record, its newline included, taken from a budget of bytes; nil for what is no record, or when the
   /// budget is used up.
   func text(of record: [UInt8], budget: inout Int) -> String? {
-    guard budget > 0, let value = try? JSONValue(bytes: record), let message = value["msg"]?.stringValue else { return nil }
+    guard budget > 0, let value = try? JSONValue(bytes: record), let message = value["msg"]?.stringValue else {
+      return nil
+    }
     var text = timestamps ? (value["time"]?.stringValue ?? "") + " " : ""
     text += message
     for (key, field) in (value["fields"]?.objectValue ?? [:]).sorted(by: { $0.key < $1.key }) {

@@ -108,7 +108,9 @@ struct ResourceRoutes: Sendable {
   /// Whether the client asks for a Table.
   static func wantsTable(_ request: Request) -> Bool {
     guard let accept = request.headers[.accept] else { return false }
-    return accept.split(separator: ",").contains { $0.contains("as=Table") && $0.contains("v=v1;") || $0.hasSuffix("as=Table;v=v1") }
+    return accept.split(separator: ",").contains {
+      $0.contains("as=Table") && $0.contains("v=v1;") || $0.hasSuffix("as=Table;v=v1")
+    }
   }
 
   /// What rows of a Table carry.

@@ -5,6 +5,7 @@ internal import Foundation
 internal import HTTPService
 internal import HTTPTypes
 internal import Hummingbird
+internal import Logging
 
 /// What workers use: the two streams of a session, certificates, secrets of pods.
 struct NodeRoutes: Sendable {
@@ -136,7 +137,8 @@ struct NodeRoutes: Sendable {
     } catch {
       throw APIStatus.badRequest(error.description)
     }
-    context.logger.info("certificate issued", metadata: ["node.name": "\(node)", "principal": "\(context.principal.name)"])
+    context.logger.info(
+      "certificate issued", metadata: ["node.name": "\(node)", "principal": "\(context.principal.name)"])
     return .json(
       .object([
         "certificate": .string(issued.certificate), "authority": .string(services.authority.pem),

@@ -18,7 +18,8 @@ extension TableForm {
       let revision = object.text("status.servingRevision") ?? object.text("status.latestRevision").map { "(\($0))" }
       return [
         .string(object.text("metadata.name") ?? ""), .string(object.text("spec.runtime") ?? ""),
-        .string("\(ready)/\(wanted)"), .int(figures?["inFlight"]?.intValue ?? 0), .int(figures?["calls"]?.intValue ?? 0),
+        .string("\(ready)/\(wanted)"), .int(figures?["inFlight"]?.intValue ?? 0),
+        .int(figures?["calls"]?.intValue ?? 0),
         .string(HumanText.milliseconds(figures?["p50Milliseconds"]?.numberValue)),
         .string(HumanText.milliseconds(figures?["p99Milliseconds"]?.numberValue)),
         .string(HumanText.milliseconds(figures?["coldP99Milliseconds"]?.numberValue)),

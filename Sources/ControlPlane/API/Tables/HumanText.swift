@@ -38,7 +38,8 @@ package enum HumanText {
   /// Bytes in the largest binary unit, rounded: `12Mi`, `1.4Gi`; `-` without a value.
   package static func bytes(_ value: Int64?) -> String {
     guard let value, value >= 0 else { return "-" }
-    for (size, unit) in [(Int64(1) << 40, "Ti"), (1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")] where value >= size {
+    for (size, unit) in [(Int64(1) << 40, "Ti"), (1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")] where value >= size
+    {
       let amount = Double(value) / Double(size)
       return (amount < 9.95 ? tenths(amount) : "\(Int(amount.rounded()))") + unit
     }

@@ -6,7 +6,8 @@ extension TableForm {
     columns: [
       .objectName, Column("Status", "whether it takes pods"), Column("Roles", "what it is for"), .age,
       Column("Version", "the worker's version"), Column("Pods", wide: true, "pods on it, of pods at most"),
-      Column("CPU", wide: true, "CPU given to pods, of all"), Column("Memory", wide: true, "memory given to pods, of all"),
+      Column("CPU", wide: true, "CPU given to pods, of all"),
+      Column("Memory", wide: true, "memory given to pods, of all"),
       Column("Internal-IP", wide: true, "where other machines reach it"), Column("OS-Image", wide: true, "its system"),
       Column("Kernel-Version", wide: true, "its kernel"),
     ],

@@ -5,7 +5,8 @@ extension TableForm {
   static let revision = TableForm(
     columns: [
       .objectName, Column("Function", "the function it is a snapshot of"),
-      Column("Number", type: "integer", "counts the function's revisions"), Column("Runtime", "how its code is started"),
+      Column("Number", type: "integer", "counts the function's revisions"),
+      Column("Runtime", "how its code is started"),
       Column("Status", "whether one of its pods was ever ready"), .age,
       Column("Source", wide: true, "the package's digest"),
     ],

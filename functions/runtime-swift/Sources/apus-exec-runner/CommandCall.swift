@@ -222,9 +222,11 @@ struct CommandCall {
     // A held piece may end inside a character: the last three bytes do not count.
     let sample = bytes.count > heldBytes ? bytes.dropLast(3) : bytes[...]
     let isText = !sample.contains(0) && String(validating: sample, as: UTF8.self) != nil
-    let cut = bytes.count > heldBytes && !isText && (1...3).contains { drop in
-      String(validating: sample.dropLast(drop), as: UTF8.self) != nil
-    }
+    let cut =
+      bytes.count > heldBytes && !isText
+      && (1...3).contains { drop in
+        String(validating: sample.dropLast(drop), as: UTF8.self) != nil
+      }
     return isText || cut ? "text/plain; charset=utf-8" : "application/octet-stream"
   }
 }

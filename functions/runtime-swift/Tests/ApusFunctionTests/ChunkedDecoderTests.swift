@@ -21,7 +21,9 @@ import Testing
 
   @Test(
     "a wrong body is refused",
-    arguments: ["x\r\n", "-1\r\n", "\r\n", "5\nhello", "1\r\nab\r\n", "D\r\n", "0\r\nbad trailer\r\n\r\n", "ffffffffffffffff\r\n"])
+    arguments: [
+      "x\r\n", "-1\r\n", "\r\n", "5\nhello", "1\r\nab\r\n", "D\r\n", "0\r\nbad trailer\r\n\r\n", "ffffffffffffffff\r\n",
+    ])
   func refused(_ text: String) {
     var decoder = ChunkedDecoder(limit: 12)
     var (buffer, body): ([UInt8], [UInt8]) = (Array(text.utf8), [])

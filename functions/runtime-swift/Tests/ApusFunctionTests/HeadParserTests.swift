@@ -13,7 +13,8 @@ import Testing
   func whole() throws {
     let head = try #require(
       try Self.parse(
-        "POST /a%20b?c=d HTTP/1.1\r\nHost: x\r\ncontent-LENGTH: 5\r\nX-A:  one \r\nx-a: two\r\nExpect: 100-continue\r\n\r\nhello"))
+        "POST /a%20b?c=d HTTP/1.1\r\nHost: x\r\ncontent-LENGTH: 5\r\nX-A:  one \r\nx-a: two\r\nExpect: 100-continue\r\n\r\nhello"
+      ))
     #expect(head.method == "POST")
     #expect(head.path == "/a%20b")
     #expect(head.query == "c=d")
@@ -23,7 +24,8 @@ import Testing
     #expect(head.expectsContinue)
   }
 
-  @Test("an unfinished head is waited for", arguments: ["", "GET", "GET / HTTP/1.1\r", "GET / HTTP/1.1\r\nHost: x\r\n\r"])
+  @Test(
+    "an unfinished head is waited for", arguments: ["", "GET", "GET / HTTP/1.1\r", "GET / HTTP/1.1\r\nHost: x\r\n\r"])
   func unfinished(_ text: String) throws {
     #expect(try Self.parse(text) == nil)
   }
@@ -31,7 +33,8 @@ import Testing
   @Test(
     "whatever has two readings is refused",
     arguments: [
-      ("GET / HTTP/1.1\nHost: x\n\n", 400), ("GET / HTTP/1.1\r\n\r\n", 400), ("GET  / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+      ("GET / HTTP/1.1\nHost: x\n\n", 400), ("GET / HTTP/1.1\r\n\r\n", 400),
+      ("GET  / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
       ("GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400), ("GET / HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n", 400),
       ("GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400), ("GET / HTTP/1.1\r\nHost: x\rX: y\r\n\r\n", 400),
       ("GET / HTTP/1.1\r\nHost: x\r\nA: \u{1}\r\n\r\n", 400), ("GET x HTTP/1.1\r\nHost: x\r\n\r\n", 400),
@@ -53,7 +56,8 @@ import Testing
   @Test(
     "the connection goes on as the client says",
     arguments: [
-      ("HTTP/1.1", "", true), ("HTTP/1.1", "Connection: close\r\n", false), ("HTTP/1.1", "Connection: te, CLOSE\r\n", false),
+      ("HTTP/1.1", "", true), ("HTTP/1.1", "Connection: close\r\n", false),
+      ("HTTP/1.1", "Connection: te, CLOSE\r\n", false),
       ("HTTP/1.0", "", false), ("HTTP/1.0", "Connection: Keep-Alive\r\n", true),
     ])
   func keepAlive(_ version: String, _ field: String, _ goesOn: Bool) throws {
@@ -68,9 +72,10 @@ import Testing
       "POST / HTTP/1.1\r\nhost:x\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nT: v\r\n\r\n",
       "PUT /x HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 0\r\nCookie: a=b\r\n\r\n",
     ].map { Array($0.utf8) }
-    let pieces = ["\r\n", "\n", "\r", "\0", " ", ":", "-1", "ffffffffffffffff", "chunked", "\r\n\r\n", "Host: y\r\n"].map {
-      Array($0.utf8)
-    }
+    let pieces = ["\r\n", "\n", "\r", "\0", " ", ":", "-1", "ffffffffffffffff", "chunked", "\r\n\r\n", "Host: y\r\n"]
+      .map {
+        Array($0.utf8)
+      }
     let seed: UInt64 = 20_261_121
     var random = Seeded(seed)
     var (heads, refused) = (0, 0)

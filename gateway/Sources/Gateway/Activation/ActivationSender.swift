@@ -73,7 +73,8 @@ final class ActivationSender: Sendable {
         logger.debug(
           "control plane refused",
           metadata: [
-            "function.name": "\(dispatcher?.key ?? "")", "order": "\(what)", "attempt": "\(number)", "error": "\(error)",
+            "function.name": "\(dispatcher?.key ?? "")", "order": "\(what)", "attempt": "\(number)",
+            "error": "\(error)",
           ])
         // 4xx: asking again would be refused again.
         if (400..<500).contains(error.code), error.code != 429 { return false }

@@ -118,7 +118,9 @@ final class FunctionDispatcher: Sendable {
   func requeue(_ id: RequestID, _ waiter: Waiter, why: String) {
     event { machine, now, actions in
       machine.requeue(id, why: why, now: now, actions: &actions)
-    } before: { $0.waiters[id] = waiter }
+    } before: {
+      $0.waiters[id] = waiter
+    }
   }
 
   /// Frees the slot of a dispatched request; answers whether its connection is worth keeping.
@@ -198,7 +200,11 @@ final class FunctionDispatcher: Sendable {
       switch action {
       case .dispatch(let id, let assignment):
         guard let waiter = guarded.waiters.removeValue(forKey: id) else { continue }
-        if id == own { deliverOwn(.assigned(assignment)) } else { effects.append(.deliver(waiter, .assigned(assignment))) }
+        if id == own {
+          deliverOwn(.assigned(assignment))
+        } else {
+          effects.append(.deliver(waiter, .assigned(assignment)))
+        }
       case .fail(let id, let code, let message):
         guard let waiter = guarded.waiters.removeValue(forKey: id) else { continue }
         if id == own {

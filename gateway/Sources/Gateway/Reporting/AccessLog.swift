@@ -98,7 +98,8 @@ final class AccessLog: Sendable {
   private func send(_ lines: [[UInt8]], _ first: UInt64, _ sink: any LogSink, _ logger: Logger) async -> Bool {
     do {
       // An acknowledgement below the last line would mean a part is not durable: all of it is sent again.
-      return try await sink.append(source: source, firstSequence: first, lines: lines) >= first + UInt64(lines.count) - 1
+      return try await sink.append(source: source, firstSequence: first, lines: lines) >= first + UInt64(lines.count)
+        - 1
     } catch {
       logger.warning("log service refused access records", metadata: ["error": "\(error)"])
       return false

@@ -108,7 +108,9 @@ final class GatewayMetrics: Sendable {
     out.counter("apus_gateway_client_gone_total", "Calls whose client left early.", functions) { Double($0.clientGone) }
     out.counter("apus_gateway_request_bytes_total", "Bytes of request bodies.", functions) { Double($0.bytesIn) }
     out.counter("apus_gateway_response_bytes_total", "Bytes of answer bodies.", functions) { Double($0.bytesOut) }
-    out.counter("apus_gateway_cold_starts_total", "Calls that waited for a pod to start.", functions) { Double($0.cold) }
+    out.counter("apus_gateway_cold_starts_total", "Calls that waited for a pod to start.", functions) {
+      Double($0.cold)
+    }
     out.family("apus_gateway_cold_start_seconds", "summary", "Phases of the starts that calls waited for.")
     for (key, metrics) in functions {
       for (phase, value) in metrics.coldPhases.sorted(by: { $0.key < $1.key }) {
@@ -121,10 +123,14 @@ final class GatewayMetrics: Sendable {
     out.histogram("apus_gateway_queue_wait_seconds", "Time waited for a pod.", functions) { $0.wait }
     gauges(&out, figures)
     out.single("apus_gateway_connections", "gauge", "Client connections open.", Double(state.connections))
-    out.single("apus_gateway_connections_total", "counter", "Client connections accepted.", Double(state.connectionsTotal))
-    out.single("apus_gateway_upstream_connects_total", "counter", "Connections made to pods.", Double(state.upstreamConnects))
-    out.single("apus_gateway_log_records_dropped_total", "counter", "Access records dropped.", Double(log?.dropped ?? 0))
-    out.single("apus_gateway_log_records_waiting", "gauge", "Access records not acknowledged.", Double(log?.waiting ?? 0))
+    out.single(
+      "apus_gateway_connections_total", "counter", "Client connections accepted.", Double(state.connectionsTotal))
+    out.single(
+      "apus_gateway_upstream_connects_total", "counter", "Connections made to pods.", Double(state.upstreamConnects))
+    out.single(
+      "apus_gateway_log_records_dropped_total", "counter", "Access records dropped.", Double(log?.dropped ?? 0))
+    out.single(
+      "apus_gateway_log_records_waiting", "gauge", "Access records not acknowledged.", Double(log?.waiting ?? 0))
     return out.text
   }
 

@@ -96,7 +96,9 @@ package final class GatewayServer: Service {
       tasks.addTask { await follower.run() }
       tasks.addTask { await sender.run() }
       tasks.addTask { await reporter.run() }
-      if let accessLog = services.accessLog, let logs { tasks.addTask { await accessLog.run(sink: logs, logger: logger) } }
+      if let accessLog = services.accessLog, let logs {
+        tasks.addTask { await accessLog.run(sink: logs, logger: logger) }
+      }
       defer { tasks.cancelAll() }
       try await listen(on: group, services)
     }
@@ -130,7 +132,8 @@ package final class GatewayServer: Service {
     shared.withLock { $0.port = port }
     boundInput.yield(port)
     logger.notice(
-      "gateway listens", metadata: ["address": "\(configuration.host):\(port)", "gateway.id": "\(configuration.gatewayID)"])
+      "gateway listens",
+      metadata: ["address": "\(configuration.host):\(port)", "gateway.id": "\(configuration.gatewayID)"])
     let graceful: Bool
     do {
       try await gracefulShutdown()

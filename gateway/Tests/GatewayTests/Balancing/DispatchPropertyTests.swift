@@ -31,7 +31,8 @@ private struct Model {
     let concurrency = Int.random(in: 1...3, using: &random)
     script = Script(
       makeRoute(
-        concurrency: concurrency, min: Int.random(in: 0...1, using: &random), max: Int.random(in: 1...4, using: &random),
+        concurrency: concurrency, min: Int.random(in: 0...1, using: &random),
+        max: Int.random(in: 1...4, using: &random),
         idleAfter: TimeSpan(milliseconds: .random(in: 5...200, using: &random)),
         queueLimit: Int.random(in: 1...12, using: &random),
         queueTimeout: TimeSpan(milliseconds: .random(in: 20...2000, using: &random))))
@@ -89,7 +90,9 @@ private struct Model {
   }
 
   mutating func retry() {
-    guard let id = inside.keys.filter({ !abandoned.contains($0) }).sorted().randomElement(using: &random) else { return }
+    guard let id = inside.keys.filter({ !abandoned.contains($0) }).sorted().randomElement(using: &random) else {
+      return
+    }
     inside[id] = nil
     waiting.insert(id)
     script.event { $0.requeue(id, why: "refused", now: $1, actions: &$2) }
@@ -185,7 +188,8 @@ private struct Model {
           lastFirst = id
         }
         let pod = pods[slot.key.uid]
-        #expect(pod?.state == .ready && pod?.revision == route.revision && pod?.incarnation == slot.key.incarnation, "P6")
+        #expect(
+          pod?.state == .ready && pod?.revision == route.revision && pod?.incarnation == slot.key.incarnation, "P6")
         inside[id] = "\(slot.key.uid)/\(slot.key.incarnation)"
       case .fail(let id, let code, _):
         #expect(waiting.remove(id) != nil, "P4")
@@ -197,7 +201,9 @@ private struct Model {
       case .podIdle(let uid):
         let live = inside.filter { !abandoned.contains($0.key) }
         if let pod = pods[uid] { #expect(!live.values.contains("\(uid)/\(pod.incarnation)"), "P7") }
-        if pods[uid]?.state == .draining, !inside.values.contains(where: { $0.hasPrefix("\(uid)/") }) { pods[uid] = nil }
+        if pods[uid]?.state == .draining, !inside.values.contains(where: { $0.hasPrefix("\(uid)/") }) {
+          pods[uid] = nil
+        }
       case .retire: break
       }
     }

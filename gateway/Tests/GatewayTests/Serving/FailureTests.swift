@@ -29,10 +29,13 @@ import Testing
   }
 
   @Test func `a full queue answers 429 with Retry-After`() async throws {
-    try await withGateway([makeRoute(queueLimit: 1, queueTimeout: .seconds(30))]) { (platform, gateway, clients) async throws in
+    try await withGateway([makeRoute(queueLimit: 1, queueTimeout: .seconds(30))]) {
+      (platform, gateway, clients) async throws in
       platform.state.withLock { $0.autoStart = false }
       let waiting = Task { try await clients.request(.GET, "/function/echo") }
-      let queued = await eventually { gateway.metricsText().contains("apus_gateway_queue_depth{function=\"default/echo\"} 1") }
+      let queued = await eventually {
+        gateway.metricsText().contains("apus_gateway_queue_depth{function=\"default/echo\"} 1")
+      }
       #expect(queued)
       let refused = try await clients.request(.GET, "/function/echo")
       #expect(refused.status == 429)
@@ -63,7 +66,8 @@ import Testing
   }
 
   @Test func `a function that takes too long is 504, and its slot is free when the pod let go`() async throws {
-    try await withGateway([makeRoute(timeout: TimeSpan(milliseconds: 150), max: 1)]) { (platform, _, clients) async throws in
+    try await withGateway([makeRoute(timeout: TimeSpan(milliseconds: 150), max: 1)]) {
+      (platform, _, clients) async throws in
       let late = try await clients.request(.GET, "/function/echo/hang")
       #expect(late.status == 504)
       #expect(code(late) == "function_timeout")
@@ -74,7 +78,8 @@ import Testing
   }
 
   @Test func `a pod that ignores the cancellation is given up, and another takes its place`() async throws {
-    try await withGateway([makeRoute(timeout: TimeSpan(milliseconds: 100), max: 1)]) { (platform, _, clients) async throws in
+    try await withGateway([makeRoute(timeout: TimeSpan(milliseconds: 100), max: 1)]) {
+      (platform, _, clients) async throws in
       #expect(try await clients.request(.GET, "/function/echo/stubborn").status == 504)
       let answer = try await clients.request(.GET, "/function/echo")
       #expect(answer.status == 200)
@@ -93,10 +98,14 @@ import Testing
       let waiting = try await clients.connect()
       try await waiting.send(head: .GET, "/function/echo/never")
       try await waiting.sendEnd()
-      let queued = await eventually { gateway.metricsText().contains("apus_gateway_queue_depth{function=\"default/echo\"} 1") }
+      let queued = await eventually {
+        gateway.metricsText().contains("apus_gateway_queue_depth{function=\"default/echo\"} 1")
+      }
       #expect(queued)
       await waiting.close()
-      let left = await eventually { gateway.metricsText().contains("apus_gateway_queue_depth{function=\"default/echo\"} 0") }
+      let left = await eventually {
+        gateway.metricsText().contains("apus_gateway_queue_depth{function=\"default/echo\"} 0")
+      }
       #expect(left)
       await inside.close()
       #expect(try await clients.request(.GET, "/function/echo").status == 200)
@@ -178,7 +187,8 @@ import Testing
       platform.send(
         .startFailed(
           StartFailure(
-            namespace: "default", function: "echo", code: .startFailed, message: "exit 1: no module named x", attempts: 3)))
+            namespace: "default", function: "echo", code: .startFailed, message: "exit 1: no module named x",
+            attempts: 3)))
       let answer = try await call.value
       #expect(answer.status == 502)
       #expect(code(answer) == "start_failed")
@@ -196,7 +206,8 @@ import Testing
       try await connection.send(body: [UInt8](repeating: 1, count: 1001))
       #expect(try await connection.inbox.next().status == 413)
       await connection.close()
-      #expect(try await clients.request(.POST, "/function/echo", body: [UInt8](repeating: 1, count: 1000)).status == 200)
+      #expect(
+        try await clients.request(.POST, "/function/echo", body: [UInt8](repeating: 1, count: 1000)).status == 200)
     }
   }
 
@@ -211,7 +222,10 @@ import Testing
   }
 
   @Test(arguments: [
-    ("POST /function/echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", "400"),
+    (
+      "POST /function/echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+      "400"
+    ),
     ("POST /function/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcd", "400"),
     ("POST /function/echo HTTP/1.1\r\nHost: h\r\nContent-Length: +4\r\n\r\nabcd", "400"),
     ("POST /function/echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", "400"),
@@ -226,12 +240,15 @@ import Testing
     ("GET /function/echo HTTP/1.1\r\nHost: h\r\nX: a\nY: b\r\n\r\n", "400"),
     ("GET /function/echo HTTP/1.1\r\nHost: h\r\nX : a\r\n\r\n", "400"),
     ("GET /function/echo HTTP/1.1\r\nHost: h\r\nX: a\u{0}b\r\n\r\n", "400"),
-    ("GET /function/echo HTTP/1.1\r\n\r\n", "400"), ("GET /function/echo HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
-    ("GET /function/echo HTTP/2.0\r\nHost: h\r\n\r\n", "400"), ("GET /function/ec ho HTTP/1.1\r\nHost: h\r\n\r\n", "400"),
+    ("GET /function/echo HTTP/1.1\r\n\r\n", "400"),
+    ("GET /function/echo HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
+    ("GET /function/echo HTTP/2.0\r\nHost: h\r\n\r\n", "400"),
+    ("GET /function/ec ho HTTP/1.1\r\nHost: h\r\n\r\n", "400"),
     ("NONSENSE\r\n\r\n", "400"), ("CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n", "405"),
     ("TRACE /function/echo HTTP/1.1\r\nHost: h\r\n\r\n", "405"),
   ])
-  func `what two servers could read in two ways is refused and not forwarded`(text: String, status: String) async throws {
+  func `what two servers could read in two ways is refused and not forwarded`(text: String, status: String) async throws
+  {
     try await withGateway([makeRoute()]) { (platform, _, clients) async throws in
       let pod = await platform.startPod("echo", "echo-00001")
       let (got, closed) = try await clients.raw(text)
@@ -251,7 +268,8 @@ import Testing
       let many = (0..<10_000).map { "X-\($0): a\r\n" }.joined()
       let crowded = try await clients.raw("GET /function/echo HTTP/1.1\r\nHost: h\r\n\(many)\r\n")
       #expect(crowded.0.hasPrefix("HTTP/1.1 431") || (crowded.0.isEmpty && crowded.closed))
-      let long = try await clients.raw("GET /function/echo/\(String(repeating: "a", count: 9000)) HTTP/1.1\r\nHost: h\r\n\r\n")
+      let long = try await clients.raw(
+        "GET /function/echo/\(String(repeating: "a", count: 9000)) HTTP/1.1\r\nHost: h\r\n\r\n")
       #expect(long.0.hasPrefix("HTTP/1.1 414"))
     }
   }

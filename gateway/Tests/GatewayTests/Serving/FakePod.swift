@@ -84,7 +84,7 @@ final class FakePod: Sendable {
 }
 
 /// Serves one connection of a fake pod.
-private final class FakePodHandler: ChannelInboundHandler {
+private final class FakePodHandler: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = HTTPServerRequestPart
   typealias OutboundOut = HTTPServerResponsePart
 
@@ -173,8 +173,22 @@ private final class FakePodHandler: ChannelInboundHandler {
       complete(context)
     case "/upgrade":
       writeHead(context, [("connection", "upgrade"), ("upgrade", "echo")], status: .switchingProtocols)
-      complete(context)
+      context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+      context.eventLoop.assumeIsolated().execute { self.becomeEcho(context) }
     default: echo(head, context)
+    }
+  }
+
+  private func becomeEcho(_ context: ChannelHandlerContext) {
+    let pipeline = context.pipeline.syncOperations
+    do {
+      try pipeline.addHandler(EchoBytes(closed: { [self] in end(cancelled: false) }))
+      pipeline.removeHandler(self, promise: nil)
+      let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
+      pipeline.removeHandler(decoder, promise: nil)
+      pipeline.removeHandler(try pipeline.handler(type: HTTPResponseEncoder.self), promise: nil)
+    } catch {
+      context.close(promise: nil)
     }
   }
 
@@ -199,4 +213,24 @@ private final class FakePodHandler: ChannelInboundHandler {
     end(cancelled: false)
     context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
   }
+}
+
+/// What a fake pod speaks after an upgrade.
+private final class EchoBytes: ChannelInboundHandler {
+  typealias InboundIn = ByteBuffer
+  typealias OutboundOut = ByteBuffer
+
+  private let closed: () -> Void
+
+  init(closed: @escaping () -> Void) { self.closed = closed }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    context.writeAndFlush(data, promise: nil)
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if case .inputClosed? = event as? ChannelEvent { context.close(promise: nil) }
+  }
+
+  func channelInactive(context: ChannelHandlerContext) { closed() }
 }

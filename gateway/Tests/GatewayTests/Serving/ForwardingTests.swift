@@ -46,7 +46,9 @@ import Testing
   @Test func `a call without an id gets a UUIDv7`() async throws {
     try await withGateway([makeRoute()]) { (_, _, clients) async throws in
       let answer = try await clients.request(.GET, "/function/echo", [("x-call-id", "not allowed!")])
-      #expect(answer.header("x-call-id")?.wholeMatch(of: /[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/) != nil)
+      #expect(
+        answer.header("x-call-id")?.wholeMatch(of: /[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/)
+          != nil)
     }
   }
 
@@ -99,7 +101,9 @@ import Testing
       #expect(answer.body == body)
       let connection = try await clients.connect()
       try await connection.send(head: .POST, "/function/echo/stream", [("transfer-encoding", "chunked")])
-      for start in stride(from: 0, to: body.count, by: 65_536) { try await connection.send(body: Array(body[start..<start + 65_536])) }
+      for start in stride(from: 0, to: body.count, by: 65_536) {
+        try await connection.send(body: Array(body[start..<start + 65_536]))
+      }
       try await connection.sendEnd()
       #expect(try await connection.inbox.next().body == body)
       await connection.close()
@@ -137,7 +141,8 @@ import Testing
       #expect(try await connection.request(.GET, "/function/echo").status == 200)
       await connection.close()
       let (raw, _) = try await clients.raw(
-        "HEAD /function/echo HTTP/1.1\r\nHost: h\r\n\r\nHEAD /function/echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        "HEAD /function/echo HTTP/1.1\r\nHost: h\r\n\r\nHEAD /function/echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+      )
       #expect(raw.components(separatedBy: "HTTP/1.1 200 OK").count == 3)
       #expect(raw.lowercased().contains("content-length: 5"))
       #expect(raw.hasSuffix("\r\n\r\n"))
@@ -181,11 +186,17 @@ import Testing
   @Test func `an upgrade becomes a tunnel, and its slot is free when it ends`() async throws {
     try await withGateway([makeRoute(max: 1)]) { (platform, gateway, clients) async throws in
       let (text, _) = try await clients.raw(
-        "GET /function/echo/upgrade HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", until: "101")
+        "GET /function/echo/upgrade HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nearly bytes",
+        until: "early bytes")
       #expect(text.hasPrefix("HTTP/1.1 101"))
       #expect(text.lowercased().contains("upgrade: echo"))
+      #expect(text.hasSuffix("\r\n\r\nearly bytes"))
       #expect(try await clients.request(.GET, "/function/echo").status == 200)
       #expect(platform.pod("u1")?.counts.withLock { $0.mostRunning } == 1)
+      let connection = try await clients.connect()
+      let refused = try await connection.request(
+        .GET, "/function/echo", [("connection", "upgrade"), ("upgrade", "echo")])
+      #expect(refused.status == 200 && refused.header("connection") == "close")
       _ = gateway
     }
   }

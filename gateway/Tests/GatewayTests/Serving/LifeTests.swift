@@ -66,7 +66,9 @@ private final class Tally: Sendable {
       #expect(counts.right == 3200)
       #expect(counts.revisions.count >= 3, "the load was over before the redeploys: \(counts.revisions)")
       #expect(platform.state.withLock { $0.cutShort } == 0)
-      let drained = await eventually { platform.state.withLock { $0.endpoints.values.allSatisfy { $0.state != .draining } } }
+      let drained = await eventually {
+        platform.state.withLock { $0.endpoints.values.allSatisfy { $0.state != .draining } }
+      }
       #expect(drained)
     }
   }
@@ -104,7 +106,9 @@ private final class Tally: Sendable {
       for _ in 0..<4 {
         let target = tally.counts.withLock { $0.right } + 100
         _ = await eventually { tally.counts.withLock { $0.right } >= target }
-        guard let endpoint = platform.state.withLock({ $0.endpoints.values.first { $0.state == .ready } }) else { continue }
+        guard let endpoint = platform.state.withLock({ $0.endpoints.values.first { $0.state == .ready } }) else {
+          continue
+        }
         let pod = platform.state.withLock { $0.pods.removeValue(forKey: endpoint.uid) }
         await pod?.kill()
         var gone = endpoint
@@ -140,16 +144,20 @@ private final class Tally: Sendable {
     try await withGateway([makeRoute()]) { (platform, gateway, clients) async throws in
       platform.state.withLock { $0.refusesLogs = true }
       for number in 0..<5 {
-        _ = try await clients.request(.POST, "/function/echo/x?secret=1", [("x-call-id", "c\(number)")], body: [1, 2, 3])
+        _ = try await clients.request(
+          .POST, "/function/echo/x?secret=1", [("x-call-id", "c\(number)")], body: [1, 2, 3])
       }
       _ = try await clients.request(.GET, "/function/echo/die", [("x-call-id", "dead")])
       platform.state.withLock { $0.refusesLogs = false }
       let shipped = await eventually { platform.state.withLock { $0.lines.count } >= 6 }
       #expect(shipped)
-      let records = try platform.state.withLock { $0.lines }.map { try JSONDecoder().decode(LogRecord.self, from: Data($0)) }
+      let records = try platform.state.withLock { $0.lines }.map {
+        try JSONDecoder().decode(LogRecord.self, from: Data($0))
+      }
       #expect(records.map(\.call) == ["c0", "c1", "c2", "c3", "c4", "dead"])
       let first = records[0]
-      #expect(first.stream == .access && first.level == .info && first.function == "echo" && first.namespace == "default")
+      #expect(
+        first.stream == .access && first.level == .info && first.function == "echo" && first.namespace == "default")
       #expect(first.pod == "echo-00001-u1" && first.node == "n1" && first.revision == "echo-00001")
       #expect(first.msg.wholeMatch(of: /POST \/function\/echo\/x 200 \d+\.\dms/) != nil, "\(first.msg)")
       #expect(first.fields["bytes_in"] == .int(3) && first.fields["bytes_out"] == .int(3))
@@ -159,7 +167,9 @@ private final class Tally: Sendable {
       #expect(records[5].level == .error && records[5].fields["code"] == .string("pod_crashed"))
       #expect(platform.state.withLock { $0.sources.first?.hasPrefix("gateway/g1.") } == true)
       let reported = await eventually {
-        platform.state.withLock { $0.usage.reduce(0) { $0 + $1.calls } == 6 && $0.usage.reduce(0) { $0 + $1.errors } == 1 }
+        platform.state.withLock {
+          $0.usage.reduce(0) { $0 + $1.calls } == 6 && $0.usage.reduce(0) { $0 + $1.errors } == 1
+        }
       }
       #expect(reported)
       #expect(platform.state.withLock { $0.usage.reduce(0) { $0 + $1.coldStarts } } == 1)

@@ -56,11 +56,14 @@ final class TestClients: Sendable {
   }
 
   /// Sends bytes as they are; answers what came until the other side closed, or until `until` is in it.
-  func raw(_ text: String, until: String? = nil, within: Duration = .seconds(5)) async throws -> (String, closed: Bool) {
+  func raw(_ text: String, until: String? = nil, within: Duration = .seconds(5)) async throws -> (String, closed: Bool)
+  {
     let inbox = RawInbox()
     let channel = try await ClientBootstrap(group: group)
       .channelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(RawCollector(inbox: inbox)) }
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(RawCollector(inbox: inbox))
+        }
       }
       .connect(host: "127.0.0.1", port: port).get()
     // A gateway that closes before all was taken is fine.

@@ -42,6 +42,7 @@ public struct Response: Sendable, ExpressibleByStringInterpolation {
   }
 
   /// From a string literal.
+  /// Text, from a literal.
   public init(stringLiteral value: String) { self.init(value) }
 
   /// The body of an answer that is not streamed, as a test looks at it.

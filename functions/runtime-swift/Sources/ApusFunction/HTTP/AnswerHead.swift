@@ -1,8 +1,12 @@
 /// How the body of an answer is framed.
 package enum Framing: Equatable, Sendable {
+  /// So many bytes.
   case fixed(Int)
+  /// In chunks.
   case chunked
+  /// To the end of the connection, for HTTP/1.0.
   case untilClose
+  /// No body at all.
   case none
 }
 

@@ -16,7 +16,9 @@ package struct BadRequest: Error, Equatable {
 
 /// How long a request's body is.
 package enum BodyLength: Equatable, Sendable {
+  /// So many bytes.
   case fixed(Int)
+  /// In chunks.
   case chunked
 }
 
@@ -189,7 +191,9 @@ package enum HeadParser {
         if (byte < 0x20 && byte != 0x09) || byte == 0x7F { throw BadRequest("a control character in the head") }
         index += 1
       }
-      guard index + 1 < rest.endIndex, rest[index + 1] == 0x0A else { throw BadRequest("a line does not end with CRLF") }
+      guard index + 1 < rest.endIndex, rest[index + 1] == 0x0A else {
+        throw BadRequest("a line does not end with CRLF")
+      }
       defer { rest = rest[(index + 2)...] }
       return rest[..<index]
     }

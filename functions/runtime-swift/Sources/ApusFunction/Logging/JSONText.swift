@@ -42,24 +42,36 @@ public enum LogValue: Sendable, Equatable, ExpressibleByStringLiteral, Expressib
   ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral, ExpressibleByBooleanLiteral, ExpressibleByArrayLiteral,
   ExpressibleByDictionaryLiteral
 {
+  /// Text.
   case string(String)
+  /// A whole number.
   case int(Int)
+  /// A number; infinities and NaN are logged as text.
   case double(Double)
+  /// A truth value.
   case bool(Bool)
+  /// A list; nesting deeper than 8 is cut.
   case list([LogValue])
+  /// A map; nesting deeper than 8 is cut.
   case map([String: LogValue])
 
   /// From a string literal.
+  /// Text, from a literal.
   public init(stringLiteral value: String) { self = .string(value) }
   /// From an integer literal.
+  /// A whole number, from a literal.
   public init(integerLiteral value: Int) { self = .int(value) }
   /// From a decimal literal.
+  /// A number, from a literal.
   public init(floatLiteral value: Double) { self = .double(value) }
   /// From true or false.
+  /// A truth value, from a literal.
   public init(booleanLiteral value: Bool) { self = .bool(value) }
   /// From a list literal.
+  /// A list, from a literal.
   public init(arrayLiteral elements: LogValue...) { self = .list(elements) }
   /// From a dictionary literal.
+  /// A map; of a repeated key the last value, from a literal.
   public init(dictionaryLiteral elements: (String, LogValue)...) {
     self = .map(Dictionary(elements, uniquingKeysWith: { _, last in last }))
   }
