@@ -28,8 +28,9 @@ struct LeftoverTests {
         let deployed = try await cluster.deployPython(
           "stay", "def handle(event, context):\n    return 'x'\n", spec: "  scale: {min: 3}\n")
         try #require(deployed.status == 0, "\(deployed.all)")
-        let sockets = try await cluster.bash("ls /run/apus")
-        instances = sockets.output.split(separator: "\n").map(String.init).filter { $0.count == 8 }
+        let names = try await cluster.bash(
+          "for w in 1 2; do printf %s \(data)/workers/worker-$w | sha256sum | cut -c1-8; done")
+        instances = names.output.split(separator: "\n").map(String.init)
         let own = try await trace(data, instances)
         #expect(own.contains("apus-spawner") || own.contains("supervise"), "the trace finds a running cluster: \(own)")
         if violent {

@@ -267,6 +267,19 @@ def tells_a_call_that_its_client_has_gone(runner):
 
 
 @check
+def frees_the_slot_when_a_stream_is_abandoned(runner):
+    with runner.pod() as pod:
+        for _ in range(3):
+            client = pod.client()
+            client.send(request("GET", "/?do=stream"))
+            client.head()
+            client.close()
+        began = time.monotonic()
+        equal(pod.call(body=b"next").body, b"next", "the next answer")
+        expect(time.monotonic() - began < 3, "the slot was not free soon")
+
+
+@check
 def finishes_its_calls_on_sigterm(runner):
     with runner.pod() as pod:
         idle, busy = pod.client(), pod.client()

@@ -103,7 +103,13 @@ extension Orchestrator: NodeSessions {
 
   /// Pods that should be on a node and were not reported: started again when the command was lost, else over.
   private func restartMissing(on name: String, reported: Set<String>) {
-    for pod in pods.values where pod.node == name && !reported.contains(pod.uid) && pod.detail.life != .gone {
+    let missing = pods.values.filter { $0.node == name && !reported.contains($0.uid) && $0.detail.life != .gone }
+    if missing.contains(where: { $0.detail.life == .ready || $0.detail.life == .draining }) {
+      record(
+        ObjectReference(.node, namespace: nil, name: name), "NodeRestarted",
+        "came back without \(missing.count) of its pods; they are replaced", warning: true)
+    }
+    for pod in missing {
       switch pod.detail.life {
       case .placed, .starting: send(.start(pod.assignment), to: name)
       default:

@@ -98,8 +98,7 @@ class CallOutput {
     const frame = { call: this.call, stream: 'stderr', level, msg: String(msg).slice(0, 16 * 1024) };
     if (fields !== undefined && fields !== null && Object.keys(fields).length > 0) {
       try {
-        JSON.stringify(fields);
-        frame.fields = fields;
+        frame.fields = JSON.parse(JSON.stringify(fields));
       } catch {
         frame.fields = Object.fromEntries(Object.entries(fields).map(([k, v]) => [k, String(v).slice(0, 1024)]));
       }
@@ -179,7 +178,7 @@ class Context {
   #abort = new AbortController();
 
   constructor(request, output) {
-    this.callId = output.call ?? '';
+    this.callId = this.call_id = output.call ?? '';
     const deadline = request.headers['x-apus-deadline'] ?? '';
     this.deadline = /^\d{1,15}$/.test(deadline) ? Number(deadline) : Date.now() + DEFAULT_TIMEOUT_MS;
     this.function = env.APUS_FUNCTION ?? '';
@@ -193,18 +192,12 @@ class Context {
     }
   }
 
-  get call_id() {
-    return this.callId;
-  }
-
   /** Milliseconds until the deadline, never below 0. */
   remainingMs() {
     return Math.max(0, this.deadline - Date.now());
   }
 
-  remaining_ms() {
-    return this.remainingMs();
-  }
+  remaining_ms = () => this.remainingMs();
 
   /** True once the client has gone or the deadline has passed. */
   get cancelled() {
@@ -228,9 +221,7 @@ class Context {
 
 // Answers
 
-const FRAMING = new Set([
-  'connection', 'content-length', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade',
-]);
+const FRAMING = /^(connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i;
 
 /** {status, headers, body} of what a handler returned; body is a Buffer or an async iterable. */
 function render(result) {
@@ -242,7 +233,7 @@ function render(result) {
     answer.status = result.status;
     answer.body = result.body;
     for (const [name, value] of Object.entries(result.headers)) {
-      if (!FRAMING.has(name.toLowerCase())) answer.headers[name] = value;
+      if (!FRAMING.test(name)) answer.headers[name] = value;
     }
   }
   const body = answer.body;
@@ -314,8 +305,7 @@ class TooLarge extends Error {}
 class Stalled extends Error {}
 
 async function readBody(request, response) {
-  const declared = Number(request.headers['content-length'] ?? 0);
-  if (declared > maxBody) throw new TooLarge();
+  if (Number(request.headers['content-length'] ?? 0) > maxBody) throw new TooLarge();
   if (request.expectsContinue) response.writeContinue();
   const pieces = [];
   let size = 0;
@@ -353,10 +343,15 @@ async function stream(response, answer, context) {
   return response.end();
 }
 
+/** Waits until more can be written, or nobody reads any more. */
 function drained(response) {
+  if (response.destroyed) return undefined;
   return new Promise((resolve) => {
-    response.once('drain', resolve);
-    response.once('close', resolve);
+    const done = () => {
+      response.off('drain', done).off('close', done);
+      resolve();
+    };
+    response.on('drain', done).on('close', done);
   });
 }
 
@@ -432,7 +427,7 @@ function terminate() {
 // Start
 
 async function load() {
-  const spec = env.APUS_HANDLER || ['handler.mjs', 'handler.js', 'handler.cjs'].find((file) => existsSync(file)) || 'handler.mjs';
+  const spec = env.APUS_HANDLER || ['handler.mjs', 'handler.js', 'handler.cjs'].find(existsSync) || 'handler.mjs';
   const [file, name = 'handle'] = spec.split(':');
   const path = `${process.cwd()}/${file}`;
   if (!existsSync(path)) throw new Error(`handler '${spec}': there is no file ${file} in the package`);
@@ -465,14 +460,11 @@ const server = createServer(
 );
 server.timeout = 0;
 server.httpAllowHalfOpen = true; // a half closed connection cancels its call; it is still answered, then closed
-server.keepAliveTimeout = 0;
 server.on('checkContinue', (request, response) => {
   request.expectsContinue = true;
   accept(request, response);
 });
-server.on('checkExpectation', (request, response) =>
-  refuse(response, 417, 'bad_request', 'an expectation other than 100-continue'),
-);
+server.on('checkExpectation', (_, response) => refuse(response, 417, 'bad_request', 'only 100-continue is expected'));
 server.on('clientError', (error, socket) => {
   if (!socket.writable) return socket.destroy();
   const [status, code] = error.code === 'HPE_HEADER_OVERFLOW'
@@ -486,8 +478,7 @@ server.on('clientError', (error, socket) => {
   );
 });
 
-capture('stdout');
-capture('stderr');
+for (const name of ['stdout', 'stderr']) capture(name);
 process.on('SIGINT', () => {});
 let handler;
 try {
@@ -505,7 +496,5 @@ server.on('error', (error) => {
 // The byte says that the handler is loaded; the socket was listening before this process began.
 try {
   writeSync(CONTROL_PIPE, '1');
-} catch {
-  // nobody waits for it
-}
+} catch {} // nobody waits for it
 server.listen({ fd: LISTENER });
