@@ -1,5 +1,7 @@
+import ClusterTestSupport
 import ControlPlane
 import Foundation
+import HTTPService
 import Synchronization
 
 /// The real kubectl with a kubeconfig and a cache of its own.
@@ -46,63 +48,65 @@ struct Kubectl: Sendable {
 }
 
 /// A process whose output is gathered while it runs.
-// SAFETY: the process is only touched under its lock.
-final class RunningCommand: @unchecked Sendable {
-  private let process: Mutex<Process>
-  private let texts = Mutex((output: [UInt8](), errors: [UInt8]()))
+final class RunningCommand: Sendable {
+  /// Bytes as they come.
+  private final class Gathered: Sendable {
+    private let bytes = Mutex<[UInt8]>([])
+    var text: String { String(decoding: bytes.withLock { $0 }, as: UTF8.self) }
+    func add(_ data: Data) { bytes.withLock { $0 += data } }
+  }
+
+  /// Counts the ends of both pipes and of the process; the status is given once all three came.
+  private final class Ends: Sendable {
+    private let state = Mutex((left: 3, status: Int32(-1)))
+    private let sink: AsyncStream<Int32>.Continuation
+    init(_ sink: AsyncStream<Int32>.Continuation) { self.sink = sink }
+
+    func came(status: Int32? = nil) {
+      let last = state.withLock { state -> Int32? in
+        state.left -= 1
+        if let status { state.status = status }
+        return state.left == 0 ? state.status : nil
+      }
+      guard let last else { return }
+      sink.yield(last)
+      sink.finish()
+    }
+  }
+
+  private let process: Process
+  private let printed = Gathered()
+  private let complained = Gathered()
   private let end = AsyncStream<Int32>.makeStream()
 
   init(_ path: String, _ arguments: [String]) throws {
-    let process = Process()
+    process = Process()
     process.executableURL = URL(fileURLWithPath: path)
     process.arguments = arguments
     process.environment = ["HOME": "/nonexistent", "PATH": "/usr/bin:/bin"]
-    let (output, errors) = (Pipe(), Pipe())
     process.standardInput = FileHandle.nullDevice
-    process.standardOutput = output
-    process.standardError = errors
-    let finish = end.continuation
-    // The pipes end before or after the process does; the status is given once all three did.
-    let open = Mutex(3)
-    let status = Mutex<Int32>(-1)
-    let one: @Sendable () -> Void = {
-      let left = open.withLock { left in
-        left -= 1
-        return left
-      }
-      if left == 0 {
-        finish.yield(status.withLock { $0 })
-        finish.finish()
-      }
-    }
-    process.terminationHandler = { ended in
-      status.withLock { $0 = ended.terminationStatus }
-      one()
-    }
-    self.process = Mutex(process)
-    output.fileHandleForReading.readabilityHandler = { [texts] handle in
+    let ends = Ends(end.continuation)
+    process.standardOutput = Self.pipe(into: printed, ends)
+    process.standardError = Self.pipe(into: complained, ends)
+    process.terminationHandler = { ends.came(status: $0.terminationStatus) }
+    try process.run()
+  }
+
+  private static func pipe(into gathered: Gathered, _ ends: Ends) -> Pipe {
+    let pipe = Pipe()
+    pipe.fileHandleForReading.readabilityHandler = { handle in
       let data = handle.availableData
-      if data.isEmpty {
-        handle.readabilityHandler = nil
-        return one()
-      }
-      texts.withLock { $0.output += data }
+      if !data.isEmpty { return gathered.add(data) }
+      handle.readabilityHandler = nil
+      ends.came()
     }
-    errors.fileHandleForReading.readabilityHandler = { [texts] handle in
-      let data = handle.availableData
-      if data.isEmpty {
-        handle.readabilityHandler = nil
-        return one()
-      }
-      texts.withLock { $0.errors += data }
-    }
-    try self.process.withLock { try $0.run() }
+    return pipe
   }
 
   /// What it printed so far.
-  var output: String { String(decoding: texts.withLock { $0.output }, as: UTF8.self) }
+  var output: String { printed.text }
   /// What it complained so far.
-  var errors: String { String(decoding: texts.withLock { $0.errors }, as: UTF8.self) }
+  var errors: String { complained.text }
 
   /// Waits for its end and answers the exit status.
   func ended() async -> Int32 {
@@ -111,5 +115,7 @@ final class RunningCommand: @unchecked Sendable {
   }
 
   /// Ends it.
-  func stop() { process.withLock { if $0.isRunning { $0.terminate() } } }
+  func stop() {
+    if process.isRunning { process.terminate() }
+  }
 }
