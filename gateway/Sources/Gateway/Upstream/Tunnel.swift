@@ -34,14 +34,8 @@ final class Tunnel: ChannelInboundHandler {
       pod.close(promise: nil)
       return podClosed()
     }
-    // What takes HTTP goes first on both sides: the decoders leave last, because what they still hold of the other
-    // side's bytes comes out then and is written at once.
-    remove(clientHandler, ServerCodec.encoderName, from: client)
-    remove(podHandler, UpstreamCodec.encoderName, from: pod)
-    client.pipeline.syncOperations.removeHandler(name: ServerCodec.decoderName, promise: nil)
-    pod.pipeline.syncOperations.removeHandler(name: UpstreamCodec.decoderName, promise: nil)
-    near.peer?.flush()
-    far.peer?.flush()
+    strip(client, handler: clientHandler, names: [ServerCodec.decoderName, ServerCodec.encoderName])
+    strip(pod, handler: podHandler, names: [UpstreamCodec.decoderName, UpstreamCodec.encoderName])
     client.read()
     pod.read()
     guard client.isActive, pod.isActive else {
@@ -51,9 +45,10 @@ final class Tunnel: ChannelInboundHandler {
     }
   }
 
-  private static func remove(_ handler: any RemovableChannelHandler, _ encoder: String, from channel: any Channel) {
+  private static func strip(_ channel: any Channel, handler: any RemovableChannelHandler, names: [String]) {
+    // The handler first: what the decoder still holds must find the tunnel behind it.
     channel.pipeline.syncOperations.removeHandler(handler, promise: nil)
-    channel.pipeline.syncOperations.removeHandler(name: encoder, promise: nil)
+    for name in names { channel.pipeline.syncOperations.removeHandler(name: name, promise: nil) }
   }
 
   func handlerAdded(context: ChannelHandlerContext) {
