@@ -10,6 +10,9 @@ final class Tunnel: ChannelInboundHandler {
   private weak var peerHandler: Tunnel?
   private var context: ChannelHandlerContext?
   private var readHeld = false
+  private var joined = false
+  /// What the decoders still held when the tunnel began; at most one read of each side.
+  private var early: [ByteBuffer] = []
   private let closed: () -> Void
 
   private init(peer: any Channel, closed: @escaping () -> Void) {
@@ -36,6 +39,11 @@ final class Tunnel: ChannelInboundHandler {
     }
     strip(client, handler: clientHandler, names: [ServerCodec.decoderName, ServerCodec.encoderName])
     strip(pod, handler: podHandler, names: [UpstreamCodec.decoderName, UpstreamCodec.encoderName])
+    // One turn of the loop later the encoders are gone for certain; only then may held bytes be written.
+    client.eventLoop.assumeIsolated().execute {
+      near.open()
+      far.open()
+    }
     client.read()
     pod.read()
     guard client.isActive, pod.isActive else {
@@ -60,7 +68,15 @@ final class Tunnel: ChannelInboundHandler {
   func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    peer?.write(unwrapInboundIn(data), promise: nil)
+    let bytes = unwrapInboundIn(data)
+    if joined { peer?.write(bytes, promise: nil) } else { early.append(bytes) }
+  }
+
+  private func open() {
+    joined = true
+    for bytes in early { peer?.write(bytes, promise: nil) }
+    early = []
+    peer?.flush()
   }
 
   func channelReadComplete(context: ChannelHandlerContext) {
