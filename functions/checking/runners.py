@@ -217,6 +217,8 @@ def logs_lines_under_their_call(runner):
         for thread in threads:
             thread.join()
         eventually(lambda: len([f for f in pod.frames if "line" in f]) >= 120, "120 lines")
+        if runner.name != "exec":
+            eventually(lambda: len([f for f in pod.frames if "msg" in f]) >= 24, "24 records")
         equal(pod.frame_errors, [], "broken frames")
         for number in range(24):
             call = f"call-{number}"

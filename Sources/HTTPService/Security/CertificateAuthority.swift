@@ -170,7 +170,8 @@ package struct CertificateAuthority: Sendable {
     if !alternativeNames.isEmpty {
       try extensions.append(Certificate.Extension(SubjectAlternativeNames(alternativeNames), critical: false))
     }
-    let end = now.date.addingTimeInterval(hours * 3600)
+    // Certificates count whole seconds.
+    let end = now.wholeSeconds.date.addingTimeInterval(hours * 3600)
     let issued = try Certificate(
       version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: publicKey,
       notValidBefore: now.date.addingTimeInterval(-Self.clockSkewSeconds), notValidAfter: end,

@@ -17,6 +17,8 @@ package enum StreamResponse {
   ) -> Response where Source.Element: Sendable, Source.AsyncIterator: SendableMetatype {
     var headers = headers
     headers[.contentType] = contentType
+    // The server closes the connection after a live stream; the client should not send another request on it.
+    headers[.connection] = "close"
     let body = ResponseBody { writer in
       do {
         try await request.body.consumeWithCancellationOnInboundClose { _ in
@@ -28,13 +30,14 @@ package enum StreamResponse {
             guard !(error is CancellationError), let bytes = failure(error) else { throw error }
             try await writer.write(ByteBuffer(bytes: bytes))
           }
+          // Inside: leaving this block closes the connection, and the end must be written before that.
+          try await writer.finish(nil)
         }
       } catch {
         await ended()
         throw error
       }
       await ended()
-      try await writer.finish(nil)
     }
     return Response(status: .ok, headers: headers, body: body)
   }

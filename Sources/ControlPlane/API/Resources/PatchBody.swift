@@ -10,15 +10,17 @@ enum PatchBody {
     _ body: JSONValue, contentType: String?, _ kind: ResourceKind
   ) throws(APIStatus) -> JSONValue {
     let type = (contentType ?? "").split(separator: ";").first.map { $0.lowercased() } ?? ""
-    guard case .object = body else { throw .badRequest("the patch is \(body.typeName), not an object") }
+    let patch: JSONValue
     switch type {
-    case "application/merge-patch+json": return body
-    case "application/strategic-merge-patch+json" where kind.group.isEmpty: return withoutDirectives(body)
+    case "application/merge-patch+json": patch = body
+    case "application/strategic-merge-patch+json" where kind.group.isEmpty: patch = withoutDirectives(body)
     default:
       throw .unsupportedMedia(
         "a patch of type \(type.isEmpty ? "(none)" : type) is not taken for \(kind.plural); send application/merge-patch+json "
           + "(kubectl patch --type=merge)")
     }
+    guard case .object = patch else { throw .badRequest("the patch is \(patch.typeName), not an object") }
+    return patch
   }
 
   private static func withoutDirectives(_ value: JSONValue) -> JSONValue {
