@@ -25,7 +25,9 @@ import Testing
     #expect(APIPath(group: "apus.dev", rest: "/namespaces/a/logs") == .logs(namespace: "a"))
     let artifact = APIPath(group: "apus.dev", rest: "/namespaces/a/artifacts/sha256%3Aab")
     #expect(artifact == .artifact(namespace: "a", digest: "sha256:ab"))
-    for rest in ["/pods/p", "/namespaces/a/nodes", "/functions", "/namespaces/a/pods/p/scale", "/namespaces/a/pods/p/log/x"] {
+    for rest in [
+      "/pods/p", "/namespaces/a/nodes", "/functions", "/namespaces/a/pods/p/scale", "/namespaces/a/pods/p/log/x",
+    ] {
       #expect(APIPath(group: "", rest: rest) == nil, "\(rest)")
     }
   }

@@ -10,9 +10,6 @@ final class Tunnel: ChannelInboundHandler {
   private weak var peerHandler: Tunnel?
   private var context: ChannelHandlerContext?
   private var readHeld = false
-  private var joined = false
-  /// What the decoders still held when the tunnel began; at most one read of each side.
-  private var early: [ByteBuffer] = []
   private let closed: () -> Void
 
   private init(peer: any Channel, closed: @escaping () -> Void) {
@@ -37,15 +34,20 @@ final class Tunnel: ChannelInboundHandler {
       pod.close(promise: nil)
       return podClosed()
     }
-    strip(client, handler: clientHandler, names: [ServerCodec.decoderName, ServerCodec.encoderName])
-    strip(pod, handler: podHandler, names: [UpstreamCodec.decoderName, UpstreamCodec.encoderName])
-    // One turn of the loop later the encoders are gone for certain; only then may held bytes be written.
-    client.eventLoop.assumeIsolated().execute {
-      near.open()
-      far.open()
+    remove(ServerCodec.encoderName, from: client)
+    remove(UpstreamCodec.encoderName, from: pod)
+    client.pipeline.syncOperations.removeHandler(clientHandler, promise: nil)
+    pod.pipeline.syncOperations.removeHandler(podHandler, promise: nil)
+    // A decoder leaves in the loop's next turn and drops what it still holds (at most one read) into the tunnel. The
+    // pod's looks at what is written, too: the client's bytes may come only when it is gone.
+    remove(UpstreamCodec.decoderName, from: pod) {
+      client.flush()
+      pod.read()
+      remove(ServerCodec.decoderName, from: client) {
+        pod.flush()
+        client.read()
+      }
     }
-    client.read()
-    pod.read()
     guard client.isActive, pod.isActive else {
       client.close(promise: nil)
       pod.close(promise: nil)
@@ -53,10 +55,10 @@ final class Tunnel: ChannelInboundHandler {
     }
   }
 
-  private static func strip(_ channel: any Channel, handler: any RemovableChannelHandler, names: [String]) {
-    // The handler first: what the decoder still holds must find the tunnel behind it.
-    channel.pipeline.syncOperations.removeHandler(handler, promise: nil)
-    for name in names { channel.pipeline.syncOperations.removeHandler(name: name, promise: nil) }
+  private static func remove(_ name: String, from channel: any Channel, then: @escaping () -> Void = {}) {
+    let gone = channel.eventLoop.makePromise(of: Void.self)
+    gone.futureResult.assumeIsolated().whenComplete { _ in then() }
+    channel.pipeline.syncOperations.removeHandler(name: name, promise: gone)
   }
 
   func handlerAdded(context: ChannelHandlerContext) {
@@ -68,15 +70,7 @@ final class Tunnel: ChannelInboundHandler {
   func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    let bytes = unwrapInboundIn(data)
-    if joined { peer?.write(bytes, promise: nil) } else { early.append(bytes) }
-  }
-
-  private func open() {
-    joined = true
-    for bytes in early { peer?.write(bytes, promise: nil) }
-    early = []
-    peer?.flush()
+    peer?.write(unwrapInboundIn(data), promise: nil)
   }
 
   func channelReadComplete(context: ChannelHandlerContext) {

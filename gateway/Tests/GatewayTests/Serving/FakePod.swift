@@ -39,7 +39,8 @@ final class FakePod: Sendable {
         self.track(channel)
         return channel.eventLoop.makeCompletedFuture {
           let pipeline = channel.pipeline.syncOperations
-          try pipeline.configureHTTPServerPipeline(withPipeliningAssistance: false, withErrorHandling: false)
+          try pipeline.configureHTTPServerPipeline(
+            withPipeliningAssistance: false, withErrorHandling: false, withOutboundHeaderValidation: false)
           try pipeline.addHandler(FakePodHandler(pod: self))
         }
       }
@@ -184,9 +185,10 @@ private final class FakePodHandler: ChannelInboundHandler, RemovableChannelHandl
     do {
       try pipeline.addHandler(EchoBytes(closed: { [self] in end(cancelled: false) }))
       pipeline.removeHandler(self, promise: nil)
+      // The encoder first: what the decoder still holds is echoed on its way out.
+      pipeline.removeHandler(try pipeline.handler(type: HTTPResponseEncoder.self), promise: nil)
       let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
       pipeline.removeHandler(decoder, promise: nil)
-      pipeline.removeHandler(try pipeline.handler(type: HTTPResponseEncoder.self), promise: nil)
     } catch {
       context.close(promise: nil)
     }

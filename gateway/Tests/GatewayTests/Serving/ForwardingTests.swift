@@ -183,6 +183,24 @@ import Testing
     }
   }
 
+  @Test func `an upgrade becomes a tunnel, and its slot is free when it ends`() async throws {
+    try await withGateway([makeRoute(max: 1)]) { (platform, gateway, clients) async throws in
+      let (text, _) = try await clients.raw(
+        "GET /function/echo/upgrade HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nearly bytes",
+        until: "early bytes")
+      #expect(text.hasPrefix("HTTP/1.1 101"))
+      #expect(text.lowercased().contains("upgrade: echo"))
+      #expect(text.hasSuffix("\r\n\r\nearly bytes"))
+      #expect(try await clients.request(.GET, "/function/echo").status == 200)
+      #expect(platform.pod("u1")?.counts.withLock { $0.mostRunning } == 1)
+      let connection = try await clients.connect()
+      let refused = try await connection.request(
+        .GET, "/function/echo", [("connection", "upgrade"), ("upgrade", "echo")])
+      #expect(refused.status == 200 && refused.header("connection") == "close")
+      _ = gateway
+    }
+  }
+
   @Test func `a pod on another host is reached through its worker`() async throws {
     let worker = try await FakeWorker()
     let platform = try FakePlatform(host: "there", worker: "127.0.0.1:\(worker.port)")

@@ -93,8 +93,9 @@ struct TestConnection: Sendable {
     var fields = headers
     if !body.isEmpty || method == .POST { fields.append(("content-length", String(body.count))) }
     try await send(head: method, uri, fields)
-    if !body.isEmpty { try await send(body: body) }
-    try await sendEnd()
+    // A gateway that answered and closed before it had everything is fine; the answer decides.
+    if !body.isEmpty { try? await send(body: body) }
+    try? await sendEnd()
     return try await inbox.next()
   }
 
