@@ -9,7 +9,7 @@ RELEASE := .build/release
 RELEASE_FLAGS := -c release --static-swift-stdlib -Xswiftc -enforce-exclusivity=unchecked
 FORMATTED := Package.swift Sources gateway/Sources gateway/Tests Tests functions/runtime-swift
 
-.PHONY: help up test bench soak fmt lint docs clean build debug system runner-debug runner-release samples-native
+.PHONY: help up test bench soak fmt lint docs clean build debug system samples-native
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -17,18 +17,14 @@ help: ## This list
 system: ## Install what the system lacks (says what and why first)
 	@scripts/system-packages
 
-build: system runner-release ## Release build of apus and its companions
+build: system ## Release build of apus and its companions
 	$(SWIFT) build $(RELEASE_FLAGS) --product apus
 	$(SWIFT) build $(RELEASE_FLAGS) --product apus-spawner
-
-debug: system runner-debug ## Debug build that the tests use
-	$(SWIFT) build --build-tests
-
-runner-debug:
-	@scripts/build-runner .build/debug
-
-runner-release:
 	@scripts/build-runner .build/release
+
+debug: system ## Debug build that the tests use
+	$(SWIFT) build --build-tests
+	@scripts/build-runner .build/debug
 
 samples-native: ## Compile the samples that are plain executables
 	@$(MAKE) --no-print-directory -C functions/samples/hello-binary
