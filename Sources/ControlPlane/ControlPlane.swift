@@ -50,16 +50,13 @@ package final class ControlPlane: Sendable {
     }
   }
 
-  /// Makes what every cluster has: the namespace `default`.
-  package func prepare() async throws(APIStatus) {
+  /// Makes what every cluster has (the namespace `default`) and loads intent; before anything else may ask.
+  package func prepare() async throws {
     do {
       _ = try await resources.create(
         .namespace, namespace: nil, object: JSONValue(encoding: Namespace(name: "default")))
-    } catch let status as APIStatus {
-      if status.reason != "AlreadyExists" { throw status }
-    } catch {
-      throw .internalError("\(error)")
-    }
+    } catch let status as APIStatus where status.reason == "AlreadyExists" {}
+    try await orchestrator.prepare()
   }
 
   /// Runs until cancelled or told to shut down.

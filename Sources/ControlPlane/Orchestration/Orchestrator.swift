@@ -43,6 +43,7 @@ package actor Orchestrator {
   var recycle: Set<String> = []
   let startedAt: Timestamp
   var lastTick: Timestamp
+  private var loadedRevision: Int64 = 0
   let dirtyPods: AsyncStream<String>.Continuation
   let dirtyPodStream: AsyncStream<String>
 
@@ -67,9 +68,13 @@ package actor Orchestrator {
     (dirtyPodStream, dirtyPods) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .unbounded)
   }
 
-  /// Loads intent, then follows it until cancelled.
+  /// Loads intent. Before this is done nobody may subscribe or join: routes would miss pods, and pods of functions not
+  /// loaded yet would be stopped as unknown.
+  package func prepare() async throws { loadedRevision = try await load() }
+
+  /// Follows intent until cancelled; `prepare` came before.
   package func run() async throws {
-    let revision = try await load()
+    let revision = loadedRevision
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await self.follow(after: revision) }
       group.addTask { await self.writePods() }
@@ -79,7 +84,7 @@ package actor Orchestrator {
     }
   }
 
-  /// Loads functions, revisions and nodes; answers the revision they are of.
+  /// Loads functions, revisions and nodes, at the start and when the watch fell behind; answers their revision.
   private func load() async throws -> Int64 {
     let known = try await objects.all(Function.self)
     let revisions = try await objects.all(Revision.self)
@@ -87,13 +92,20 @@ package actor Orchestrator {
     for damaged in known.damaged + revisions.damaged + nodeObjects.damaged {
       logger.error("a stored object cannot be read and is left alone", metadata: ["key": "\(damaged)"])
     }
-    for function in known.objects {
-      let record = FunctionRecord(function: function)
-      functions[record.key] = record
-    }
+    var revisionsOf: [String: [String: Revision]] = [:]
     for revision in revisions.objects {
-      functions["\(revision.metadata.namespace ?? "default")/\(revision.spec.function)"]?
-        .revisions[revision.metadata.name] = revision
+      let key = "\(revision.metadata.namespace ?? "default")/\(revision.spec.function)"
+      revisionsOf[key, default: [:]][revision.metadata.name] = revision
+    }
+    let records = known.objects.map { FunctionRecord(function: $0) }
+    for key in Set(functions.keys).subtracting(records.map(\.key)) { removed(key) }
+    for record in records {
+      if let present = functions[record.key], present.function.metadata.uid != record.function.metadata.uid {
+        removed(record.key)
+      }
+      functions[record.key, default: record].function = record.function
+      functions[record.key]?.revisions = revisionsOf[record.key] ?? [:]
+      if let route = functions[record.key]?.route { broadcast(.function(route)) }
     }
     for node in nodeObjects.objects { adopt(node) }
     for key in functions.keys { reconcile(key) }
