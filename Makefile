@@ -38,8 +38,8 @@ test: debug samples-native ## Everything a test run needs, then every test
 bench: build ## Every benchmark, one line of JSON each
 	@scripts/bench
 
-soak: debug samples-native ## Long forms of the harnesses: make soak AREA=crash MINUTES=30
-	@APUS_SOAK=$(AREA) APUS_SOAK_MINUTES=$(MINUTES) scripts/test --filter Soak
+soak: debug samples-native ## Long forms of the harnesses: make soak AREA=crash|load|fuzz|all MINUTES=30
+	@APUS_SOAK_MINUTES=$(MINUTES) scripts/soak $(AREA)
 
 fmt: ## Format the code
 	@$(SWIFT) format --in-place --parallel --recursive $(FORMATTED)

@@ -56,7 +56,7 @@ import Testing
       let want = PodsWanted(
         gateway: "g1", namespace: "default", function: "f", revision: nil, pods: 2, reason: "2 queued")
       try await activation.want(want)
-      try await activation.podIdle(uid: "u9", gateway: "g1")
+      try await activation.podIdle(uid: "u9", gateway: "g1", why: .idle)
       var usage = FunctionUsage(namespace: "default", function: "f")
       usage.calls = 3
       let sink: any UsageSink =

@@ -51,18 +51,22 @@ struct OrchestratorTests {
     try await cluster.deploy("greet", code: "one")
     #expect(try await serving(cluster, "greet", "greet-00001"))
     let pod = try #require(await cluster.pods("greet", .ready).first)
-    try await cluster.plane.orchestrator.podIdle(uid: pod.uid, gateway: "g1")
+    try await cluster.plane.orchestrator.podIdle(uid: pod.uid, gateway: "g1", why: .idle)
     #expect(await cluster.pods("greet", .draining).count == 1)
     #expect(worker.stopped.isEmpty, "the second gateway may still use it")
-    try await cluster.plane.orchestrator.podIdle(uid: pod.uid, gateway: "g2")
+    try await cluster.plane.orchestrator.podIdle(uid: pod.uid, gateway: "g2", why: .idle)
     #expect(await eventually { worker.stopped == [pod.uid] })
     _ = try await cluster.plane.resources.patch(
       .function, namespace: "default", name: "greet", subresource: .scale,
       patch: .object(["spec": .object(["replicas": .int(1)])]))
     #expect(await eventually { await cluster.pods("greet", .ready).count == 1 })
     let kept = try #require(await cluster.pods("greet", .ready).first)
-    try await cluster.plane.orchestrator.podIdle(uid: kept.uid, gateway: "g1")
+    try await cluster.plane.orchestrator.podIdle(uid: kept.uid, gateway: "g1", why: .idle)
     #expect(await cluster.pods("greet", .ready).count == 1)
+    // One that did not end a cancelled call is of no use, however few there are.
+    try await cluster.plane.orchestrator.podIdle(uid: kept.uid, gateway: "g1", why: .stuck)
+    #expect(await eventually { await cluster.pods("greet", .ready).map(\.uid).contains { $0 != kept.uid } })
+    #expect(await cluster.pods("greet", .draining).map(\.uid) == [kept.uid])
     _ = (first, second)
   }
 

@@ -92,6 +92,18 @@ final class TestCluster: Sendable {
     "apiVersion: apus.dev/v1\nkind: Function\nmetadata:\n  name: \(name)\nspec:\n  \(spec)\n"
   }
 
+  /// The sum of a metric's samples whose labels hold a text; 0 when there are none.
+  func metric(_ name: String, _ labels: String = "") async throws -> Double {
+    let text = try await bash("curl -sf $(apus status -o json | jq -r .metrics)")
+    guard text.status == 0 else { throw ClusterFailure("the gateway's metrics cannot be read: \(text.all)") }
+    return text.output.split(separator: "\n").reduce(0) { sum, line in
+      guard line.hasPrefix(name + "{") || line.hasPrefix(name + " "), labels.isEmpty || line.contains(labels) else {
+        return sum
+      }
+      return sum + (line.split(separator: " ").last.flatMap { Double($0) } ?? 0)
+    }
+  }
+
   /// The URL of a function.
   func url(_ function: String) -> String { "\(gateway)/function/\(function)" }
 }

@@ -17,8 +17,8 @@ import Testing
 
   @Test(arguments: [0, 1])
   func `are refused or read, and nothing unsafe passes`(half: Int) async throws {
-    let seed = ProcessInfo.processInfo.environment["APUS_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0...999_999)
-    try await Self.run(seed: seed &+ UInt64(half), tars: 40_000, gzips: 10_000)
+    let seed = Soak.seed("archives")
+    try await Self.run(seed: seed &+ UInt64(half), tars: Soak.rounds(40_000), gzips: Soak.rounds(10_000))
   }
 
   @concurrent

@@ -155,8 +155,16 @@ package protocol RouteFeed: Sendable {
 package protocol Activation: Sendable {
   /// Asks for `pods` pods of a function in all (starting and ready together); idempotent.
   func want(_ want: PodsWanted) async throws(APIStatus)
-  /// Gives a pod up: this gateway sends it nothing any more and has no call in it.
-  func podIdle(uid: String, gateway: String) async throws(APIStatus)
+  /// Gives a pod up: this gateway sends it nothing any more and has no call in it that anybody waits for.
+  func podIdle(uid: String, gateway: String, why: PodRelease) async throws(APIStatus)
+}
+
+/// Why a gateway gives a pod up.
+package enum PodRelease: String, Codable, Hashable, Sendable {
+  /// Nothing runs in it. The control plane keeps it when its function needs it (`spec.scale.min`).
+  case idle
+  /// It did not end a cancelled call; it is replaced whatever the function needs.
+  case stuck
 }
 
 /// A gateway's wish for pods.

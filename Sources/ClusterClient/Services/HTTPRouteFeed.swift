@@ -41,8 +41,8 @@ package struct HTTPActivation: Activation {
   }
 
   /// Gives a pod up.
-  package func podIdle(uid: String, gateway: String) async throws(APIStatus) {
-    try await post("/internal/v1/activation/idle", ["uid": uid, "gateway": gateway])
+  package func podIdle(uid: String, gateway: String, why: PodRelease) async throws(APIStatus) {
+    try await post("/internal/v1/activation/idle", ["uid": uid, "gateway": gateway, "why": why.rawValue])
   }
 
   private func post(_ path: String, _ body: some Encodable) async throws(APIStatus) {

@@ -50,12 +50,13 @@ struct InternalRoutes: Sendable {
   private struct Idle: Decodable {
     let uid: String
     let gateway: String
+    let why: PodRelease
   }
 
   private func idle(_ request: Request, _ context: AdminContext) async throws -> Response {
     let idle: Idle = try await Self.decoded(request, upTo: Limits.objectBytes)
     try context.require(.route(gateway: idle.gateway))
-    try await services.activation.podIdle(uid: idle.uid, gateway: idle.gateway)
+    try await services.activation.podIdle(uid: idle.uid, gateway: idle.gateway, why: idle.why)
     return .json(.object([:]))
   }
 

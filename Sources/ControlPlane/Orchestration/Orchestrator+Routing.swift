@@ -53,8 +53,8 @@ extension Orchestrator: RouteFeed, Activation {
     for _ in 0..<missing { createPod(key, revision: revision, why: want.reason) }
   }
 
-  /// A gateway gave a pod up: it is drained, unless its function needs it.
-  package func podIdle(uid: String, gateway: String) async throws(APIStatus) {
+  /// A gateway gave a pod up: it is drained, unless it is idle and its function needs it.
+  package func podIdle(uid: String, gateway: String, why: PodRelease) async throws(APIStatus) {
     guard var pod = pods[uid] else { return }
     switch pod.detail.life {
     case .draining:
@@ -63,12 +63,17 @@ extension Orchestrator: RouteFeed, Activation {
       stopIfReleased(uid)
     case .ready:
       let key = pod.functionKey
-      if let record = functions[key], record.serving == pod.revision {
+      if why == .idle, let record = functions[key], record.serving == pod.revision {
         let ready = (podsByFunction[key] ?? []).count { pods[$0]?.counts == true && pods[$0]?.revision == pod.revision }
         if ready <= record.function.spec.scale.min { return broadcast(.endpoint(pod.route)) }
       }
-      drain(uid, reason: "Idle", message: "no call for spec.scale.idleAfter")
-      usage.note(key, "stop \(pod.name): idle")
+      if why == .stuck {
+        drain(uid, reason: "Stuck", message: "it did not end a cancelled call")
+        ensurePods(key)
+      } else {
+        drain(uid, reason: "Idle", message: "no call for spec.scale.idleAfter")
+      }
+      usage.note(key, "stop \(pod.name): \(why.rawValue)")
       pods[uid]?.released.insert(gateway)
       stopIfReleased(uid)
     default: break

@@ -26,6 +26,9 @@ struct Status: AsyncParsableCommand {
     let folder = server.folder
     let board = ProcessBoard.read(folder).map(Status.alive)
     var report = StatusReport(data: folder.path, kubeconfig: server.kubeconfigPath, board: board)
+    if let ports = RememberedPorts.read(folder), let port = ports.admin {
+      report.metrics = "http://\(ports.host ?? "127.0.0.1"):\(port)/metrics"
+    }
     if let cluster = try? server.connect() {
       report.api = cluster.api
       report.gateway = cluster.gateway
@@ -68,6 +71,8 @@ struct StatusReport {
   var api: String?
   /// The gateway's URL.
   var gateway: String?
+  /// The URL of the gateway's figures; nil when no server ran here.
+  var metrics: String?
   /// Whether the API answered.
   private(set) var answers = false
   /// Nodes that are ready, and in all.
@@ -111,7 +116,8 @@ struct StatusReport {
     }
     func text(_ value: String?) -> JSONValue { value.map { .string($0) } ?? .null }
     return .object([
-      "phase": .string(phase), "gateway": text(gateway), "api": text(api), "kubeconfig": .string(kubeconfig),
+      "phase": .string(phase), "gateway": text(gateway), "api": text(api), "metrics": text(metrics),
+      "kubeconfig": .string(kubeconfig),
       "data": .string(data), "processes": .array(processes), "functions": .int(Int64(functions)),
       "nodes": .object(["ready": .int(Int64(nodes.ready)), "all": .int(Int64(nodes.all))]),
     ])
@@ -122,6 +128,7 @@ struct StatusReport {
     var lines = [Self.heading(phase)]
     if let gateway { lines.append("  gateway     \(gateway)/function/NAME") }
     if let api { lines.append("  api         \(api)       kubeconfig: \(kubeconfig)") }
+    if let metrics, answers { lines.append("  metrics     \(metrics)") }
     lines.append("  data        \(data)")
     if answers {
       lines.append("  nodes       \(nodes.ready) of \(nodes.all) ready")

@@ -38,16 +38,19 @@ struct ServerRole {
     let front = try gatewayServer(plane, logs, authority)
 
     var services: [any Service] = [logs, RunningService("control-plane", plane.run), api]
-    if let front {
-      services.append(front)
-      services.append(
-        AdminServer.metrics(
-          host: listening.listen, port: remembered.admin ?? listening.adminPort, logger: logger,
-          metrics: { front.metricsText() }, ready: { front.ready ? nil : "the gateway has no routes yet" }))
+    let admin = front.map { front in
+      AdminServer.metrics(
+        host: listening.listen, port: listening.adminPort == 0 ? remembered.admin ?? 0 : listening.adminPort,
+        logger: logger, metrics: { front.metricsText() },
+        ready: { front.ready ? nil : "the gateway has no routes yet" })
     }
+    if let front, let admin { services += [front, admin] }
     services.append(
       RunningService("announcement") {
-        try await announce(api: try await api.bound.port, front: front, tokens: tokens, authority: authority)
+        let ports = RememberedPorts(
+          api: try await api.bound.port, gateway: await front?.waitUntilListening(),
+          admin: try await admin?.bound.port)
+        try await announce(ports, tokens: tokens, authority: authority)
         try await gracefulShutdown()
       })
     let group = ServiceGroup(
@@ -88,39 +91,42 @@ struct ServerRole {
       configuration: GatewayConfiguration(
         host: listening.listen, port: port, gatewayID: "server", hostIdentity: HostIdentity.current,
         workerTLS: try PeerTLS.client(
-          certificate: identity.certificate, key: identity.key ?? "", authority: authority.pem)),
+          certificate: identity.certificate, key: identity.key ?? "", authority: authority.pem),
+        connectionsMax: FileLimit.connections(files: FileLimit.raise())),
       routes: plane.orchestrator, activation: plane.orchestrator, usage: plane.usage, logs: logs, logger: logger)
   }
 
   /// Tells the world where the server is, once it listens: the kubeconfig, and the ports for the next start.
-  private func announce(
-    api: Int, front: GatewayServer?, tokens: TokenRegistry, authority: CertificateAuthority
-  ) async throws {
+  private func announce(_ ports: RememberedPorts, tokens: TokenRegistry, authority: CertificateAuthority) async throws {
     let host = ["0.0.0.0", "::"].contains(listening.listen) ? "127.0.0.1" : listening.listen
     let present = (try? PrivateFile.read(folder.kubeconfig)).flatMap { $0 }.flatMap { try? Kubeconfig(text: $0) }
-    let gatewayPort = await front?.waitUntilListening()
     let config = Kubeconfig(
-      server: "https://\(host):\(api)", authority: authority.pem,
-      token: try await tokens.admin(present: present?.token),
-      gateway: gatewayPort.map { "http://\(host):\($0)" })
+      server: "https://\(host):\(ports.api ?? 0)", authority: authority.pem,
+      token: try await tokens.admin(present: present?.token), gateway: ports.gateway.map { "http://\(host):\($0)" })
     try PrivateFile.write(Array(config.text.utf8), to: folder.kubeconfig)
-    let ports = RememberedPorts(api: api, gateway: gatewayPort, admin: nil)
+    var ports = ports
+    ports.host = host
     try PrivateFile.write(Array(JSONCoding.encoder.encode(ports)), to: folder.ports)
-    logger.notice("server ready", metadata: ["api.port": "\(api)", "gateway.port": "\(gatewayPort ?? 0)"])
+    logger.notice(
+      "server ready", metadata: ["api.port": "\(ports.api ?? 0)", "gateway.port": "\(ports.gateway ?? 0)"])
   }
 
   /// The ports of the last start, so that a restart of a server on free ports keeps its address.
-  private var remembered: RememberedPorts {
-    FileManager.default.contents(atPath: folder.ports)
-      .flatMap { try? JSONDecoder().decode(RememberedPorts.self, from: $0) } ?? RememberedPorts()
-  }
+  private var remembered: RememberedPorts { RememberedPorts.read(folder) ?? RememberedPorts() }
 }
 
 /// The ports a server got.
 struct RememberedPorts: Codable, Hashable, Sendable {
+  var host: String?
   var api: Int?
   var gateway: Int?
   var admin: Int?
+
+  /// What a server wrote into its data folder; nil when none did.
+  static func read(_ folder: DataFolder) -> RememberedPorts? {
+    FileManager.default.contents(atPath: folder.ports)
+      .flatMap { try? JSONDecoder().decode(RememberedPorts.self, from: $0) }
+  }
 }
 
 /// A service of one closure.

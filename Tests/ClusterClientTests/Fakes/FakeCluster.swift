@@ -59,7 +59,9 @@ final class FakeRouting: RouteFeed, Activation, UsageSink {
     state.withLock { $0.wants.append(want) }
   }
 
-  func podIdle(uid: String, gateway: String) async throws(APIStatus) { state.withLock { $0.idle.append(uid) } }
+  func podIdle(uid: String, gateway: String, why: PodRelease) async throws(APIStatus) {
+    state.withLock { $0.idle.append(uid) }
+  }
 
   func report(_ usage: [FunctionUsage], gateway: String) async { state.withLock { $0.usage += usage } }
 }

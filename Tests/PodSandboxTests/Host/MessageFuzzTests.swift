@@ -68,11 +68,11 @@ struct MessageFuzzTests {
   }
 
   @Test func `a hundred thousand damaged messages are refused or sound`() throws {
-    var random = SeededGenerator(seed: UInt64.random(in: 0 ... .max))
+    var random = SeededGenerator(seed: Soak.seed("spawner messages"))
     let fence = try Fence()
     defer { fence.unmap() }
     var refusals: [CInt: Int] = [:]
-    for round in 0..<100_000 {
+    for round in 0..<Soak.rounds(100_000) {
       let (message, descriptors) = try valid(&random)
       if round % 100 == 0 { try #require(fence.check(message, descriptors: descriptors) == 0, "seed \(random.seed)") }
       let damaged = mutate(message, &random)

@@ -133,7 +133,7 @@ struct RecordMakerTests {
   }
 
   @Test func `100,000 mutated lines and frames give records that decode`() throws {
-    let seed = UInt64.random(in: 0...UInt64.max)
+    let seed = Soak.seed("record maker")
     var generator = SeededGenerator(seed: seed)
     let seeds = [
       #"{"level":"info","msg":"hello","a":{"b":[1,2,{"c":null}]},"x":-1.5e3}"#, "plain text\u{1}", "{}", "[]",
@@ -142,7 +142,7 @@ struct RecordMakerTests {
       #"{"msg":"\ud83d\ude00\u0000\"\\"}"#, String(repeating: "[", count: 64),
     ].map { Array($0.utf8) }
     let maker = Self.maker(callInLine: true)
-    for round in 0..<100_000 {
+    for round in 0..<Soak.rounds(100_000) {
       var bytes = seeds.randomElement(using: &generator) ?? []
       for _ in 0..<Int.random(in: 1...6, using: &generator) { Self.mutate(&bytes, &generator) }
       let record = bytes.withUnsafeBytes { buffer in

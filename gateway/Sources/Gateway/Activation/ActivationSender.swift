@@ -9,7 +9,7 @@ import Synchronization
 final class ActivationSender: Sendable {
   private enum Order: Sendable {
     case want(FunctionDispatcher, PodsWanted)
-    case podIdle(FunctionDispatcher?, uid: String)
+    case podIdle(FunctionDispatcher?, uid: String, PodRelease)
   }
 
   private let activation: any Activation
@@ -36,7 +36,9 @@ final class ActivationSender: Sendable {
   }
 
   /// Queues giving a pod up; `dispatcher` nil when its function is not known any more.
-  func podIdle(_ dispatcher: FunctionDispatcher?, uid: String) { input.yield(.podIdle(dispatcher, uid: uid)) }
+  func podIdle(_ dispatcher: FunctionDispatcher?, uid: String, _ why: PodRelease) {
+    input.yield(.podIdle(dispatcher, uid: uid, why))
+  }
 
   /// Delivers until cancelled.
   func run() async {
@@ -53,9 +55,9 @@ final class ActivationSender: Sendable {
         try await self.activation.want(wanted)
       }
       dispatcher.wantAnswered(delivered: delivered)
-    case .podIdle(let dispatcher, let uid):
+    case .podIdle(let dispatcher, let uid, let why):
       let delivered = await attempt("pod idle", dispatcher) { () async throws(APIStatus) in
-        try await self.activation.podIdle(uid: uid, gateway: self.gateway)
+        try await self.activation.podIdle(uid: uid, gateway: self.gateway, why: why)
       }
       if !delivered { dispatcher?.idleRefused(uid) }
     }

@@ -37,7 +37,7 @@ struct DispatchState {
     /// Ask the control plane for `pods` pods in all; answer with `wantAnswered`.
     case want(revision: String, pods: Int, reason: String)
     /// Tell the control plane that the pod is given up; on failure answer with `idleRefused`.
-    case podIdle(String)
+    case podIdle(String, PodRelease)
     /// Close idle connections to this start of a pod; with `abort`, soon also those in use.
     case retire(PodKey, abort: Bool)
   }
@@ -228,7 +228,7 @@ struct DispatchState {
     var free = 0
     for pod in pods.values where pod.endpoint.revision == revision {
       if pod.phase == .starting { starting += 1 }
-      guard pod.phase == .ready, !pod.givenUp, pod.suspectUntil == nil else { continue }
+      guard pod.phase == .ready, !pod.givenUp, pod.suspectUntil == nil, pod.quarantined.isEmpty else { continue }
       ready += 1
       free += pod.freeSlots(revision, route.concurrency)
     }
@@ -254,13 +254,17 @@ struct DispatchState {
     for uid in idleDecision(now: now).release { giveUp(uid, actions: &actions) }
   }
 
-  mutating func giveUp(_ uid: String, actions: inout [Action]) {
+  mutating func giveUp(_ uid: String, _ why: PodRelease = .idle, actions: inout [Action]) {
     guard let pod = pods[uid], !pod.givenUp else { return }
     pods[uid]?.givenUp = true
     wish.asked = 0
-    lastDecision = "gave up \(pod.endpoint.pod): idle for \(route.idleAfter)"
+    lastDecision =
+      switch why {
+      case .idle: "gave up \(pod.endpoint.pod): idle for \(route.idleAfter)"
+      case .stuck: "gave up \(pod.endpoint.pod): it did not end a cancelled call"
+      }
     actions.append(.retire(pod.key, abort: false))
-    actions.append(.podIdle(uid))
+    actions.append(.podIdle(uid, why))
   }
 
   /// Frees the slot of a dispatched request; nil when it holds none (it ended already).
@@ -281,11 +285,11 @@ struct DispatchState {
   /// Confirms a draining pod, or gives up one of which only abandoned calls are left.
   mutating func releaseWhenEmpty(_ uid: String, actions: inout [Action]) {
     guard let pod = pods[uid] else { return }
-    if pod.phase == .draining, pod.inFlight == 0 {
-      actions.append(.podIdle(uid))
-    } else if pod.phase == .ready, !pod.quarantined.isEmpty, pod.inFlight == pod.quarantined.count, !pod.givenUp {
-      giveUp(uid, actions: &actions)
-      lastDecision = "gave up \(pod.endpoint.pod): it did not end a cancelled call"
+    guard pod.inFlight == pod.quarantined.count else { return }
+    if pod.phase == .draining {
+      actions.append(.podIdle(uid, pod.inFlight == 0 ? .idle : .stuck))
+    } else if pod.phase == .ready, !pod.quarantined.isEmpty {
+      giveUp(uid, .stuck, actions: &actions)
     }
   }
 

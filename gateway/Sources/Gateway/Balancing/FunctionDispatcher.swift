@@ -17,7 +17,7 @@ protocol DispatchEffects: Sendable {
   /// Sends a wish; the dispatcher's `wantAnswered` is called once.
   func want(_ dispatcher: FunctionDispatcher, revision: String, pods: Int, reason: String)
   /// Gives a pod up; the dispatcher's `idleRefused` is called if that failed.
-  func podIdle(_ dispatcher: FunctionDispatcher, uid: String)
+  func podIdle(_ dispatcher: FunctionDispatcher, uid: String, _ why: PodRelease)
   /// Closes connections to a start of a pod on every event loop.
   func retire(_ key: PodKey, abort: Bool)
 }
@@ -161,8 +161,14 @@ final class FunctionDispatcher: Sendable {
     event { machine, now, actions in machine.startFailed(failure, now: now, actions: &actions) }
   }
 
-  private func tick() {
-    state.withLock { $0.timerAt = nil }
+  /// A timer fired; one that was overtaken by an earlier one does nothing.
+  private func tick(_ time: Int64) {
+    let due = state.withLock { guarded in
+      guard guarded.timerAt == time else { return false }
+      guarded.timerAt = nil
+      return true
+    }
+    guard due else { return }
     event { machine, now, actions in machine.tick(now: now, actions: &actions) }
   }
 
@@ -171,7 +177,7 @@ final class FunctionDispatcher: Sendable {
   private enum Effect {
     case deliver(Waiter, Delivery)
     case want(revision: String, pods: Int, reason: String)
-    case podIdle(String)
+    case podIdle(String, PodRelease)
     case retire(PodKey, abort: Bool)
     case timer(Int64)
   }
@@ -214,7 +220,7 @@ final class FunctionDispatcher: Sendable {
         }
       case .want(let revision, let pods, let reason):
         effects.append(.want(revision: revision, pods: pods, reason: reason))
-      case .podIdle(let uid): effects.append(.podIdle(uid))
+      case .podIdle(let uid, let why): effects.append(.podIdle(uid, why))
       case .retire(let key, let abort): effects.append(.retire(key, abort: abort))
       }
     }
@@ -231,10 +237,10 @@ final class FunctionDispatcher: Sendable {
       case .deliver(let waiter, let delivery): waiter.loop.execute { waiter.deliver(delivery) }
       case .want(let revision, let pods, let reason):
         self.effects.want(self, revision: revision, pods: pods, reason: reason)
-      case .podIdle(let uid): self.effects.podIdle(self, uid: uid)
+      case .podIdle(let uid, let why): self.effects.podIdle(self, uid: uid, why)
       case .retire(let key, let abort): self.effects.retire(key, abort: abort)
       case .timer(let time):
-        timerLoop.scheduleTask(deadline: .uptimeNanoseconds(UInt64(max(0, time)))) { [weak self] in self?.tick() }
+        timerLoop.scheduleTask(deadline: .uptimeNanoseconds(UInt64(max(0, time)))) { [weak self] in self?.tick(time) }
       }
     }
   }

@@ -22,6 +22,16 @@ package enum GatewayLimits {
   package static let bodyIdleSeconds: Int64 = 30
   /// Milliseconds an answered connection is still read, so that the answer is not lost to a reset.
   package static let lingerMilliseconds: Int64 = 1000
+  /// Seconds a client may leave the end of its last answer untaken.
+  package static let answerStallSeconds: Int64 = 30
+  /// Seconds the rest of a small body has whose request was answered before it was complete.
+  package static let earlySeconds: Int64 = 10
+  /// Bytes the decoder of a client may hold that are no whole part yet.
+  package static let decoderBytes = 128 * 1024
+  /// Seconds without a byte in either direction after which a tunnel is closed.
+  package static let tunnelIdleSeconds: Int64 = 600
+  /// Milliseconds one end of a tunnel has to take what the other sent last.
+  package static let tunnelFlushMilliseconds: Int64 = 10_000
   /// Milliseconds an upstream connect may take.
   package static let connectMilliseconds: Int64 = 2000
   /// Milliseconds a pod has to close a connection the gateway gave up; then it is quarantined.

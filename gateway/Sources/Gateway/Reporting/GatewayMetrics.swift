@@ -73,10 +73,12 @@ final class GatewayMetrics: Sendable {
     }
   }
 
-  func clientConnected() {
+  /// Counts a connection; answers how many are open with it.
+  func clientConnected() -> Int {
     state.withLock {
       $0.connections += 1
       $0.connectionsTotal += 1
+      return $0.connections
     }
   }
 

@@ -98,14 +98,20 @@ extension ClientConnection: CallClient {
     call = nil
     guard closeAfterAnswer else {
       context.writeAndFlush(wrapOutboundOut(.end(trailers)), promise: nil)
-      if case .active(ended: true) = phase { nextRequest() } else { answeredEarly = true }
-      return
+      if case .active(ended: true) = phase { return nextRequest() }
+      answeredEarly = true
+      earlyUntil = monotonicNow() &+ GatewayLimits.earlySeconds * 1_000_000_000
+      armTimer()
+      return readMore()
     }
     let sent = context.eventLoop.makePromise(of: Void.self)
     let readAll: Bool
     if case .active(ended: true) = phase { readAll = true } else { readAll = false }
     sent.futureResult.assumeIsolated().whenComplete { [weak self] _ in
-      guard let context = self?.context else { return }
+      guard let self, let context = self.context else { return }
+      self.answerSent = true
+      self.idleSince = monotonicNow()
+      self.armTimer()
       if readAll { context.close(promise: nil) } else { context.close(mode: .output, promise: nil) }
     }
     context.writeAndFlush(wrapOutboundOut(.end(trailers)), promise: sent)
@@ -120,21 +126,30 @@ extension ClientConnection: CallClient {
   }
 
   func tunnel(to upstream: UpstreamConnection, lease: Lease) {
-    phase = .tunnel
     call = nil
-    guard let client = context?.channel, let pod = upstream.channel else {
+    // The flush of the 101 may have found the client gone.
+    guard case .active = phase, let client = context?.channel, let pod = upstream.channel else {
       upstream.abandon(lease)
       return
     }
+    phase = .tunnel
     upstream.becomeTunnel()
     loop.pool.release(upstream)
-    loop.clients[ObjectIdentifier(self)] = nil
-    services.metrics.clientDisconnected()
+    let loop = loop
+    let services = services
+    let id = ObjectIdentifier(self)
+    loop.clients[id] = nil
+    loop.tunnels[id] = client
+    let events = Tunnel.Events(
+      podClosed: { _ = lease.dispatcher.finish(lease.request, suspect: false) },
+      podLingers: { lease.dispatcher.quarantine(lease.request) },
+      clientClosed: {
+        loop.tunnels[id] = nil
+        services.metrics.clientDisconnected()
+      })
     // Not from inside the decoder: what it holds of the bytes after the 101 comes out when it leaves the pipeline.
     loop.eventLoop.assumeIsolated().execute { [self] in
-      Tunnel.join(client: client, clientHandler: self, pod: pod, podHandler: upstream) {
-        _ = lease.dispatcher.finish(lease.request, suspect: false)
-      }
+      Tunnel.join(client: client, clientHandler: self, pod: pod, podHandler: upstream, events: events)
     }
   }
 }

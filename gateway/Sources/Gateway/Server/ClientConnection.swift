@@ -32,14 +32,22 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var closeAfterAnswer = false
   /// Answered while the rest of a small body is still read and thrown away; the connection goes on after it.
   var answeredEarly = false
+  /// The decoder reads nothing behind a request for an upgrade; nothing more is read for it either.
+  private var decoderStopped = false
   var head: HTTPRequestHead?
   // What was parsed behind the current request; not more than one read, because reading stops.
   var pipelined: Deque<HTTPServerRequestPart> = []
   private var readHeld = false
+  /// Whether a part was decoded since the last end of a read: if not, what was read began a head.
+  private var sawPart = false
   private var headStarted: Int64?
   private var callDeadline: Int64?
   private var lastRead: Int64 = 0
-  private var idleSince: Int64
+  var idleSince: Int64
+  /// Whether the last answer was taken by the kernel; the connection lingers from then on.
+  var answerSent = false
+  /// Until when the rest of a body whose request was answered early may come.
+  var earlyUntil: Int64?
   private var timerAt: Int64?
 
   init(services: GatewayServices, loop: GatewayLoop) {
@@ -55,28 +63,39 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
   func channelActive(context: ChannelHandlerContext) {
-    services.metrics.clientConnected()
+    let open = services.metrics.clientConnected()
     loop.clients[ObjectIdentifier(self)] = self
+    if open > services.configuration.connectionsMax {
+      return refuse(.noCapacity, "this gateway holds \(open) connections already")
+    }
     armTimer()
     context.read()
   }
 
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) { take(unwrapInboundIn(data)) }
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    sawPart = true
+    let part = unwrapInboundIn(data)
+    // What came before and waits has its turn first.
+    if pipelined.isEmpty { take(part) } else { pipelined.append(part) }
+  }
 
   func channelReadComplete(context: ChannelHandlerContext) {
     lastRead = monotonicNow()
     call?.flushUpstream()
     context.flush()
-    if case .idle = phase, headStarted == nil, pipelined.isEmpty {
+    if case .idle = phase, headStarted == nil, pipelined.isEmpty, !sawPart {
       headStarted = lastRead
       armTimer()
     }
+    sawPart = false
     readHeld = true
     readMore()
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
-    if context.channel.isWritable { call?.clientWritable() }
+    guard context.channel.isWritable else { return }
+    call?.clientWritable()
+    if case .idle = phase { takePipelined() }
   }
 
   func channelInactive(context: ChannelHandlerContext) {
@@ -132,14 +151,17 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       call?.end(trailers: trailers)
       if answeredEarly { nextRequest() }
     case (.active(ended: true), _): pipelined.append(part)
-    case (.idle, _), (.active(ended: false), .head), (.lingering, _), (.tunnel, _), (.closed, _): break
+    // The decoder gives no such order; if it ever did, guessing would join one request to another's body.
+    case (.idle, _), (.active(ended: false), .head): context?.close(promise: nil)
+    case (.lingering, _), (.tunnel, _), (.closed, _): break
     }
   }
 
   private func begin(_ head: HTTPRequestHead) {
     self.head = head
     phase = .active(ended: false)
-    closeAfterAnswer = !head.isKeepAlive || services.isDraining
+    decoderStopped = head.headers.contains(name: "upgrade") && HeaderRules.named(in: head.headers).contains("upgrade")
+    closeAfterAnswer = !head.isKeepAlive || services.isDraining || decoderStopped
     let now = monotonicNow()
     lastRead = now
     let accepted: RequestRules.Accepted
@@ -176,8 +198,6 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       return refuse(.badRequest, "the expectation \"\(other)\" cannot be met", target)
     }
     var upgrade = upgradeProtocol(head)
-    // The decoder reads nothing behind a request for an upgrade: its connection cannot be used again.
-    if upgrade != nil { closeAfterAnswer = true }
     if upgrade?.lowercased().hasPrefix("h2") == true { upgrade = nil }
     var generator = SystemRandomNumberGenerator()
     let request = CallRequest(
@@ -197,10 +217,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   private func upgradeProtocol(_ head: HTTPRequestHead) -> String? {
-    guard head.version == .http1_1, let name = head.headers.first(name: "upgrade"),
-      HeaderRules.named(in: head.headers).contains("upgrade")
-    else { return nil }
-    return name
+    head.version == .http1_1 && decoderStopped ? head.headers.first(name: "upgrade") : nil
   }
 
   private func callID(_ head: HTTPRequestHead) -> String {
@@ -224,6 +241,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     call = nil
     head = nil
     answeredEarly = false
+    earlyUntil = nil
     callDeadline = nil
     idleSince = monotonicNow()
     if pipelined.isEmpty {
@@ -235,10 +253,17 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   private func takePipelined() {
-    while let part = pipelined.popFirst() {
-      take(part)
-      if case .active(ended: true) = phase { break }
+    while !pipelined.isEmpty {
+      switch phase {
+      case .active(ended: true): return flushAll()
+      case .idle where !clientIsWritable: return flushAll()
+      default: take(pipelined.removeFirst())
+      }
     }
+    flushAll()
+  }
+
+  private func flushAll() {
     call?.flushUpstream()
     context?.flush()
     readMore()
@@ -248,8 +273,10 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   func readMore() {
     guard readHeld, let context else { return }
     switch phase {
-    case .idle, .lingering: break
-    case .active(ended: true): guard pipelined.isEmpty else { return }
+    case .lingering: break
+    // Answers that nobody takes hold further requests up.
+    case .idle: guard pipelined.isEmpty, clientIsWritable else { return }
+    case .active(ended: true): guard pipelined.isEmpty, !decoderStopped else { return }
     case .active(ended: false): guard call?.wantsBody ?? true else { return }
     case .tunnel, .closed: return
     }
@@ -273,8 +300,11 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
         ?? idleSince &+ GatewayLimits.keepAliveSeconds * 1_000_000_000
     case .active(ended: true): call == nil ? nil : callDeadline
     case .active(ended: false):
-      min(call == nil ? .max : callDeadline ?? .max, lastRead &+ GatewayLimits.bodyIdleSeconds * 1_000_000_000)
-    case .lingering: idleSince &+ GatewayLimits.lingerMilliseconds * 1_000_000
+      min(
+        call == nil ? earlyUntil ?? .max : callDeadline ?? .max,
+        lastRead &+ GatewayLimits.bodyIdleSeconds * 1_000_000_000)
+    case .lingering where answerSent: idleSince &+ GatewayLimits.lingerMilliseconds * 1_000_000
+    case .lingering: idleSince &+ GatewayLimits.answerStallSeconds * 1_000_000_000
     case .tunnel, .closed: nil
     }
   }
@@ -315,6 +345,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   /// The answer is out, but the client still sends: read and forget for a moment, so that no reset eats the answer.
   func linger() {
+    answerSent = false
     phase = .lingering
     call = nil
     pipelined = []

@@ -21,12 +21,14 @@ package struct GatewayConfiguration: Sendable {
   package var drainSeconds: Int64
   /// When more pods are asked for.
   package var scaling: ScalingPolicy
+  /// Client connections held at once; one more is answered 503 and closed.
+  package var connectionsMax: Int
 
   /// A configuration with everything but the addresses at its default.
   package init(
     host: String = "127.0.0.1", port: Int = 8080, gatewayID: String, hostIdentity: String,
     workerTLS: NIOSSLContext? = nil, serverTLS: NIOSSLContext? = nil, threads: Int = 2, drainSeconds: Int64 = 30,
-    scaling: ScalingPolicy = ScalingPolicy()
+    scaling: ScalingPolicy = ScalingPolicy(), connectionsMax: Int = 10_000
   ) {
     self.host = host
     self.port = port
@@ -37,5 +39,6 @@ package struct GatewayConfiguration: Sendable {
     self.threads = max(1, threads)
     self.drainSeconds = drainSeconds
     self.scaling = scaling
+    self.connectionsMax = connectionsMax
   }
 }

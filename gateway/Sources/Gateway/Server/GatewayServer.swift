@@ -110,7 +110,7 @@ package final class GatewayServer: Service {
     let table = RouteTable(
       make: { route in
         FunctionDispatcher(route: route, policy: policy, effects: effects, timerLoop: group.next())
-      }, releaseUnknown: { sender.podIdle(nil, uid: $0) })
+      }, releaseUnknown: { sender.podIdle(nil, uid: $0, .idle) })
     let start = String(UInt64.random(in: .min ... .max), radix: 16)
     let log = logs == nil ? nil : AccessLog(source: "gateway/\(configuration.gatewayID).\(start)")
     let services = GatewayServices(

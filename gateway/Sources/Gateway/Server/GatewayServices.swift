@@ -70,6 +70,7 @@ final class GatewayServices: Sendable {
   func closeAll() {
     onEachLoop { loop in
       for client in Array(loop.clients.values) { client.context?.close(promise: nil) }
+      for client in Array(loop.tunnels.values) { client.close(promise: nil) }
       loop.pool.closeAll()
     }
   }
@@ -99,6 +100,8 @@ final class GatewayLoop {
   let eventLoop: any EventLoop
   let pool: UpstreamPool
   var clients: [ObjectIdentifier: ClientConnection] = [:]
+  /// The client's side of each tunnel.
+  var tunnels: [ObjectIdentifier: any Channel] = [:]
 
   init(eventLoop: any EventLoop, pool: UpstreamPool) {
     self.eventLoop = eventLoop
@@ -120,7 +123,9 @@ final class GatewayEffects: DispatchEffects {
     sender.want(dispatcher, revision: revision, pods: pods, reason: reason)
   }
 
-  func podIdle(_ dispatcher: FunctionDispatcher, uid: String) { sender.podIdle(dispatcher, uid: uid) }
+  func podIdle(_ dispatcher: FunctionDispatcher, uid: String, _ why: PodRelease) {
+    sender.podIdle(dispatcher, uid: uid, why)
+  }
 
   func retire(_ key: PodKey, abort: Bool) { services.withLock { $0 }?.retire(key, abort: abort) }
 }

@@ -26,7 +26,8 @@ enum HeaderRules {
     var kept: [(String, String)] = []
     kept.reserveCapacity(headers.count + 10)
     for (name, value) in headers {
-      let lower = name.lowercased()
+      // CGI and what follows it read `_` as `-`: a name that becomes one of ours there is one of ours.
+      let lower = name.lowercased().replacing("_", with: "-")
       if hopByHop.contains(lower) || named.contains(lower) || lower.hasPrefix("x-apus-") { continue }
       switch lower {
       case "content-length", "x-call-id", "traceparent", "host", "x-forwarded-for", "x-forwarded-host",

@@ -17,6 +17,7 @@ enum ServerCodec {
     try pipeline.addHandler(HTTPResponseEncoder(configuration: framing), name: encoderName)
     let decoder = HTTPRequestDecoder(
       leftOverBytesStrategy: .forwardBytes, informationalResponseStrategy: .drop, limitConfiguration: limits)
-    try pipeline.addHandler(ByteToMessageHandler(decoder), name: decoderName)
+    try pipeline.addHandler(
+      ByteToMessageHandler(decoder, maximumBufferSize: GatewayLimits.decoderBytes), name: decoderName)
   }
 }

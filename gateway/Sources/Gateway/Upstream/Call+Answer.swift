@@ -8,7 +8,8 @@ extension Call {
   func upstreamHead(_ head: HTTPResponseHead) {
     guard case .forwarding(let upstream) = phase else { return }
     let elapsed = Double(monotonicNow() &- request.arrived) / 1e6
-    if head.status == .switchingProtocols, request.upgrade == nil { return upstream.close() }
+    // A 101 nobody asked for, or before the request was complete, has no meaning.
+    if head.status == .switchingProtocols, request.upgrade == nil || !requestEnded { return upstream.close() }
     responseStarted = true
     record.firstByte = elapsed
     record.status = Int(head.status.code)

@@ -117,12 +117,18 @@ final class Call {
     if record.bytesIn > request.route.maxBody {
       return giveUp(.bodyTooLarge, "the body is larger than \(request.route.maxBody) bytes (maxBody)")
     }
+    if case .length(let length) = request.framing, record.bytesIn > length {
+      return giveUp(.badRequest, "the body is longer than its Content-Length")
+    }
     hold(part)
     if case .forwarding(let upstream) = phase { upstream.send(body: part) }
   }
 
   /// The body is complete.
   func end(trailers: HTTPHeaders?) {
+    if case .length(let length) = request.framing, record.bytesIn != length {
+      return giveUp(.badRequest, "the body is shorter than its Content-Length")
+    }
     requestEnded = true
     self.trailers = trailers.map(HeaderRules.trailers)
     if case .forwarding(let upstream) = phase { upstream.sendEnd(trailers: self.trailers) }

@@ -43,8 +43,8 @@ final class ConnectPreamble: ChannelInboundHandler, RemovableChannelHandler {
     buffer.moveReaderIndex(to: end + 1)
     guard line == "OK" else { return joined.fail(Refused.worker(line)) }
     let rest = buffer
-    context.pipeline.syncOperations.removeHandler(self, promise: nil)
     joined.succeed(())
+    context.pipeline.syncOperations.removeHandler(self, promise: nil)
     if rest.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(rest)) }
   }
 
@@ -57,6 +57,9 @@ final class ConnectPreamble: ChannelInboundHandler, RemovableChannelHandler {
     joined.fail(ChannelError.eof)
     context.fireChannelInactive()
   }
+
+  /// A connection that never came up ends here and nowhere else.
+  func handlerRemoved(context: ChannelHandlerContext) { joined.fail(ChannelError.eof) }
 
   /// Why the pod was not reached.
   enum Refused: Error, CustomStringConvertible {

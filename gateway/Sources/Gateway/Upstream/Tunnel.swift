@@ -2,28 +2,47 @@ import NIOCore
 
 /// After a 101 both connections carry bytes that are nobody's business: each side's reads are the other's writes,
 /// read only as fast as they are taken; when one side ends, so does the other.
+///
+/// The pod's slot is free when the pod has closed its connection. When the client leaves first, the pod sees the end of
+/// its input, and a pod that does not close then is treated like one that does not end a cancelled call.
 final class Tunnel: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
 
+  /// What a tunnel tells its surroundings.
+  struct Events {
+    /// The pod's connection is closed; once.
+    let podClosed: () -> Void
+    /// The client left and the pod did not close in time.
+    let podLingers: () -> Void
+    /// The client's connection is closed; once.
+    let clientClosed: () -> Void
+  }
+
+  private enum Side { case client, pod }
+
+  private let side: Side
+  private let events: Events
   private var peer: (any Channel)?
   private weak var peerHandler: Tunnel?
   private var context: ChannelHandlerContext?
   private var readHeld = false
-  private let closed: () -> Void
+  private var ended = false
+  private var lastByte = monotonicNow()
 
-  private init(peer: any Channel, closed: @escaping () -> Void) {
+  private init(_ side: Side, peer: any Channel, events: Events) {
+    self.side = side
     self.peer = peer
-    self.closed = closed
+    self.events = events
   }
 
-  /// Joins two connections of one event loop; `podClosed` is called once the pod's is closed.
+  /// Joins two connections of one event loop.
   static func join(
     client: any Channel, clientHandler: ClientConnection, pod: any Channel, podHandler: UpstreamConnection,
-    podClosed: @escaping () -> Void
+    events: Events
   ) {
-    let near = Tunnel(peer: pod, closed: {})
-    let far = Tunnel(peer: client, closed: podClosed)
+    let near = Tunnel(.client, peer: pod, events: events)
+    let far = Tunnel(.pod, peer: client, events: events)
     near.peerHandler = far
     far.peerHandler = near
     do {
@@ -32,7 +51,8 @@ final class Tunnel: ChannelInboundHandler {
     } catch {
       client.close(promise: nil)
       pod.close(promise: nil)
-      return podClosed()
+      events.clientClosed()
+      return events.podClosed()
     }
     remove(ServerCodec.encoderName, from: client)
     remove(UpstreamCodec.encoderName, from: pod)
@@ -48,11 +68,7 @@ final class Tunnel: ChannelInboundHandler {
         client.read()
       }
     }
-    guard client.isActive, pod.isActive else {
-      client.close(promise: nil)
-      pod.close(promise: nil)
-      return
-    }
+    far.watchIdle()
   }
 
   private static func remove(_ name: String, from channel: any Channel, then: @escaping () -> Void = {}) {
@@ -70,12 +86,13 @@ final class Tunnel: ChannelInboundHandler {
   func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    lastByte = monotonicNow()
     peer?.write(unwrapInboundIn(data), promise: nil)
   }
 
   func channelReadComplete(context: ChannelHandlerContext) {
     peer?.flush()
-    if peer?.isWritable ?? false { context.read() } else { readHeld = true }
+    if peer?.isWritable ?? true { context.read() } else { readHeld = true }
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -96,11 +113,57 @@ final class Tunnel: ChannelInboundHandler {
     context.read()
   }
 
+  /// This side is closed: what it sent last is still delivered, then the other side is told.
   private func end() {
+    guard !ended else { return }
+    ended = true
+    switch side {
+    case .pod: events.podClosed()
+    case .client: events.clientClosed()
+    }
     guard let other = peer else { return }
     peer = nil
-    closed()
-    other.flush()
-    other.close(promise: nil)
+    switch side {
+    case .pod: Self.close(other, .all, within: GatewayLimits.tunnelFlushMilliseconds)
+    case .client:
+      Self.close(other, .output, within: GatewayLimits.tunnelFlushMilliseconds)
+      let lingers = events.podLingers
+      other.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(GatewayLimits.abandonMilliseconds)) {
+        if other.isActive { lingers() }
+      }
+      // Nobody takes what the pod still says; reading on is how its end is seen.
+      peerHandler?.drop()
+    }
+  }
+
+  private func drop() {
+    peer = nil
+    readHeld = false
+    context?.read()
+  }
+
+  private static func close(_ channel: any Channel, _ mode: CloseMode, within milliseconds: Int64) {
+    let done = channel.eventLoop.makePromise(of: Void.self)
+    channel.writeAndFlush(ByteBuffer(), promise: done)
+    done.futureResult.assumeIsolated().whenComplete { _ in channel.close(mode: mode, promise: nil) }
+    channel.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(milliseconds)) {
+      if channel.isActive, mode == .all { channel.close(promise: nil) }
+    }
+  }
+
+  /// Closes both sides when neither has sent a byte for a while, so that a peer that vanished frees its slot.
+  private func watchIdle() {
+    guard let context else { return }
+    let bound = GatewayLimits.tunnelIdleSeconds * 1_000_000_000
+    let due = max(lastByte, peerHandler?.lastByte ?? 0) &+ bound
+    context.eventLoop.assumeIsolated().scheduleTask(deadline: .uptimeNanoseconds(UInt64(max(0, due)))) { [weak self] in
+      guard let self, !self.ended else { return }
+      if max(self.lastByte, self.peerHandler?.lastByte ?? 0) &+ bound <= monotonicNow() {
+        self.peer?.close(promise: nil)
+        self.context?.close(promise: nil)
+      } else {
+        self.watchIdle()
+      }
+    }
   }
 }

@@ -198,7 +198,7 @@ private struct Model {
         outstanding += 1
         #expect(outstanding == 1, "P9")
         #expect(pods <= max(route.maxPods, self.pods.count), "P9")
-      case .podIdle(let uid):
+      case .podIdle(let uid, _):
         let live = inside.filter { !abandoned.contains($0.key) }
         if let pod = pods[uid] { #expect(!live.values.contains("\(uid)/\(pod.incarnation)"), "P7") }
         if pods[uid]?.state == .draining, !inside.values.contains(where: { $0.hasPrefix("\(uid)/") }) {

@@ -88,5 +88,5 @@ struct Script {
 
   var wanted: [Int] { actions.compactMap { if case .want(_, let pods, _) = $0 { pods } else { nil } } }
 
-  var givenUp: [String] { actions.compactMap { if case .podIdle(let uid) = $0 { uid } else { nil } } }
+  var givenUp: [String] { actions.compactMap { if case .podIdle(let uid, _) = $0 { uid } else { nil } } }
 }

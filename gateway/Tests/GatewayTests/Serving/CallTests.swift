@@ -51,7 +51,7 @@ private final class HalfClosable: ChannelOutboundHandler {
 
 private struct NoEffects: DispatchEffects {
   func want(_ dispatcher: FunctionDispatcher, revision: String, pods: Int, reason: String) {}
-  func podIdle(_ dispatcher: FunctionDispatcher, uid: String) {}
+  func podIdle(_ dispatcher: FunctionDispatcher, uid: String, _ why: PodRelease) {}
   func retire(_ key: PodKey, abort: Bool) {}
 }
 

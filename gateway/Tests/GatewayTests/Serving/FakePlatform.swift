@@ -71,7 +71,7 @@ final class FakePlatform: RouteFeed, Activation, UsageSink, LogSink {
     for _ in 0..<missing { await startPod(want.function, want.revision ?? "?") }
   }
 
-  func podIdle(uid: String, gateway: String) async throws(APIStatus) {
+  func podIdle(uid: String, gateway: String, why: PodRelease) async throws(APIStatus) {
     let next = state.withLock { state -> EndpointRoute? in
       state.idles.append(uid)
       guard var endpoint = state.endpoints[uid] else { return nil }

@@ -183,6 +183,46 @@ import Testing
     }
   }
 
+  @Test func `pipelined requests keep their order whoever answers at once`() async throws {
+    try await withGateway([makeRoute()]) { (_, _, clients) async throws in
+      func request(_ path: String, _ body: String) -> String {
+        "POST \(path) HTTP/1.1\r\nHost: h\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+      }
+      let health = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
+      let text =
+        request("/function/echo", "first") + health + request("/function/nope", "x")
+        + request("/function/echo", "second")
+        + health + health + request("/function/echo", "third") + request("/function/echo", "fourth, the last")
+      let (answers, _) = try await clients.raw(text, until: "fourth, the last")
+      let found = ["first", "ok\n", "function_not_found", "second", "ok\n", "ok\n", "third", "fourth, the last"]
+      var rest = Substring(answers)
+      for word in found {
+        let place = rest.range(of: word)
+        #expect(place != nil, "\(word) is missing or out of order in \(answers)")
+        rest = place.map { rest[$0.upperBound...] } ?? rest
+      }
+      #expect(answers.components(separatedBy: "HTTP/1.1 ").count - 1 == found.count)
+    }
+  }
+
+  @Test func `what follows a request for an upgrade is not collected`() async throws {
+    try await withGateway([makeRoute()]) { (_, gateway, clients) async throws in
+      let head = "GET /function/echo/sleep?ms=700 HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+      let flood = String(repeating: "z", count: 8 << 20)
+      let (text, closed) = try await clients.raw(head + flood, within: .seconds(5))
+      #expect(closed, "the connection ends after the answer, or because it sent too much: \(text.prefix(200))")
+      #expect(try await clients.request(.GET, "/function/echo").status == 200)
+      _ = gateway
+    }
+  }
+
+  @Test func `a name that CGI turns into one of ours is not passed`() {
+    let passed = HeaderRules.toFunction([
+      "X_Forwarded_For": "6.6.6.6", "x_apus_deadline": "1", "X_Call_Id": "a", "Content_Length": "3", "x_own": "kept",
+    ])
+    #expect(passed.map(\.name) == ["x_own"])
+  }
+
   @Test func `an upgrade becomes a tunnel, and its slot is free when it ends`() async throws {
     try await withGateway([makeRoute(max: 1)]) { (platform, gateway, clients) async throws in
       let (text, _) = try await clients.raw(

@@ -1,0 +1,23 @@
+import Foundation
+
+/// How long the harnesses run: seconds in `make test`, minutes in `make soak AREA=… MINUTES=…`.
+///
+/// `APUS_TEST_SEED` brings a printed seed back.
+package enum Soak {
+  /// The minutes a soak was given; nil in an ordinary run.
+  package static let minutes: Double? = ProcessInfo.processInfo.environment["APUS_SOAK_MINUTES"].flatMap(Double.init)
+
+  /// Whether this is a soak.
+  package static var runs: Bool { minutes != nil }
+
+  /// A seed that is new with every run, unless the environment names one; printed, so that the run can be repeated.
+  package static func seed(_ harness: String) -> UInt64 {
+    let given = ProcessInfo.processInfo.environment["APUS_TEST_SEED"].flatMap(UInt64.init)
+    let seed = given ?? UInt64.random(in: 0...UInt64.max)
+    print("\(harness): seed \(seed) (APUS_TEST_SEED=\(seed) repeats it)")
+    return seed
+  }
+
+  /// Rounds of a harness: `short` in an ordinary run, as many times that as the soak has minutes otherwise.
+  package static func rounds(_ short: Int) -> Int { Int(Double(short) * max(1, minutes ?? 1)) }
+}
