@@ -92,7 +92,7 @@ private struct Nothing: Artifacts, LogQueries, ServerTables, JoinTokens {
   func watchTable(
     _ kind: ResourceKind, namespace: String?, options: ListOptions, after resourceVersion: String?
   ) async throws(APIStatus) -> AsyncThrowingStream<JSONValue, any Error> { AsyncThrowingStream { $0.finish() } }
-  func createJoinToken(life: TimeSpan) async throws(APIStatus) -> String { "token" }
+  func createJoinToken(_ role: MemberRole, life: TimeSpan) async throws(APIStatus) -> String { "token" }
 }
 
 @Suite struct ClusterTests {

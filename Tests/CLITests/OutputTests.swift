@@ -91,6 +91,7 @@ import Testing
     var report = StatusReport(data: "/var/lib/apus", kubeconfig: "/var/lib/apus/kubeconfig", board: board)
     report.api = "https://127.0.0.1:6440"
     report.gateway = "http://127.0.0.1:8080"
+    report.metrics = "http://127.0.0.1:8082/metrics"
     #expect(report.phase == "degraded")
     let node = JSONValue.object([
       "status": .object([

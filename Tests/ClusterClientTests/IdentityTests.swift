@@ -105,12 +105,12 @@ import Testing
   @Test func `a worker joins with a token and then opens its session with the certificate`() async throws {
     try await World.run { world in
       let token = try await world.tokens.join(life: .seconds(60))
-      let credentials = try await JoinClient().join(server: world.url, token: token + "\n", node: "worker-7")
-      #expect(credentials.node == "worker-7")
+      let credentials = try await JoinClient().join(server: world.url, token: token + "\n", as: .node, name: "worker-7")
+      #expect(credentials.name == "worker-7")
       #expect(credentials.validUntil.milliseconds(since: .now()) > 23 * 3_600_000)
       let path = world.folder.path + "/node.json"
       try credentials.write(to: path)
-      #expect(try NodeCredentials.read(from: path) == credentials)
+      #expect(try MemberCredentials.read(from: path) == credentials)
       let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
       #expect(mode == 0o600)
       let client = try world.client(credentials.credential)
@@ -126,7 +126,8 @@ import Testing
       var parts = token.split(separator: ".").map(String.init)
       parts[1] = String(repeating: "A", count: 43)
       let error = await #expect(throws: APIStatus.self) {
-        _ = try await JoinClient().join(server: world.url, token: parts.joined(separator: "."), node: "worker-7")
+        _ = try await JoinClient().join(
+          server: world.url, token: parts.joined(separator: "."), as: .node, name: "worker-7")
       }
       #expect(error?.reason == "Untrusted")
     }
@@ -137,12 +138,12 @@ import Testing
       let token = try await world.tokens.join(life: .seconds(60))
       world.clock.advance(by: .seconds(61))
       let expired = await #expect(throws: APIStatus.self) {
-        _ = try await JoinClient().join(server: world.url, token: token, node: "worker-7")
+        _ = try await JoinClient().join(server: world.url, token: token, as: .node, name: "worker-7")
       }
       #expect(expired?.code == 401)
       #expect(expired?.message.contains("expired") == true)
       let none = await #expect(throws: APIStatus.self) {
-        _ = try await JoinClient().join(server: world.url, token: "hello", node: "worker-7")
+        _ = try await JoinClient().join(server: world.url, token: "hello", as: .node, name: "worker-7")
       }
       #expect(none?.code == 400)
     }
@@ -157,7 +158,7 @@ import Testing
       #expect(read?.code == 403)
       let node = try world.node("worker-1")
       let other = await #expect(throws: APIStatus.self) {
-        _ = try await JoinClient.certificate(for: "worker-2", through: node, authority: world.authority.pem)
+        _ = try await JoinClient.certificate(for: .node, "worker-2", through: node, authority: world.authority.pem)
       }
       #expect(other?.code == 403)
     }
@@ -168,7 +169,7 @@ import Testing
       let made = try await world.admin().json(
         .json(.POST, "/apis/apus.dev/v1/tokens", .object(["ttl": .string("5m")]), idempotent: false))
       let token = try #require(made["token"]?.stringValue)
-      #expect(try await JoinClient().join(server: world.url, token: token, node: "w").node == "w")
+      #expect(try await JoinClient().join(server: world.url, token: token, as: .node, name: "w").name == "w")
       let error = await #expect(throws: APIStatus.self) {
         _ = try await world.node("worker-1").json(
           .json(.POST, "/apis/apus.dev/v1/tokens", .object([:]), idempotent: false))
@@ -182,9 +183,9 @@ import Testing
   @Test func `a certificate is renewed at two thirds, and the next renewal waits`() async throws {
     try await World.run { world in
       let token = try await world.tokens.join(life: .seconds(60))
-      let first = try await JoinClient().join(server: world.url, token: token, node: "worker-1")
+      let first = try await JoinClient().join(server: world.url, token: token, as: .node, name: "worker-1")
       let client = try world.client(first.credential)
-      let renewed = Mutex<[NodeCredentials]>([])
+      let renewed = Mutex<[MemberCredentials]>([])
       let clock = world.clock
       let renewal = CertificateRenewal(
         client: client, credentials: first, clock: clock, now: { clock.timestamp },

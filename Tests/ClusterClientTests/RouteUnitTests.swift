@@ -34,14 +34,14 @@ import Testing
 
   @Test func `nobody gets further than the contract says`() {
     let everything: [Access] = [
-      .administer("x"), .workAs(node: "a"), .certify(node: "a"), .secrets(podNode: "a"), .readArtifact(nodes: ["a"]),
+      .administer("x"), .workAs(node: "a"), .certify(.node, "a"), .secrets(podNode: "a"), .readArtifact(nodes: ["a"]),
       .appendLogs(source: "a/1"), .route(gateway: "a"),
     ]
     func allowed(_ principal: Principal) -> [Access] { everything.filter { Authorization.permits(principal, $0) } }
     #expect(allowed(.anonymous).isEmpty)
     #expect(allowed(.node("b")).isEmpty)
     #expect(allowed(.gateway("b")).isEmpty)
-    #expect(allowed(.joiner("a")) == [.certify(node: "a")])
+    #expect(allowed(.joiner("a", .node)) == [.certify(.node, "a")])
     #expect(allowed(.gateway("a")) == [.route(gateway: "a")])
     #expect(allowed(.node("a")) == Array(everything[1..<6]))
     #expect(allowed(.admin).count == everything.count - 1)
@@ -188,7 +188,7 @@ import Testing
     let folder = try TemporaryFolder()
     let authority = try CertificateAuthority(folder: folder.path + "/pki", now: .now())
     for text in ["", "hello", authority.pem] {
-      #expect(throws: SecurityError.self) { try authority.sign(nodeRequest: text, node: "w", now: .now()) }
+      #expect(throws: SecurityError.self) { try authority.sign(request: text, for: .node, "w", now: .now()) }
     }
   }
 

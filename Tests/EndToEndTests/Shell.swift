@@ -1,5 +1,5 @@
 import Foundation
-import Synchronization
+import Glibc
 
 /// Runs commands as a person at a terminal would.
 enum Shell {
@@ -17,42 +17,54 @@ enum Shell {
     _ executable: String, _ arguments: [String], in folder: String? = nil, environment: [String: String] = [:],
     input: String? = nil, limit: Double = 120
   ) async throws -> Result {
-    let process = Process()
-    process.executableURL = URL(filePath: executable)
-    process.arguments = arguments
-    process.environment = ProcessInfo.processInfo.environment.merging(environment) { _, new in new }
-    if let folder { process.currentDirectoryURL = URL(filePath: folder) }
     let work = FileManager.default.temporaryDirectory.appending(path: "apus-shell-\(UInt64.random(in: 0...UInt64.max))")
     try FileManager.default.createDirectory(at: work, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: work) }
     // Files instead of pipes: a daemon that inherits them keeps no reader waiting.
-    let files = try ["out", "err", "in"].map { name -> FileHandle in
-      let url = work.appending(path: name)
-      try Data((name == "in" ? input ?? "" : "").utf8).write(to: url)
-      return try FileHandle(forUpdating: url)
-    }
-    process.standardOutput = files[0]
-    process.standardError = files[1]
-    process.standardInput = files[2]
-    let ended = AsyncStream.makeStream(of: Int32.self)
-    process.terminationHandler = { process in
-      ended.continuation.yield(
-        process.terminationReason == .uncaughtSignal ? 128 + process.terminationStatus : process.terminationStatus)
-      ended.continuation.finish()
-    }
-    try process.run()
-    let pid = process.processIdentifier
+    let files = work.path
+    try Data((input ?? "").utf8).write(to: work.appending(path: "in"))
+    let pid = try spawn(
+      executable, arguments, in: folder,
+      environment: ProcessInfo.processInfo.environment.merging(environment) { _, new in new }, files: files)
     let guardian = Task {
       try await Task.sleep(for: .seconds(limit))
       kill(pid, SIGKILL)
     }
-    var status: Int32 = -1
-    for await code in ended.stream { status = code }
+    let status = await withCheckedContinuation { continuation in
+      Thread.detachNewThread {
+        var status: Int32 = 0
+        while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+        continuation.resume(returning: status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + status & 0x7F)
+      }
+    }
     guardian.cancel()
     func text(_ name: String) -> String {
       String(decoding: (try? Data(contentsOf: work.appending(path: name))) ?? Data(), as: UTF8.self)
     }
     return Result(status: status, output: text("out"), errors: text("err"))
+  }
+
+  /// Starts a process on the files `in`, `out` and `err` of a folder.
+  private static func spawn(
+    _ executable: String, _ arguments: [String], in folder: String?, environment: [String: String], files: String
+  ) throws -> pid_t {
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, 0, files + "/in", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, 1, files + "/out", O_WRONLY | O_CREAT | O_APPEND, 0o600)
+    posix_spawn_file_actions_addopen(&actions, 2, files + "/err", O_WRONLY | O_CREAT | O_APPEND, 0o600)
+    // env changes the folder; the call for that is not in the Swift overlay.
+    let words = folder.map { ["/usr/bin/env", "-C", $0, executable] } ?? [executable]
+    var argv = (words + arguments).map { strdup($0) } + [nil]
+    var envp = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
+    defer { (argv + envp).forEach { free($0) } }
+    var pid: pid_t = 0
+    let result = posix_spawn(&pid, words[0], &actions, nil, &argv, &envp)
+    guard result == 0 else {
+      throw ClusterFailure("\(executable) cannot be started: \(String(cString: strerror(result)))")
+    }
+    return pid
   }
 
   /// A line of bash that starts a command in the background with none of this process's descriptors: the way a daemon is

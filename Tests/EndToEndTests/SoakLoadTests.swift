@@ -86,7 +86,7 @@ struct SoakLoadTests {
           }
         }
       }
-      if let number = due(plan.redeploys, 0) {
+      if let number = due(plan.redeploys, 2) {
         group.addTask { try await redeploy(version: number + 2, holding: plan.held, board) }
       }
       if let number = due(plan.kills, 1) {
@@ -105,7 +105,7 @@ struct SoakLoadTests {
       for index in 0..<held {
         group.addTask {
           var random = SeededGenerator(seed: board.seed ^ UInt64(version << 20 + index))
-          await call(0, hold: 2500, &random, board)
+          await call(0, hold: 4000, &random, board)
         }
       }
       let inside = try await eventually(within: .seconds(30)) {

@@ -64,11 +64,13 @@ struct TwoMachineTests {
     let token = try await inServer("\(TestCluster.apus) token create --ttl 1h")
     try token.output.write(toFile: home + "/token", atomically: true, encoding: .utf8)
     for name in ["w1", "w2"] {
-      let port = name == "w1" ? 6441 : 6442
+      // The first as the tour types it; it listens on its address towards the server.
       _ = try await Shell.bash(
         Shell.detached(
           "ip netns exec \(link.worker) setsid \(TestCluster.apus) worker --name \(name) --data \(home)/\(name) "
-            + "--join https://\(net).1:6440 --token-file token --listen \(net).2 --port \(port)", output: "\(name).log"),
+            + "--join https://\(net).1:6440 --token-file token"
+            + (name == "w1" ? "" : " --listen \(net).2 --port 6442"),
+          output: "\(name).log"),
         in: home)
     }
     let joined = try await eventually(within: .seconds(30)) {
@@ -80,7 +82,7 @@ struct TwoMachineTests {
     try FileManager.default.createDirectory(atPath: home + "/far", withIntermediateDirectories: true)
     try "def handle(event, context):\n    print('far line')\n    return 'far ' + event.text\n".write(
       toFile: home + "/far/handler.py", atomically: true, encoding: .utf8)
-    try TestCluster.manifest("far", "runtime: python\n  handler: handler.py\n  scale: {min: 2}").write(
+    try TestCluster.manifest("far", "runtime: python\n  handler: handler.py\n  public: true\n  scale: {min: 2}").write(
       toFile: home + "/far/function.yaml", atomically: true, encoding: .utf8)
     let deployed = try await inServer("\(TestCluster.apus) deploy far")
     try #require(deployed.status == 0, "\(deployed.all)")
@@ -89,6 +91,7 @@ struct TwoMachineTests {
       try await inServer("\(TestCluster.apus) logs far").output.contains("far line")
     }
     #expect(logged)
+    try await gateway(folder, link, inServer)
     let before = try await pods(inServer)
     _ = try await Shell.bash("ip -n \(link.worker) link set vw\(link.id) down")
     let lost = try await eventually(within: .seconds(8)) {
@@ -103,6 +106,33 @@ struct TwoMachineTests {
     #expect(healed, "\(healing)")
     let after = try await pods(inServer)
     #expect(after.isDisjoint(with: before), "pods that were declared lost run again: \(before) \(after)")
+  }
+
+  /// A gateway of its own process on the worker's machine: joins by token, reaches pods on both, hides what is private.
+  private func gateway(
+    _ folder: TemporaryFolder, _ link: Link, _ inServer: @Sendable (String) async throws -> Shell.Result
+  ) async throws {
+    let (home, net) = (folder.path, link.net)
+    let token = try await inServer("\(TestCluster.apus) token create --for gateway")
+    try token.output.write(toFile: home + "/gateway-token", atomically: true, encoding: .utf8)
+    _ = try await Shell.bash(
+      Shell.detached(
+        "ip netns exec \(link.server) setsid \(TestCluster.apus) gateway --name edge --data \(home)/g --gateway-port 8090 "
+          + "--admin-port 8092 --server https://\(net).1:6440 --token-file gateway-token", output: "g.log"), in: home)
+    let answers = try await eventually(within: .seconds(20)) {
+      try await inServer("curl -s -m 5 -d z http://127.0.0.1:8090/function/far").output == "far z"
+    }
+    let said = try await Shell.bash("tail -n 20 g.log", in: home).output
+    #expect(answers, "\(said)")
+    let logged = try await eventually(within: .seconds(10)) {
+      try await inServer("\(TestCluster.apus) logs 'function:far AND stream:access' --platform").output.split(
+        separator: "\n"
+      )
+      .count >= 2
+    }
+    #expect(logged, "calls through both gateways are in the log")
+    let hidden = try await inServer("curl -s -o /dev/null -w '%{http_code}' http://\(net).1:8080/function/near")
+    #expect(hidden.output == "404")
   }
 
   private func pods(_ inServer: @Sendable (String) async throws -> Shell.Result) async throws -> Set<String> {

@@ -30,6 +30,8 @@ package struct FunctionRoute: Codable, Hashable, Sendable {
   package var maxBody: Int64
   /// Whether a call may be run again.
   package var idempotent: Bool
+  /// Whether a gateway that listens beyond its own machine answers for it.
+  package var isPublic: Bool
 
   /// A route from a function and the revision that serves.
   package init(function: Function, revision: String?, template: FunctionSpec, unavailable: String?) {
@@ -47,6 +49,7 @@ package struct FunctionRoute: Codable, Hashable, Sendable {
     queueTimeout = function.spec.queue.timeout
     maxBody = template.maxBody.value
     idempotent = template.idempotent
+    isPublic = function.spec.public ?? false
   }
 
   /// `namespace/function`.

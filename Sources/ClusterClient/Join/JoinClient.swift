@@ -11,11 +11,13 @@ package struct JoinClient: Sendable {
   /// A client that logs what it retries.
   package init(logger: Logger = Logger(label: "apus.join")) { self.logger = logger }
 
-  /// Joins the cluster at `server` (`https://HOST:PORT`) as `node`.
+  /// Joins the cluster at `server` (`https://HOST:PORT`) as a member of a name.
   ///
   /// The token is sent only after the server proved to hold the authority the token names. Throws 400 for a text that
   /// is no token, 401 for one that is unknown or expired, `Untrusted` (502) for a server of another cluster.
-  package func join(server: String, token text: String, node: String) async throws(APIStatus) -> NodeCredentials {
+  package func join(
+    server: String, token text: String, as role: MemberRole, name: String
+  ) async throws(APIStatus) -> MemberCredentials {
     guard let token = JoinToken(text) else {
       throw .badRequest("the join token is not of the form apus1.HASH.ID.SECRET; make one with: apus token create")
     }
@@ -29,7 +31,7 @@ package struct JoinClient: Sendable {
     let endpoint = APIEndpoint(url: server, authority: authority)
     let client = try Self.client(endpoint, .token(token.text), verified: true, logger)
     do throws(APIStatus) {
-      let credentials = try await Self.certificate(for: node, through: client, authority: authority)
+      let credentials = try await Self.certificate(for: role, name, through: client, authority: authority)
       await client.shutdown()
       return credentials
     } catch {
@@ -53,24 +55,25 @@ package struct JoinClient: Sendable {
 
   /// Asks for a certificate of a new key, with the credential that `client` has.
   static func certificate(
-    for node: String, through client: APIClient, authority: String
-  ) async throws(APIStatus) -> NodeCredentials {
+    for role: MemberRole, _ name: String, through client: APIClient, authority: String
+  ) async throws(APIStatus) -> MemberCredentials {
     let request: CertificateRequest
     do {
-      request = try CertificateRequest(node: node)
+      request = try CertificateRequest(role, name)
     } catch {
-      throw .internalError("a certificate request for node \(node) cannot be made: \(error)")
+      throw .internalError("a certificate request for \(role.rawValue) \(name) cannot be made: \(error)")
     }
     // Signing again does no harm, so the request is sent again when the connection broke.
     let answer = try await client.json(
       .json(
-        .POST, "/internal/v1/nodes/\(APIRequest.escape(node))/certificate", .object(["csr": .string(request.request)]),
-        idempotent: true))
+        .POST, "/internal/v1/\(role.plural)/\(APIRequest.escape(name))/certificate",
+        .object(["csr": .string(request.request)]), idempotent: true))
     guard let certificate = answer["certificate"]?.stringValue else {
       throw .internalError("the server answered a certificate request without a certificate")
     }
     do {
-      return try NodeCredentials(node: node, authority: authority, certificate: certificate, key: request.key)
+      return try MemberCredentials(
+        role: role, name: name, authority: authority, certificate: certificate, key: request.key)
     } catch {
       throw .internalError("the certificate the server made cannot be read: \(error)")
     }

@@ -69,6 +69,8 @@ package struct FunctionSpec: Codable, Hashable, Sendable {
   package var maxBody: Quantity
   /// Whether a call may be run again when its first run may have happened.
   package var idempotent: Bool
+  /// Whether a gateway that listens beyond its own machine answers for it; nil is no.
+  package var `public`: Bool?
   /// Labels a node must carry.
   package var nodeSelector: [String: String]?
 }

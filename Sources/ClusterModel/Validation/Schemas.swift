@@ -76,6 +76,7 @@ package enum Schemas {
     "probes": .optional(probes, default: .object([:])),
     "maxBody": .optional(.string(.bytes(1024...(10 << 30))), default: .string("100Mi")),
     "idempotent": .optional(.boolean, default: .bool(false)),
+    "public": .optional(.boolean),
     "nodeSelector": .optional(.map(keys: .labelKey, values: .string(.labelValue), most: 16)),
   ])
 

@@ -85,12 +85,13 @@ struct InternalRoutes: Sendable {
     return .json(.object(["acked": .int(Int64(clamping: acked))]))
   }
 
-  /// `POST …/tokens` with `{"ttl": "1h"}`.
+  /// `POST …/tokens` with `{"ttl": "1h", "role": "node"}`; the role may also be `gateway`.
   func createToken(_ request: Request, _ context: AdminContext) async throws -> Response {
     guard request.method == .post else { throw APIStatus.methodNotAllowed("tokens can only be made (POST)") }
     try context.require(.administer("make join tokens"))
     let bytes = try await request.bytes(upTo: Limits.objectBytes)
     var life = Self.defaultTokenLife
+    var role = MemberRole.node
     if bytes.readableBytes > 0 {
       let body = try? JSONValue(bytes: bytes.readableBytesView)
       guard let body, case .object = body else { throw APIStatus.badRequest("the body is not a JSON object") }
@@ -100,8 +101,14 @@ struct InternalRoutes: Sendable {
         }
         life = span
       }
+      if let given = body["role"] {
+        guard let known = given.stringValue.flatMap(MemberRole.init(rawValue:)) else {
+          throw APIStatus.badRequest("role is none; use node or gateway")
+        }
+        role = known
+      }
     }
-    let token = try await services.tokens.join(life: life)
+    let token = try await services.tokens.join(role, life: life)
     let expires = services.now().advanced(milliseconds: life.milliseconds).wholeSeconds
     return .json(.object(["token": .string(token), "expires": .string(expires.description)]), status: .created)
   }

@@ -56,12 +56,12 @@ package final class TokenRegistry: Authenticator {
   /// A token for a gateway process of an id.
   package func gateway(id: String) async throws -> String { try await create(.gateway, name: id, life: nil) }
 
-  /// A join token that is good for a while; throws 400 for a life that is not 1 s … 30 d.
-  package func join(life: TimeSpan) async throws -> String {
+  /// A token with which members of a role join for a while; throws 400 for a life that is not 1 s … 30 d.
+  package func join(_ role: MemberRole = .node, life: TimeSpan) async throws -> String {
     guard (1000...Self.joinLifeMaximum).contains(life.milliseconds) else {
       throw APIStatus.badRequest("a join token of \(life) cannot be made; use 1s to 30d")
     }
-    return try await create(.join, name: "join", life: life)
+    return try await create(.join, name: role.rawValue, life: life)
   }
 
   private func create(_ kind: Kind, name: String, life: TimeSpan?) async throws -> String {
@@ -98,7 +98,9 @@ package final class TokenRegistry: Authenticator {
     switch record.kind {
     case .admin: return .admin
     case .gateway: return .gateway(record.name)
-    case .join: return .joiner(id)
+    case .join:
+      guard let role = MemberRole(rawValue: record.name) else { throw .unauthorized("the token is not known here") }
+      return .joiner(id, role)
     }
   }
 

@@ -8,13 +8,13 @@ package enum Access: Sendable, Hashable {
   case administer(String)
   /// Be the worker of this node: reports, commands.
   case workAs(node: String)
-  /// Get a certificate for this node.
-  case certify(node: String)
+  /// Get a certificate for this member.
+  case certify(MemberRole, String)
   /// Read the secrets of a pod that runs on this node; nil when it runs nowhere.
   case secrets(podNode: String?)
   /// Read a package; `nodes` have pods made from it.
   case readArtifact(nodes: Set<String>)
-  /// Append log records as this source: `NODE/SPOOL` or `gateway/ID`.
+  /// Append log records as this source: `NODE/SPOOL`, or `gateway/ID.START`.
   case appendLogs(source: String)
   /// Follow routes, activate, report usage as this gateway.
   case route(gateway: String)
@@ -29,13 +29,15 @@ package enum Authorization {
     case (.admin, .workAs): return false
     case (.admin, _): return true
     case (_, .discover): return true
-    case (.joiner, .certify): return true
-    case (.node(let name), .workAs(let node)), (.node(let name), .certify(let node)): return name == node
+    case (.joiner(_, let role), .certify(let wanted, _)): return role == wanted
+    case (.node(let name), .workAs(let node)), (.node(let name), .certify(.node, let node)): return name == node
+    case (.gateway(let name), .certify(.gateway, let gateway)): return name == gateway
     case (.node(let name), .secrets(let node)): return name == node
     case (.node(let name), .readArtifact(let nodes)): return nodes.contains(name)
     case (.node(let name), .appendLogs(let source)):
       return source.hasPrefix("\(name)/") && source.count > name.count + 1
-    case (.gateway(let id), .appendLogs(let source)): return source == "gateway/\(id)"
+    case (.gateway(let id), .appendLogs(let source)):
+      return source == "gateway/\(id)" || source.hasPrefix("gateway/\(id).")
     case (.gateway(let id), .route(let gateway)): return id == gateway
     case (.node, _), (.gateway, _), (.joiner, _): return false
     }
@@ -58,7 +60,7 @@ extension Access {
     case .discover: "see the API"
     case .administer(let what): what
     case .workAs(let node): "act as node \(node)"
-    case .certify(let node): "get a certificate for node \(node)"
+    case .certify(let role, let name): "get a certificate for \(role.rawValue) \(name)"
     case .secrets: "read the secrets of a pod that is not on its node"
     case .readArtifact: "read a package that no pod on its node is made from"
     case .appendLogs(let source): "append log records as \(source)"

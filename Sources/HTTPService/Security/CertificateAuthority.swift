@@ -1,3 +1,4 @@
+package import ClusterAPI
 package import ClusterModel
 internal import Crypto
 internal import Foundation
@@ -121,18 +122,21 @@ package struct CertificateAuthority: Sendable {
     return IssuedCertificate(certificate: pem, key: keyPEM, validUntil: Timestamp(found.notValidAfter))
   }
 
-  /// Signs the request of a node (PEM): whatever names it asks for, the certificate says `system:node:NODE`, may open
-  /// connections, and may serve as `NODE.node.apus` only. Throws a `SecurityError` for a request that is not valid.
-  package func sign(nodeRequest pem: String, node: String, now: Timestamp) throws(SecurityError) -> IssuedCertificate {
+  /// Signs the request of a member (PEM): whatever names it asks for, the certificate says `system:ROLE:NAME` and may
+  /// open connections; a node's may also serve, as `NAME.node.apus` only. Throws a `SecurityError` for a request that is
+  /// not valid.
+  package func sign(
+    request pem: String, for role: MemberRole, _ name: String, now: Timestamp
+  ) throws(SecurityError) -> IssuedCertificate {
     do {
       let request = try CertificateSigningRequest(pemEncoded: pem)
       guard request.publicKey.isValidSignature(request.signature, for: request) else {
         throw SecurityError("the certificate request is not signed with its own key")
       }
       return try issue(
-        for: request.publicKey, commonName: Principal.node(node).name, organization: "system:nodes",
-        alternativeNames: [.dnsName(Self.serverName(ofNode: node))], usages: [.clientAuth, .serverAuth],
-        hours: Self.nodeHours, now: now)
+        for: request.publicKey, commonName: role.commonName(name), organization: "system:\(role.plural)",
+        alternativeNames: role == .node ? [.dnsName(Self.serverName(ofNode: name))] : [],
+        usages: role == .node ? [.clientAuth, .serverAuth] : [.clientAuth], hours: Self.nodeHours, now: now)
     } catch let error as SecurityError {
       throw error
     } catch {

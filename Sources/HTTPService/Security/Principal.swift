@@ -1,4 +1,7 @@
 package import ClusterAPI
+package import NIOSSL
+internal import SwiftASN1
+internal import X509
 
 /// Who sent a request.
 package enum Principal: Sendable, Hashable {
@@ -8,8 +11,8 @@ package enum Principal: Sendable, Hashable {
   case node(String)
   /// A gateway of its own process.
   case gateway(String)
-  /// Someone with a join token, who may become a node and nothing else.
-  case joiner(String)
+  /// Someone with a join token, who may become a member of that role and nothing else.
+  case joiner(String, MemberRole)
   /// Nobody known.
   case anonymous
 
@@ -19,7 +22,7 @@ package enum Principal: Sendable, Hashable {
     case .admin: "system:admin"
     case .node(let name): "system:node:\(name)"
     case .gateway(let id): "system:gateway:\(id)"
-    case .joiner(let id): "system:joiner:\(id)"
+    case .joiner(let id, _): "system:joiner:\(id)"
     case .anonymous: "system:anonymous"
     }
   }
@@ -35,6 +38,18 @@ package enum Principal: Sendable, Hashable {
     } else {
       return nil
     }
+  }
+}
+
+extension Principal {
+  /// The principal that a verified certificate names, or nil when it names none, or several.
+  package init?(certificate: NIOSSLCertificate) {
+    guard let bytes = try? certificate.toDERBytes(), let parsed = try? Certificate(derEncoded: bytes) else {
+      return nil
+    }
+    let names = parsed.subject.flatMap { $0 }.filter { $0.type == .RDNAttributeType.commonName }
+    guard names.count == 1, let name = names.first.flatMap({ String($0.value) }) else { return nil }
+    self.init(commonName: name)
   }
 }
 

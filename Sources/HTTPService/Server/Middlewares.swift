@@ -91,11 +91,9 @@ struct AuthenticationMiddleware: RouterMiddleware {
     }
     // Without TLS there is no certificate, and asking for one fails.
     guard let found = try? await context.channel.nioSSL_peerCertificate().get() else { return .anonymous }
-    let certificate = try Certificate(derEncoded: try found.toDERBytes())
-    let names = certificate.subject.flatMap { $0 }.filter { $0.type == .RDNAttributeType.commonName }
-    guard names.count == 1, let name = names.first.flatMap({ String($0.value) }),
-      let principal = Principal(commonName: name)
-    else { throw APIStatus.unauthorized("the client certificate names nobody known here") }
+    guard let principal = Principal(certificate: found) else {
+      throw APIStatus.unauthorized("the client certificate names nobody known here")
+    }
     return principal
   }
 }

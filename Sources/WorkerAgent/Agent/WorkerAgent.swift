@@ -4,7 +4,6 @@ import Glibc
 package import Logging
 import NIOCore
 import NIOPosix
-package import NIOSSL
 import ServiceLifecycle
 import Synchronization
 
@@ -19,16 +18,17 @@ package final class WorkerAgent: Service {
   private let sessions: any NodeSessions
   private let secrets: any PodSecrets
   private let logs: any LogSink
-  private let tls: Mutex<NIOSSLContext?>
+  private let tls: Mutex<EntryTLS?>
   private let logger: Logger
   private let engine: any SandboxEngine
   private let packages: any PackageSource
   private let entryPort = Mutex<Int?>(nil)
+  private let early = Mutex<[ReportedEvent]>([])
 
   /// A worker over any engine and package source, which tests simulate.
   init(
     configuration: WorkerConfiguration, sessions: any NodeSessions, secrets: any PodSecrets, logs: any LogSink,
-    tls: NIOSSLContext?, logger: Logger, engine: any SandboxEngine, packages: any PackageSource
+    tls: EntryTLS?, logger: Logger, engine: any SandboxEngine, packages: any PackageSource
   ) {
     self.configuration = configuration
     self.sessions = sessions
@@ -43,8 +43,11 @@ package final class WorkerAgent: Service {
   /// The port under which other machines enter, once it listens.
   package var listeningPort: Int? { entryPort.withLock { $0 } }
 
+  /// Notes an event that is told once the worker has a session; before `run`.
+  package func tell(_ event: ReportedEvent) { early.withLock { $0.append(event) } }
+
   /// Takes a renewed certificate for connections that are accepted from now on.
-  package func use(tls context: NIOSSLContext) { tls.withLock { $0 = context } }
+  package func use(tls: EntryTLS) { self.tls.withLock { $0 = tls } }
 
   /// Runs until the service group shuts down gracefully (pods are drained and stopped, the server is told) or the task
   /// is cancelled (pods are killed). Throws when the node cannot run pods at all.
@@ -62,6 +65,7 @@ package final class WorkerAgent: Service {
     try await engine.open()
     try prepareRunFolder()
     let node = Node(journal: journal, outputs: outputs, controls: controls, spool: spool)
+    for event in early.withLock({ $0 }) { node.outbox.put(event) }
     do {
       try await run(node)
     } catch {
@@ -211,7 +215,7 @@ extension WorkerAgent {
   /// A worker in PodSandbox's sandboxes with packages from an artifact store. Needs root.
   package convenience init(
     configuration: WorkerConfiguration, sessions: any NodeSessions, artifacts: any Artifacts,
-    secrets: any PodSecrets, logs: any LogSink, tls: NIOSSLContext?, logger: Logger
+    secrets: any PodSecrets, logs: any LogSink, tls: EntryTLS?, logger: Logger
   ) throws {
     let code = "\(configuration.dataDirectory)/code"
     try Descriptors.makeFolder(code)

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOPosix
+import NIOSSL
 
 /// Reads the `CONNECT` line of one connection, opens the pod's socket, answers, and joins the two.
 final class EntryHandler: ChannelInboundHandler, RemovableChannelHandler {
@@ -12,6 +13,7 @@ final class EntryHandler: ChannelInboundHandler, RemovableChannelHandler {
   private enum Phase { case line, connecting, joined, refused }
 
   private let admitted: Bool
+  private let tls: EntryTLS?
   private let socketPath: @Sendable (_ uid: String) -> String?
   private var phase = Phase.line
   private var buffer = ByteBuffer()
@@ -19,8 +21,9 @@ final class EntryHandler: ChannelInboundHandler, RemovableChannelHandler {
   /// The client's end came while the pod's socket was being opened.
   private var inputClosed = false
 
-  init(admitted: Bool, socketPath: @escaping @Sendable (_ uid: String) -> String?) {
+  init(admitted: Bool, tls: EntryTLS?, socketPath: @escaping @Sendable (_ uid: String) -> String?) {
     self.admitted = admitted
+    self.tls = tls
     self.socketPath = socketPath
   }
 
@@ -58,8 +61,15 @@ final class EntryHandler: ChannelInboundHandler, RemovableChannelHandler {
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
+  private func mayEnter(_ context: ChannelHandlerContext) -> Bool {
+    guard let tls else { return true }
+    guard let certificate = try? context.pipeline.syncOperations.nioSSL_peerCertificate() else { return false }
+    return tls.admits(certificate)
+  }
+
   private func open(_ line: String, _ context: ChannelHandlerContext) {
     guard admitted else { return refuse(context, "busy") }
+    guard mayEnter(context) else { return refuse(context, "not_a_gateway") }
     guard line.hasPrefix("CONNECT "), line.utf8.count <= Self.lineMaximum else { return refuse(context, "bad_request") }
     guard let path = socketPath(String(line.dropFirst(8))) else { return refuse(context, "unknown_pod") }
     phase = .connecting

@@ -7,7 +7,7 @@ import NIOSSL
 /// The client opens a TLS connection with a cluster certificate and sends one line, `CONNECT <pod uid>\n`. The answer
 /// is one line: `OK\n`, and from then on the connection is the pod's socket, byte for byte in both directions with
 /// half-closes kept; or `ERR <reason>\n` and the end. Reasons: `bad_request`, `unknown_pod` (not on this node, or
-/// gone), `not_listening` (its socket does not take connections), `busy` (too many connections).
+/// gone), `not_listening` (its socket does not take connections), `busy` (too many connections), `not_a_gateway`.
 final class EntryServer: Sendable {
   /// Connections at once.
   static let connectionsMaximum = 10_000
@@ -19,7 +19,7 @@ final class EntryServer: Sendable {
   /// Listens on a host and port (0 for a free one). `tls` gives the context of each new connection, which must ask
   /// for a certificate of the cluster; `socketPath` the socket of a pod that may be reached.
   init(
-    host: String, port: Int, tls: @escaping @Sendable () -> NIOSSLContext?, group: any EventLoopGroup,
+    host: String, port: Int, tls: @escaping @Sendable () -> EntryTLS?, group: any EventLoopGroup,
     socketPath: @escaping @Sendable (_ uid: String) -> String?
   ) async throws {
     let count = ConnectionCount()
@@ -30,10 +30,12 @@ final class EntryServer: Sendable {
       .childChannelOption(.allowRemoteHalfClosure, value: true)
       .childChannelInitializer { child in
         child.eventLoop.makeCompletedFuture {
-          if let tls = tls() { try child.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls)) }
+          let tls = tls()
+          if let tls { try child.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls.context)) }
           let admitted = count.enter(limit: Self.connectionsMaximum)
           child.closeFuture.whenComplete { _ in if admitted { count.leave() } }
-          try child.pipeline.syncOperations.addHandler(EntryHandler(admitted: admitted, socketPath: socketPath))
+          try child.pipeline.syncOperations.addHandler(
+            EntryHandler(admitted: admitted, tls: tls, socketPath: socketPath))
         }
       }
       .bind(host: host, port: port)

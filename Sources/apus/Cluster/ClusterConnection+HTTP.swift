@@ -57,11 +57,12 @@ struct HTTPJoinTokens: JoinTokens {
   let kubeconfig: Kubeconfig
 
   /// A new token that is good for a while.
-  func createJoinToken(life: TimeSpan) async throws(APIStatus) -> String {
+  func createJoinToken(_ role: MemberRole, life: TimeSpan) async throws(APIStatus) -> String {
     let request = DirectRequest(
       server: kubeconfig.server, trust: .authority(kubeconfig.authority), token: kubeconfig.token)
     let bytes = try await request.send(
-      .POST, "/apis/apus.dev/v1/tokens", body: .object(["ttl": .string(life.description)]))
+      .POST, "/apis/apus.dev/v1/tokens",
+      body: .object(["ttl": .string(life.description), "role": .string(role.rawValue)]))
     guard let token = (try? JSONValue(bytes: bytes))?["token"]?.stringValue else {
       throw .internalError("the server made a token without saying it")
     }

@@ -36,7 +36,7 @@ protocol ServerTables: Sendable {
 /// Makes tokens with which workers join.
 protocol JoinTokens: Sendable {
   /// A new token that is good for a while.
-  func createJoinToken(life: TimeSpan) async throws(APIStatus) -> String
+  func createJoinToken(_ role: MemberRole, life: TimeSpan) async throws(APIStatus) -> String
 }
 
 extension ClusterConnection {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ClusterAPI
 import ClusterModel
 
 /// `apus token create`.
@@ -22,7 +23,17 @@ struct TokenCreate: AsyncParsableCommand {
   @Option(help: ArgumentHelp("How long it may be used (1s to 30d).", valueName: "span"))
   var ttl: String = "1h"
 
+  @Option(name: .customLong("for"), help: "What joins with it: worker or gateway.")
+  var member: Member = .worker
+
   @OptionGroup var server: ServerOptions
+
+  /// Who may join.
+  enum Member: String, ExpressibleByArgument, CaseIterable {
+    case worker, gateway
+
+    var role: MemberRole { self == .worker ? .node : .gateway }
+  }
 
   func validate() throws {
     guard TimeSpan(ttl) != nil else { throw ValidationError("--ttl: \"\(ttl)\" is not a duration; use 30m or 1h") }
@@ -30,11 +41,13 @@ struct TokenCreate: AsyncParsableCommand {
 
   func run() async throws {
     let cluster = try server.connect()
-    let token = try await cluster.tokens.createJoinToken(life: TimeSpan(ttl) ?? .seconds(3600))
+    let token = try await cluster.tokens.createJoinToken(member.role, life: TimeSpan(ttl) ?? .seconds(3600))
     Terminal.print(token)
     if Terminal.outputIsTerminal {
+      let flag = member == .worker ? "join" : "server"
       Terminal.note(
-        "Good for \(ttl). Put it into a file on the other machine: apus worker --join \(cluster.api) --token-file FILE")
+        "Good for \(ttl). Put it into a file on the other machine: apus \(member.rawValue) --\(flag) \(cluster.api) "
+          + "--token-file FILE")
     }
   }
 }

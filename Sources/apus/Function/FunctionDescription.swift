@@ -51,6 +51,7 @@ struct FunctionDescription {
       "Resources",
       "memory \(resources.memory), cpu \(resources.cpu), \(resources.pids) processes, /tmp \(resources.tmp), "
         + "\(resources.files) files, body \(spec.maxBody)")
+    text.add("Public", spec.public == true ? "yes: it answers beyond the gateway's own machine" : nil)
     text.add("Idempotent", spec.idempotent ? "yes: a call may be run again" : nil)
     text.add("Env", Description.pairs(spec.env))
     text.add("Secrets", spec.secrets?.joined(separator: ", "))

@@ -1,7 +1,8 @@
 import ArgumentParser
 import ClusterAPI
 import ClusterClient
-import ControlPlane
+import ClusterModel
+import FoundationEssentials
 import Gateway
 import HTTPService
 import Logging
@@ -15,35 +16,55 @@ struct GatewayCommand: AsyncParsableCommand {
     abstract: "Run a gateway alone, on the routes of a server.",
     discussion: """
       Example:
-        apus gateway --kubeconfig /var/lib/apus/kubeconfig --gateway-port 8081 --admin-port 8083
+        apus token create --for gateway > token          # on the server
+        apus gateway --server https://10.0.0.1:6440 --token-file token --name edge-1
       """)
 
   @OptionGroup var role: RoleOptions
   @OptionGroup var listening: ListenOptions
-  @Option(help: ArgumentHelp("The server's kubeconfig: where it is, and a credential for it.", valueName: "file"))
-  var kubeconfig: String
+  @Option(help: ArgumentHelp("The server's API.", valueName: "url")) var server: String
+  @Option(help: ArgumentHelp("A file with a join token for a gateway; not needed once joined.", valueName: "file"))
+  var tokenFile: String?
   @Option(help: "The gateway's name, unique in the cluster.") var name = "gateway-1"
+
+  func validate() throws {
+    if let problem = Schema.Rule.dnsLabel.check(name) { throw ValidationError("--name: \(problem)") }
+    try listening.check()
+  }
 
   func run() async throws {
     let logger = role.logger("apus.gateway")
-    guard let text = try PrivateFile.read(kubeconfig) else {
-      throw Failure("no such file: \(kubeconfig)", next: "The server writes it to DATA/kubeconfig when it starts.")
+    let home = DataFolder.choose(role.data).gateway(name)
+    try FileManager.default.createDirectory(
+      atPath: home, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    guard let lock = try FileLock(home + "/lock") else {
+      throw Failure("a gateway already runs on \(home)", next: "Stop it, or give this one another --data or --name.")
     }
-    let config = try Kubeconfig(text: text)
+    defer { withExtendedLifetime(lock) {} }
+    let membership = Membership(
+      role: .gateway, name: name, server: server, token: try tokenFile.map(FileReader.secretLine), home: home,
+      logger: logger)
+    let credentials = try await membership.joined()
     let client = try APIClient(
-      endpoint: APIEndpoint(url: config.server, authority: config.authority), credential: .token(config.token),
+      endpoint: APIEndpoint(url: server, authority: credentials.authority), credential: credentials.credential,
       logger: logger)
     let front = GatewayServer(
       configuration: GatewayConfiguration(
-        host: listening.listen, port: listening.gatewayPort, gatewayID: name, hostIdentity: HostIdentity.current),
+        host: listening.listen, port: listening.gatewayPort, gatewayID: name, hostIdentity: HostIdentity.current,
+        workerTLS: try PeerTLS.client(credentials),
+        connectionsMax: FileLimit.connections(files: FileLimit.raise()), publicOnly: listening.publicOnly),
       routes: HTTPRouteFeed(client: client), activation: HTTPActivation(client: client),
       usage: HTTPUsageSink(client: client), logs: HTTPLogSink(client: client), logger: logger)
     let admin = AdminServer.metrics(
-      host: listening.listen, port: listening.adminPort, logger: logger, metrics: { front.metricsText() },
+      host: listening.adminHost, port: listening.adminPort, logger: logger, metrics: { front.metricsText() },
       ready: { front.ready ? nil : "the gateway has no routes yet" })
+    let renewing = membership.renewal(of: credentials, through: client) {
+      front.use(workerTLS: try PeerTLS.client($0))
+    }
     let group = ServiceGroup(
       configuration: ServiceGroupConfiguration(
         services: [
+          .init(service: renewing, successTerminationBehavior: .ignore),
           .init(service: front, successTerminationBehavior: .gracefullyShutdownGroup), .init(service: admin),
         ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
     try await group.run()

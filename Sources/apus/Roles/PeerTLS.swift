@@ -1,5 +1,7 @@
 import ClusterClient
+import HTTPService
 import NIOSSL
+import WorkerAgent
 
 /// TLS between gateways and workers: both sides show a certificate of the cluster's authority.
 enum PeerTLS {
@@ -11,8 +13,13 @@ enum PeerTLS {
     return try NIOSSLContext(configuration: tls)
   }
 
-  /// A worker's side.
-  static func server(_ credentials: NodeCredentials) throws -> NIOSSLContext {
+  /// A gateway's side, as a member.
+  static func client(_ credentials: MemberCredentials) throws -> NIOSSLContext {
+    try client(certificate: credentials.certificate, key: credentials.key, authority: credentials.authority)
+  }
+
+  /// A worker's side: only gateways reach its pods.
+  static func server(_ credentials: MemberCredentials) throws -> EntryTLS {
     let chain = try NIOSSLCertificate.fromPEMBytes(Array(credentials.certificate.utf8)).map {
       NIOSSLCertificateSource.certificate($0)
     }
@@ -21,7 +28,9 @@ enum PeerTLS {
       privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(credentials.key.utf8), format: .pem)))
     tls.certificateVerification = .noHostnameVerification
     tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMBytes(Array(credentials.authority.utf8)))
-    return try NIOSSLContext(configuration: tls)
+    return EntryTLS(context: try NIOSSLContext(configuration: tls)) { certificate in
+      if case .gateway? = Principal(certificate: certificate) { true } else { false }
+    }
   }
 
   private static func fill(_ tls: inout TLSConfiguration, _ certificate: String, _ key: String, _ authority: String)

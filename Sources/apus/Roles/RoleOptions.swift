@@ -31,7 +31,23 @@ struct ListenOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The address to listen on.", valueName: "host")) var listen = "127.0.0.1"
   @Option(help: "The gateway's port; 0 takes a free one.") var gatewayPort = 8080
   @Option(help: "The port of the gateway's /metrics and /readyz; 0 takes a free one.") var adminPort = 8082
-  @Flag(help: "Serve functions over plain HTTP beyond loopback.") var insecureHTTP = false
+  @Flag(help: "Listen beyond loopback without TLS; then only functions with spec.public answer.")
+  var insecureHTTP = false
+
+  /// Refuses to listen beyond this machine in plain text unless that was asked for.
+  func check() throws {
+    if !insecureHTTP, !Self.isLoopback(listen) {
+      throw ValidationError(
+        "--listen \(listen): the gateway would take requests from other machines in plain text. Add --insecure-http if "
+          + "that is what you want; then only functions marked `public: true` answer")
+    }
+  }
+
+  /// Whether only functions marked public answer.
+  var publicOnly: Bool { !Self.isLoopback(listen) }
+
+  /// Where figures are served: on this machine only.
+  var adminHost: String { Self.isLoopback(listen) ? listen : "127.0.0.1" }
 
   /// Whether an address is this machine's own.
   static func isLoopback(_ host: String) -> Bool {

@@ -40,7 +40,7 @@ struct ServerRole {
     var services: [any Service] = [logs, RunningService("control-plane", plane.run), api]
     let admin = front.map { front in
       AdminServer.metrics(
-        host: listening.listen, port: listening.adminPort == 0 ? remembered.admin ?? 0 : listening.adminPort,
+        host: listening.adminHost, port: listening.adminPort == 0 ? remembered.admin ?? 0 : listening.adminPort,
         logger: logger, metrics: { front.metricsText() },
         ready: { front.ready ? nil : "the gateway has no routes yet" })
     }
@@ -92,7 +92,7 @@ struct ServerRole {
         host: listening.listen, port: port, gatewayID: "server", hostIdentity: HostIdentity.current,
         workerTLS: try PeerTLS.client(
           certificate: identity.certificate, key: identity.key ?? "", authority: authority.pem),
-        connectionsMax: FileLimit.connections(files: FileLimit.raise())),
+        connectionsMax: FileLimit.connections(files: FileLimit.raise()), publicOnly: listening.publicOnly),
       routes: plane.orchestrator, activation: plane.orchestrator, usage: plane.usage, logs: logs, logger: logger)
   }
 

@@ -16,6 +16,8 @@ struct ServerCommand: AsyncParsableCommand {
   @Option(help: "The API's port; 0 takes a free one.") var apiPort = 6440
   @Flag(help: "Run no gateway in this process.") var noGateway = false
 
+  func validate() throws { try listening.check() }
+
   func run() async throws {
     if role.supervised {
       _ = Lifeline.line()

@@ -18,8 +18,12 @@ struct WorkerRole {
   let cpu: Quantity?
   let memory: Quantity?
   let pods: Int
+  /// Where gateways of other machines enter; nil takes the address towards the server, if that is another machine.
   let listen: (host: String, port: Int)?
   let logger: Logger
+
+  /// The port gateways of other machines use.
+  static let entryPort = 6441
 
   /// Runs until SIGTERM; its pods end with it.
   func run() async throws {
@@ -35,61 +39,50 @@ struct WorkerRole {
         "all \(SlotBlock.count) blocks of pod slots of this machine are taken", next: "Stop another worker.")
     }
     defer { withExtendedLifetime(slots) {} }
-    let credentials = try await joined(home)
+    let membership = Membership(role: .node, name: name, server: server, token: token, home: home, logger: logger)
+    let credentials = try await membership.joined()
     let client = try APIClient(
       endpoint: APIEndpoint(url: server, authority: credentials.authority), credential: credentials.credential,
       logger: logger)
     let installed = try InstalledFiles.locate()
+    let entrance = listen ?? membership.addressTowardsServer().map { ($0, Self.entryPort) }
     let agent = try WorkerAgent(
-      configuration: configuration(home, installed, slots), sessions: HTTPNodeSessions(client: client),
+      configuration: configuration(home, installed, slots, entrance), sessions: HTTPNodeSessions(client: client),
       artifacts: HTTPArtifacts(client: client), secrets: HTTPPodSecrets(client: client),
-      logs: HTTPLogSink(client: client), tls: try listen.map { _ in try PeerTLS.server(credentials) }, logger: logger)
-    let renewal = CertificateRenewal(client: client, credentials: credentials, logger: logger) { [logger] renewed in
-      do {
-        try renewed.write(to: home + "/credentials.json")
-        agent.use(tls: try PeerTLS.server(renewed))
-      } catch {
-        logger.error("renewed certificate not kept", metadata: ["error": "\(error)"])
-      }
+      logs: HTTPLogSink(client: client), tls: try PeerTLS.server(credentials), logger: logger)
+    if let ending = restarted() {
+      agent.tell(
+        ReportedEvent(
+          object: ObjectReference(.node, namespace: nil, name: name), reason: "WorkerRestarted",
+          message: "the worker \(ending) and was started again", warning: true))
     }
-    let renewing: @Sendable () async throws -> Void = {
-      try await cancelWhenGracefulShutdown {
-        do { try await renewal.run() } catch is CancellationError {}
-      }
-    }
+    let renewing = membership.renewal(of: credentials, through: client) { agent.use(tls: try PeerTLS.server($0)) }
     let group = ServiceGroup(
       configuration: ServiceGroupConfiguration(
         services: [
-          .init(service: RunningService("renewal", renewing), successTerminationBehavior: .ignore),
+          .init(service: renewing, successTerminationBehavior: .ignore),
           .init(service: agent, successTerminationBehavior: .gracefullyShutdownGroup),
         ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
     try await group.run()
     await client.shutdown()
   }
 
-  /// The node's certificate: the one it has while it is good, else a new one for its token.
-  private func joined(_ home: String) async throws -> NodeCredentials {
-    let path = home + "/credentials.json"
-    if let kept = try? NodeCredentials.read(from: path), kept.validUntil > .now(), kept.node == name { return kept }
-    guard let token else {
-      throw Failure(
-        "this worker has not joined yet and got no token",
-        next: "Make one on the server with `apus token create` and start with --token-file FILE.")
-    }
-    let credentials = try await JoinClient(logger: logger).join(server: server, token: token, node: name)
-    try credentials.write(to: path)
-    logger.notice("joined", metadata: ["server": "\(server)", "node.name": "\(name)"])
-    return credentials
+  /// How this worker's process ended before, when its supervisor started it again just now.
+  private func restarted() -> String? {
+    let entry = ProcessBoard.read(folder)?.processes.first { $0.name == name && $0.pid == getpid() }
+    return entry.flatMap { $0.restarts > 0 ? $0.lastEnding : nil }
   }
 
-  private func configuration(_ home: String, _ installed: InstalledFiles, _ slots: SlotBlock) -> WorkerConfiguration {
+  private func configuration(
+    _ home: String, _ installed: InstalledFiles, _ slots: SlotBlock, _ entrance: (host: String, port: Int)?
+  ) -> WorkerConfiguration {
     let instance = DataFolder.instance(home)
     let cores = Int64(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     let physical = Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE)))
     var configuration = WorkerConfiguration(
       name: name, dataDirectory: home, runDirectory: "/run/apus/\(instance)", instance: instance, labels: labels,
       milliCPU: cpu?.milli ?? cores * 1000, memory: memory?.value ?? physical / 5 * 4, pods: min(pods, SlotBlock.size),
-      listenAddress: listen.map { .init(host: $0.host, port: $0.port) }, hostIdentity: HostIdentity.current,
+      listenAddress: entrance.map { .init(host: $0.host, port: $0.port) }, hostIdentity: HostIdentity.current,
       spawnerPath: installed.companion("apus-spawner"),
       runtimeFiles: .init(
         python: installed.runner(.python), node: installed.runner(.node),

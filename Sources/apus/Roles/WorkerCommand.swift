@@ -20,9 +20,12 @@ struct WorkerCommand: AsyncParsableCommand {
   @Option(help: "CPU for pods (default: all of this machine).") var cpu: String?
   @Option(help: "Memory for pods (default: four fifths of this machine).") var memory: String?
   @Option(help: "Pods at most.") var pods = 1000
-  @Option(help: ArgumentHelp("Listen here for gateways on other machines (default: none).", valueName: "host"))
+  @Option(
+    help: ArgumentHelp(
+      "Listen here for gateways on other machines (default: the address towards a server on another machine).",
+      valueName: "host"))
   var listen: String?
-  @Option(help: "The port for gateways on other machines; 0 takes a free one.") var port = 6441
+  @Option(help: "The port for gateways on other machines; 0 takes a free one.") var port = WorkerRole.entryPort
 
   func validate() throws {
     if let problem = Schema.Rule.dnsLabel.check(name) { throw ValidationError("--name: \(problem)") }

@@ -24,6 +24,9 @@ extension DataFolder {
   /// What one worker keeps.
   func worker(_ name: String) -> String { path + "/workers/" + name }
 
+  /// What a gateway of its own process keeps.
+  func gateway(_ name: String) -> String { path + "/gateways/" + name }
+
   /// Eight hex digits of a path: names sockets and cgroups of one worker on this machine.
   static func instance(_ path: String) -> String {
     SHA256.hash(data: Data(path.utf8)).prefix(4).map { byte in

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ClusterAPI
 import ClusterModel
 import FoundationEssentials
 import Glibc
@@ -35,7 +36,7 @@ struct SuperviseCommand: AsyncParsableCommand {
       workerFlags: ["--memory", share.description] + level)
     let supervisor = Supervisor(plan: plan, executable: InstalledFiles.realExecutable(), logger: logger) {
       let cluster = try ClusterConnection.open(kubeconfig: folder.kubeconfig)
-      return (cluster.api, try await cluster.tokens.createJoinToken(life: .seconds(3600)))
+      return (cluster.api, try await cluster.tokens.createJoinToken(.node, life: .seconds(3600)))
     }
     let service = RunningService("supervisor") {
       await withGracefulShutdownHandler {

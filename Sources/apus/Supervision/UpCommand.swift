@@ -28,6 +28,7 @@ struct UpCommand: AsyncParsableCommand {
   static let patience: Int64 = 60_000
 
   func validate() throws {
+    try listening.check()
     if !(0...64).contains(workers) { throw ValidationError("--workers: use 0 to 64") }
   }
 

@@ -61,11 +61,13 @@ struct BridgeTests {
 
   /// An entry that knows one pod, `pod-1`, whose socket echoes, and one that does not listen.
   private func entry(
-    _ folder: TemporaryFolder, tls: NIOSSLContext? = nil
+    _ folder: TemporaryFolder, tls: NIOSSLContext? = nil, admits: Bool = true
   ) async throws -> (EntryServer, any Channel) {
     let path = "\(folder.path)/p.s"
     let echo = try await EchoServer.bootstrap.bind(unixDomainSocketPath: path).get()
-    let entry = try await EntryServer(host: "127.0.0.1", port: 0, tls: { tls }, group: Self.group) { uid in
+    let entry = try await EntryServer(
+      host: "127.0.0.1", port: 0, tls: { tls.map { EntryTLS(context: $0) { _ in admits } } }, group: Self.group
+    ) { uid in
       ["pod-1": path, "pod-2": "\(folder.path)/nobody.s"][uid]
     }
     return (entry, echo)

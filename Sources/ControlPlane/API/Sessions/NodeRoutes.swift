@@ -24,7 +24,9 @@ struct NodeRoutes: Sendable {
   func register(on router: Router<AdminContext>) {
     router.post("/internal/v1/nodes/:node/reports") { try await reports($0, $1) }
     router.get("/internal/v1/nodes/:node/commands") { try await commands($0, $1) }
-    router.post("/internal/v1/nodes/:node/certificate") { try await certificate($0, $1) }
+    for role in [MemberRole.node, .gateway] {
+      router.post("/internal/v1/\(role.plural)/:node/certificate") { try await certificate($0, $1, role) }
+    }
     router.get("/internal/v1/pods/:uid/secrets") { try await secrets($0, $1) }
   }
 
@@ -124,21 +126,23 @@ struct NodeRoutes: Sendable {
 
   // MARK: Identity and secrets
 
-  /// A certificate for a node, for a join token or for the node's present certificate.
-  private func certificate(_ request: Request, _ context: AdminContext) async throws -> Response {
-    let node = try context.parameters.require("node")
-    try context.require(.certify(node: node))
-    if let fault = Schema.Rule.dnsLabel.check(node) { throw APIStatus.badRequest("the node's name \(fault)") }
+  /// A certificate for a member, for a join token or for the member's present certificate.
+  private func certificate(_ request: Request, _ context: AdminContext, _ role: MemberRole) async throws -> Response {
+    let name = try context.parameters.require("node")
+    try context.require(.certify(role, name))
+    if let fault = Schema.Rule.dnsLabel.check(name) {
+      throw APIStatus.badRequest("the \(role.rawValue)'s name \(fault)")
+    }
     let body = try await request.json(upTo: Self.requestBytesMax)
     guard let csr = body["csr"]?.stringValue else { throw APIStatus.badRequest("csr is missing: a PEM request") }
     let issued: IssuedCertificate
     do throws(SecurityError) {
-      issued = try services.authority.sign(nodeRequest: csr, node: node, now: services.now())
+      issued = try services.authority.sign(request: csr, for: role, name, now: services.now())
     } catch {
       throw APIStatus.badRequest(error.description)
     }
     context.logger.info(
-      "certificate issued", metadata: ["node.name": "\(node)", "principal": "\(context.principal.name)"])
+      "certificate issued", metadata: ["member": "\(role.commonName(name))", "principal": "\(context.principal.name)"])
     return .json(
       .object([
         "certificate": .string(issued.certificate), "authority": .string(services.authority.pem),

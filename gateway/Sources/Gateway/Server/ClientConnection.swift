@@ -182,12 +182,14 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   private func route(
     _ head: HTTPRequestHead, _ accepted: RequestRules.Accepted, _ target: FunctionTarget, _ now: Int64
   ) {
-    guard let dispatcher = services.table.dispatcher(target.key) else {
+    let found = services.table.dispatcher(target.key)
+    guard let dispatcher = found, dispatcher.route.isPublic || !services.configuration.publicOnly else {
       if !services.table.loaded {
         return refuse(.noControlPlane, "this gateway has not heard from the control plane yet", target)
       }
+      let hint = found == nil ? "" : " is public; mark it `public: true` to have it answer beyond its own machine"
       return refuse(
-        .functionNotFound, "no function \"\(target.function)\" in namespace \"\(target.namespace)\"", target)
+        .functionNotFound, "no function \"\(target.function)\" in namespace \"\(target.namespace)\"\(hint)", target)
     }
     let route = dispatcher.route
     if case .length(let length) = accepted.framing, length > route.maxBody {

@@ -23,12 +23,14 @@ package struct GatewayConfiguration: Sendable {
   package var scaling: ScalingPolicy
   /// Client connections held at once; one more is answered 503 and closed.
   package var connectionsMax: Int
+  /// Whether only functions marked public answer; the others are unknown here.
+  package var publicOnly: Bool
 
   /// A configuration with everything but the addresses at its default.
   package init(
     host: String = "127.0.0.1", port: Int = 8080, gatewayID: String, hostIdentity: String,
     workerTLS: NIOSSLContext? = nil, serverTLS: NIOSSLContext? = nil, threads: Int = 2, drainSeconds: Int64 = 30,
-    scaling: ScalingPolicy = ScalingPolicy(), connectionsMax: Int = 10_000
+    scaling: ScalingPolicy = ScalingPolicy(), connectionsMax: Int = 10_000, publicOnly: Bool = false
   ) {
     self.host = host
     self.port = port
@@ -40,5 +42,6 @@ package struct GatewayConfiguration: Sendable {
     self.drainSeconds = drainSeconds
     self.scaling = scaling
     self.connectionsMax = connectionsMax
+    self.publicOnly = publicOnly
   }
 }

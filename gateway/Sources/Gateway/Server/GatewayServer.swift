@@ -3,7 +3,7 @@ import Foundation
 package import Logging
 import NIOCore
 import NIOPosix
-import NIOSSL
+package import NIOSSL
 import ServiceLifecycle
 import Synchronization
 
@@ -23,6 +23,7 @@ package final class GatewayServer: Service {
   private let logs: (any LogSink)?
   private let logger: Logger
   private let shared = Mutex(Shared())
+  private let workerTLS: Mutex<NIOSSLContext?>
   private let bound: AsyncStream<Int>
   private let boundInput: AsyncStream<Int>.Continuation
 
@@ -37,11 +38,15 @@ package final class GatewayServer: Service {
     self.usage = usage
     self.logs = logs
     self.logger = logger
+    workerTLS = Mutex(configuration.workerTLS)
     (bound, boundInput) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
   }
 
   /// The port listened on; nil before and after.
   package var boundPort: Int? { shared.withLock { $0.port } }
+
+  /// Takes a renewed certificate for connections to workers that are opened from now on.
+  package func use(workerTLS context: NIOSSLContext) { workerTLS.withLock { $0 = context } }
 
   /// Waits until the gateway listens and answers its port; nil when it ended without. One caller at a time.
   package func waitUntilListening() async -> Int? {
@@ -84,7 +89,9 @@ package final class GatewayServer: Service {
     let sender = ActivationSender(activation: activation, gateway: configuration.gatewayID, logger: logger)
     let services = makeServices(group, sender)
     for eventLoop in group.makeIterator() {
-      try await eventLoop.submit { services.makeLoop(on: eventLoop) }.get()
+      try await eventLoop.submit {
+        services.makeLoop(on: eventLoop, workerTLS: { [weak self] in self?.workerTLS.withLock { $0 } })
+      }.get()
     }
     shared.withLock { $0.services = services }
     let follower = RouteFollower(

@@ -2,6 +2,7 @@ import ClusterAPI
 import ClusterModel
 import Logging
 import NIOCore
+import NIOSSL
 import Synchronization
 
 /// What every connection of a gateway shares.
@@ -51,9 +52,9 @@ final class GatewayServices: Sendable {
   func callStarted() { calls.add(1, ordering: .relaxed) }
 
   /// Makes what an event loop owns; called on it.
-  func makeLoop(on eventLoop: any EventLoop) {
+  func makeLoop(on eventLoop: any EventLoop, workerTLS: @escaping @Sendable () -> NIOSSLContext?) {
     let pool = UpstreamPool(
-      eventLoop: eventLoop, hostIdentity: configuration.hostIdentity, tls: configuration.workerTLS, metrics: metrics)
+      eventLoop: eventLoop, hostIdentity: configuration.hostIdentity, tls: workerTLS, metrics: metrics)
     let bound = NIOLoopBound(GatewayLoop(eventLoop: eventLoop, pool: pool), eventLoop: eventLoop)
     loops.withLock { $0[ObjectIdentifier(eventLoop)] = bound }
   }

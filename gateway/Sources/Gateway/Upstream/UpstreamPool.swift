@@ -11,12 +11,15 @@ import NIOSSL
 final class UpstreamPool {
   let eventLoop: any EventLoop
   private let hostIdentity: String
-  private let tls: NIOSSLContext?
+  private let tls: @Sendable () -> NIOSSLContext?
   private let metrics: GatewayMetrics
   private var idle: [PodKey: [UpstreamConnection]] = [:]
   private var active: [PodKey: [ObjectIdentifier: UpstreamConnection]] = [:]
 
-  init(eventLoop: any EventLoop, hostIdentity: String, tls: NIOSSLContext?, metrics: GatewayMetrics) {
+  init(
+    eventLoop: any EventLoop, hostIdentity: String, tls: @escaping @Sendable () -> NIOSSLContext?,
+    metrics: GatewayMetrics
+  ) {
     self.eventLoop = eventLoop
     self.hostIdentity = hostIdentity
     self.tls = tls
@@ -113,7 +116,7 @@ final class UpstreamPool {
   }
 
   private func bootstrap(_ key: PodKey, preamble uid: String?) -> ClientBootstrap {
-    let tls = uid == nil ? nil : tls
+    let tls = uid == nil ? nil : tls()
     return ClientBootstrap(group: eventLoop)
       .connectTimeout(.milliseconds(GatewayLimits.connectMilliseconds))
       .channelOption(.autoRead, value: false)

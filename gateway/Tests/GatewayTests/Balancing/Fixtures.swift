@@ -8,13 +8,14 @@ func makeRoute(
   _ name: String = "echo", uid: String = "f1", revision: String? = "echo-00001", unavailable: String? = nil,
   concurrency: Int = 1, timeout: TimeSpan = .seconds(30), min: Int = 0, max: Int = 10,
   idleAfter: TimeSpan = .seconds(30), queueLimit: Int = 1000, queueTimeout: TimeSpan = .seconds(10),
-  maxBody: Int64 = 100 << 20, idempotent: Bool = false
+  maxBody: Int64 = 100 << 20, idempotent: Bool = false, isPublic: Bool = false
 ) -> FunctionRoute {
   var fields: [String: JSONValue] = [
     "namespace": .string("default"), "function": .string(name), "uid": .string(uid),
     "concurrency": .int(Int64(concurrency)), "timeout": .string(timeout.description), "minPods": .int(Int64(min)),
     "maxPods": .int(Int64(max)), "idleAfter": .string(idleAfter.description), "queueLimit": .int(Int64(queueLimit)),
     "queueTimeout": .string(queueTimeout.description), "maxBody": .int(maxBody), "idempotent": .bool(idempotent),
+    "isPublic": .bool(isPublic),
   ]
   if let revision { fields["revision"] = .string(revision) }
   if let unavailable { fields["unavailable"] = .string(unavailable) }

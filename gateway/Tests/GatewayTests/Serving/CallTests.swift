@@ -70,7 +70,7 @@ private struct Stage {
     let metrics = GatewayMetrics()
     let dispatcher = FunctionDispatcher(route: route, policy: .init(), effects: NoEffects(), timerLoop: loop)
     self.dispatcher = dispatcher
-    pool = UpstreamPool(eventLoop: loop, hostIdentity: "here", tls: nil, metrics: metrics)
+    pool = UpstreamPool(eventLoop: loop, hostIdentity: "here", tls: { nil }, metrics: metrics)
     let services = GatewayServices(
       configuration: GatewayConfiguration(gatewayID: "g", hostIdentity: "here"),
       table: RouteTable(make: { _ in dispatcher }, releaseUnknown: { _ in }), metrics: metrics, accessLog: nil,

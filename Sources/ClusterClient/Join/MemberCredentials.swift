@@ -1,16 +1,19 @@
+package import ClusterAPI
 package import ClusterModel
 internal import Crypto
 internal import Foundation
 internal import SwiftASN1
 internal import X509
 
-/// A node's identity: its certificate and key, and the authority of its cluster.
-package struct NodeCredentials: Codable, Sendable, Hashable {
-  /// The node's name.
-  package let node: String
+/// A member's identity: its certificate and key, and the authority of its cluster.
+package struct MemberCredentials: Codable, Sendable, Hashable {
+  /// What it is.
+  package let role: MemberRole
+  /// Its name, unique in its role.
+  package let name: String
   /// The authority's certificate, PEM.
   package let authority: String
-  /// The node's certificate, PEM.
+  /// The member's certificate, PEM.
   package let certificate: String
   /// The certificate's private key, PEM.
   package let key: String
@@ -20,8 +23,9 @@ package struct NodeCredentials: Codable, Sendable, Hashable {
   package let validUntil: Timestamp
 
   /// Credentials of their parts; throws when the certificate cannot be read.
-  package init(node: String, authority: String, certificate: String, key: String) throws {
-    self.node = node
+  package init(role: MemberRole, name: String, authority: String, certificate: String, key: String) throws {
+    self.role = role
+    self.name = name
     self.authority = authority
     self.certificate = certificate
     self.key = key
@@ -39,9 +43,9 @@ package struct NodeCredentials: Codable, Sendable, Hashable {
   }
 
   /// Reads credentials that `write` left; nil when there is no such file.
-  package static func read(from path: String) throws -> NodeCredentials? {
+  package static func read(from path: String) throws -> MemberCredentials? {
     guard FileManager.default.fileExists(atPath: path) else { return nil }
-    return try JSONDecoder().decode(NodeCredentials.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
+    return try JSONDecoder().decode(MemberCredentials.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
   }
 
   /// Writes the credentials, readable by their owner only, so that a crash leaves the old file or the new one.
@@ -57,14 +61,14 @@ struct CertificateRequest: Sendable {
   /// The signing request, PEM.
   let request: String
 
-  /// A P-256 key and a request for the common name `system:node:NAME`.
-  init(node: String) throws {
+  /// A P-256 key and a request for a member's common name.
+  init(_ role: MemberRole, _ name: String) throws {
     let key = P256.Signing.PrivateKey()
     let request = try CertificateSigningRequest(
       version: .v1,
       subject: try DistinguishedName {
-        CommonName("system:node:\(node)")
-        OrganizationName("system:nodes")
+        CommonName(role.commonName(name))
+        OrganizationName("system:\(role.plural)")
       },
       privateKey: Certificate.PrivateKey(key), attributes: CertificateSigningRequest.Attributes(),
       signatureAlgorithm: .ecdsaWithSHA256)
