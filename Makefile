@@ -23,6 +23,7 @@ build: system ## Release build of apus and its companions
 	@scripts/build-runner .build/release
 
 debug: system ## Debug build that the tests use
+	@scripts/test-packages
 	$(SWIFT) build --build-tests
 	@scripts/build-runner .build/debug
 

@@ -3,6 +3,7 @@ package import ClusterModel
 package import Logging
 import ServiceLifecycle
 package import StateStore
+import Synchronization
 
 /// The control plane of one cluster: the resource API's objects and everything that acts on them.
 ///
@@ -24,8 +25,13 @@ package final class ControlPlane: Sendable {
   package let usage: UsageBoard
   /// What happened.
   package let events: EventRecorder
+  /// Keeps workers to their own pods' log records.
+  package let stamp: RecordStamp
   let objects: ObjectStore
   private let logger: Logger
+  /// When a package was last needed, as far as this process knows.
+  private let needed = Mutex<[String: Timestamp]>([:])
+  private let startedAt: Timestamp
 
   /// A control plane over a durable and a soft store.
   package init(
@@ -45,6 +51,8 @@ package final class ControlPlane: Sendable {
     self.orchestrator = orchestrator
     self.artifacts = artifacts
     self.logger = logger
+    startedAt = clock()
+    stamp = RecordStamp { await orchestrator.owner(namespace: $0, pod: $1) }
     resources = ResourceRegistry(objects: objects, overlay: overlay, vault: vault, now: clock) {
       await orchestrator.endPod($0)
     }
@@ -57,6 +65,7 @@ package final class ControlPlane: Sendable {
         .namespace, namespace: nil, object: JSONValue(encoding: Namespace(name: "default")))
     } catch let status as APIStatus where status.reason == "AlreadyExists" {}
     try await orchestrator.prepare()
+    await usage.load(from: objects.durable)
   }
 
   /// Runs until cancelled or told to shut down.
@@ -69,9 +78,10 @@ package final class ControlPlane: Sendable {
         group.cancelAll()
       }
     }
+    await usage.save(to: objects.durable)
   }
 
-  /// Collects history and unreferenced packages, again and again.
+  /// Collects history and unreferenced packages and keeps the functions' figures, again and again.
   private func collectForever() async {
     while !Task.isCancelled {
       do { try await Task.sleep(for: .seconds(Self.collectSeconds)) } catch { return }
@@ -87,9 +97,18 @@ package final class ControlPlane: Sendable {
     } catch {
       logger.warning("the store's history could not be compacted", metadata: ["error": "\(error)"])
     }
+    await usage.save(to: objects.durable)
     let referenced = await orchestrator.referencedArtifacts()
+    let last = needed.withLock { needed in
+      for digest in referenced { needed[digest] = time }
+      return needed
+    }
     for (digest, stored) in artifacts.stored() where !referenced.contains(digest) {
-      if time.milliseconds(since: stored) > Limits.artifactGrace { artifacts.remove(digest) }
+      // A package of before this start may have been needed until then.
+      let since = max(stored, last[digest] ?? startedAt)
+      guard time.milliseconds(since: since) > Limits.artifactGrace else { continue }
+      artifacts.remove(digest)
+      needed.withLock { $0[digest] = nil }
     }
   }
 }

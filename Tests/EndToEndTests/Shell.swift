@@ -48,6 +48,7 @@ enum Shell {
   private static func spawn(
     _ executable: String, _ arguments: [String], in folder: String?, environment: [String: String], files: String
   ) throws -> pid_t {
+    keepDescriptors()
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -65,6 +66,13 @@ enum Shell {
       throw ClusterFailure("\(executable) cannot be started: \(String(cString: strerror(result)))")
     }
     return pid
+  }
+
+  /// Marks every descriptor but the standard ones, so that no connection of the tests is held open by a child.
+  private static func keepDescriptors() {
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? [] {
+      if let descriptor = Int32(name), descriptor > 2 { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+    }
   }
 
   /// A line of bash that starts a command in the background with none of this process's descriptors: the way a daemon is

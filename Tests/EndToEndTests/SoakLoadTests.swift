@@ -86,10 +86,10 @@ struct SoakLoadTests {
           }
         }
       }
-      if let number = due(plan.redeploys, 2) {
+      if let number = due(plan.redeploys, 1) {
         group.addTask { try await redeploy(version: number + 2, holding: plan.held, board) }
       }
-      if let number = due(plan.kills, 1) {
+      if let number = due(plan.kills, 2) {
         let worker = "worker-\(number % 2 + 1)"
         group.addTask {
           _ = try await board.cluster.bash("pkill -9 -f 'apus worker --name \(worker) --data \(board.cluster.data)'")

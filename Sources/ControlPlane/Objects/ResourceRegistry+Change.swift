@@ -1,5 +1,6 @@
 package import ClusterAPI
 package import ClusterModel
+import HTTPService
 import FoundationEssentials
 import StateStore
 
@@ -45,6 +46,7 @@ extension ResourceRegistry {
   private static func applied(
     _ patch: JSONValue, to current: JSONValue, _ kind: ResourceKind, _ subresource: Subresource?
   ) throws(APIStatus) -> JSONValue {
+    if kind == .secret { return SecretVault.patched(current, with: patch) }
     guard subresource == .scale else { return current.merging(patch: patch) }
     guard kind == .function, let replicas = patch.at(path: "spec.replicas")?.intValue else {
       throw .badRequest("scale needs spec.replicas, a number of pods, and a function")
@@ -90,6 +92,7 @@ extension ResourceRegistry {
     if subresource == .status {
       var next = current
       next["status"] = object["status"]
+      try Self.readable(next, kind, name)
       return next
     }
     var object = object
@@ -100,6 +103,22 @@ extension ResourceRegistry {
     var admitted = try await admit(kind, object, name: name, namespace: namespace)
     admitted["status"] = current["status"]
     return admitted
+  }
+
+  /// Refuses a status that the control plane could not read back.
+  private static func readable(_ object: JSONValue, _ kind: ResourceKind, _ name: String) throws(APIStatus) {
+    do {
+      switch kind {
+      case .function: _ = try object.decoded(as: Function.self)
+      case .revision: _ = try object.decoded(as: Revision.self)
+      case .node: _ = try object.decoded(as: Node.self)
+      default: break
+      }
+    } catch {
+      throw APIStatus(
+        code: 422, reason: "Invalid",
+        message: "\(kind.rawValue) \"\(name)\" is invalid: status: \(JSONFault.words(error))")
+    }
   }
 
   private func admitSecret(

@@ -52,6 +52,10 @@ package final class ResourceRegistry: ResourceService, Sendable {
     } catch {
       throw ObjectStore.status(error, kind, "")
     }
+    // Events are read from the oldest to the newest; nobody looks one up by its name.
+    if kind == .event, options.limit == 0 {
+      items.sort { ($0["lastTimestamp"]?.stringValue ?? "") < ($1["lastTimestamp"]?.stringValue ?? "") }
+    }
     let token = after.map { Data("\(revision ?? 0) \($0)".utf8).base64EncodedString() }
     return ResourceList(items: items, resourceVersion: String(revision ?? 0), continueToken: token)
   }

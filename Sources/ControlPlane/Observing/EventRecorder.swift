@@ -72,13 +72,35 @@ package actor EventRecorder {
     var operations: [StoreOperation] = []
     while order.count > Self.kept {
       operations.append(.delete(order.removeFirst()))
-      if recent.count > Self.kept { recent = recent.filter { order.contains($0.value.metadata.name) } }
+    }
+    if recent.count > Self.kept + Self.kept / 4 {
+      let present = Set(order)
+      recent = recent.filter { _, event in
+        present.contains(ObjectKeys.key(.event, event.metadata.namespace, event.metadata.name))
+      }
     }
     do {
       operations.append(.put(path, value: try ObjectStore.bytes(of: event), expires: nil))
       _ = try await soft.commit([], operations)
     } catch {
       logger.warning("event could not be kept", metadata: ["error": "\(error)"])
+    }
+  }
+
+  /// What a record is about: a pod's name carries its revision's, and that the function's (NAME-00001-abcde).
+  private static func name(_ reference: ObjectReference, in record: inout LogRecord) {
+    func stem(_ name: String) -> String { name.lastIndex(of: "-").map { String(name[..<$0]) } ?? name }
+    switch ResourceKind(rawValue: reference.kind) {
+    case .function: record.function = reference.name
+    case .revision:
+      record.revision = reference.name
+      record.function = stem(reference.name)
+    case .pod:
+      record.pod = reference.name
+      record.revision = stem(reference.name)
+      record.function = stem(record.revision)
+    case .node: record.node = reference.name
+    default: break
     }
   }
 
@@ -92,9 +114,7 @@ package actor EventRecorder {
         "reason": .string(event.reason), "kind": .string(reference.kind), "object": .string(reference.name),
         "count": .int(Int64(event.count)),
       ])
-    if reference.kind == ResourceKind.function.rawValue { record.function = reference.name }
-    if reference.kind == ResourceKind.pod.rawValue { record.pod = reference.name }
-    if reference.kind == ResourceKind.node.rawValue { record.node = reference.name }
+    Self.name(reference, in: &record)
     guard let line = try? JSONCoding.encoder.encode(record) else { return }
     sequence += 1
     do {

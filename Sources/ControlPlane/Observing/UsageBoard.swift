@@ -1,5 +1,7 @@
 package import ClusterAPI
 package import ClusterModel
+import FoundationEssentials
+import StateStore
 import Synchronization
 
 /// Adds up what gateways report, and writes each function's figures into the soft overlay.
@@ -18,7 +20,18 @@ package final class UsageBoard: UsageSink, Sendable {
     var figures = FunctionFigures()
   }
 
+  /// What is kept of a function's figures over a restart of the server.
+  private struct Kept: Codable, Hashable {
+    var calls: Int
+    var errors: Int
+    var cold: [Double]
+  }
+
+  /// Where figures are kept in the store.
+  static let prefix = "figures/"
+
   private let state = Mutex<[String: Figures]>([:])
+  private let saved = Mutex<[String: Kept]>([:])
   private let overlay: SoftOverlay
   private let now: @Sendable () -> Timestamp
 
@@ -41,6 +54,51 @@ package final class UsageBoard: UsageSink, Sendable {
       }
       overlay.update(key) { $0.figures = figures }
     }
+  }
+
+  /// Takes the figures of an earlier server up again.
+  func load(from store: any StateStore) async {
+    var after: String?
+    repeat {
+      guard
+        let page = try? await store.list(prefix: Self.prefix, after: after, limit: StoreLimits.pageItemsMax, at: nil)
+      else { return }
+      for item in page.items {
+        guard let kept = try? JSONDecoder().decode(Kept.self, from: Data(item.value)) else { continue }
+        let key = String(item.key.dropFirst(Self.prefix.count))
+        saved.withLock { $0[key] = kept }
+        let figures = state.withLock { state -> FunctionFigures in
+          var entry = Figures()
+          entry.cold = kept.cold
+          entry.figures.calls = kept.calls
+          entry.figures.errors = kept.errors
+          Self.summarizeCold(&entry)
+          state[key] = entry
+          return entry.figures
+        }
+        overlay.update(key) { $0.figures = figures }
+      }
+      after = page.next
+    } while after != nil
+  }
+
+  /// Keeps what changed since the last time; what a kill in between loses is at most that.
+  func save(to store: any StateStore) async {
+    let now = state.withLock { state in
+      state.mapValues { Kept(calls: $0.figures.calls, errors: $0.figures.errors, cold: $0.cold) }
+    }
+    let before = saved.withLock { $0 }
+    var operations: [StoreOperation] = []
+    for (key, kept) in now where before[key] != kept && (kept.calls > 0 || before[key] != nil) {
+      guard let bytes = try? JSONCoding.encoder.encode(kept) else { continue }
+      operations.append(.put(Self.prefix + key, value: Array(bytes), expires: nil))
+    }
+    for key in before.keys where now[key] == nil { operations.append(.delete(Self.prefix + key)) }
+    for start in stride(from: 0, to: operations.count, by: StoreLimits.operationsMax) {
+      let batch = Array(operations[start..<min(operations.count, start + StoreLimits.operationsMax)])
+      guard (try? await store.commit([], batch)) != nil else { return }
+    }
+    saved.withLock { $0 = now.filter { $0.value.calls > 0 || before[$0.key] != nil } }
   }
 
   /// Notes a scaling decision of the control plane.
@@ -93,6 +151,10 @@ package final class UsageBoard: UsageSink, Sendable {
     }
     entry.figures.p50Milliseconds = LatencyBuckets.quantile(0.5, of: sums)
     entry.figures.p99Milliseconds = LatencyBuckets.quantile(0.99, of: sums)
+    summarizeCold(&entry)
+  }
+
+  private static func summarizeCold(_ entry: inout Figures) {
     let sorted = entry.cold.sorted()
     let rank = max(0, Int((Double(sorted.count) * 0.99).rounded(.up)) - 1)
     entry.figures.coldP99Milliseconds = sorted.isEmpty ? nil : sorted[rank]

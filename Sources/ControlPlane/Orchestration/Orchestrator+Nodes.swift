@@ -133,7 +133,7 @@ extension Orchestrator: NodeSessions {
     case .hello, .heartbeat: break
     case .pod(let report): take(report, from: name)
     case .event(let event):
-      record(event.object, event.reason, event.message, warning: event.warning)
+      record(event.object, event.reason, event.message, warning: event.warning, component: "worker/\(name)")
     case .goodbye: await closed(name, epoch: epoch, clean: true)
     }
   }

@@ -88,6 +88,16 @@ extension Orchestrator {
     }
   }
 
+  /// Who a pod belongs to; nil when it is not in the table any more.
+  func owner(namespace: String, pod name: String) -> RecordStamp.PodOwner? {
+    let function = name.split(separator: "-").dropLast(2).joined(separator: "-")
+    for uid in podsByFunction["\(namespace)/\(function)"] ?? [] {
+      guard let pod = pods[uid], pod.name == name else { continue }
+      return RecordStamp.PodOwner(node: pod.node, function: pod.function, revision: pod.revision)
+    }
+    return nil
+  }
+
   /// Takes a worker's report of a pod in.
   func take(_ report: PodReport, from node: String) {
     guard var pod = pods[report.uid], pod.node == node, pod.detail.life != .gone else { return }
@@ -121,11 +131,6 @@ extension Orchestrator {
     let routed = moved || before.endpoint != pod.detail.endpoint
     publish(report.uid, route: routed)
     if life == .ready, before.life != .ready { becameReady(pod, at: time) }
-    if life == .starting, before.life == .ready {
-      record(
-        ObjectReference(.pod, namespace: pod.namespace, name: pod.name, uid: pod.uid), "Restarted",
-        next.message ?? next.reason ?? "its process ended", warning: true)
-    }
   }
 
   private func becameReady(_ pod: PodRecord, at time: Timestamp) {
@@ -159,10 +164,8 @@ extension Orchestrator {
     let failed = (detail.failed ?? false) && !expected
     bury(uid, reason: detail.reason ?? "Ended", message: detail.message, failed: failed)
     guard failed else { return ensurePods(pod.functionKey) }
+    // The worker, which saw it, told the event.
     let message = detail.message ?? detail.reason ?? "its process ended"
-    record(
-      ObjectReference(.pod, namespace: pod.namespace, name: pod.name, uid: uid), detail.reason ?? "Failed", message,
-      warning: true)
     guard let record = functions[pod.functionKey], detail.everReady != true else {
       return ensurePods(pod.functionKey)
     }

@@ -145,8 +145,10 @@ package actor Orchestrator {
     case ResourceKind.function.plural:
       if let function = try? tree?.decoded(as: Function.self) {
         changed(function)
-      } else {
+      } else if event.object == nil {
         removed("\(parts[1])/\(parts[2])")
+      } else {
+        logger.error("a stored object cannot be read and is left alone", metadata: ["key": "\(event.key)"])
       }
     case ResourceKind.revision.plural:
       if let revision = try? tree?.decoded(as: Revision.self) {
@@ -272,9 +274,15 @@ package actor Orchestrator {
   }
 
   /// Records an event without waiting for it.
-  func record(_ object: ObjectReference, _ reason: String, _ message: String, warning: Bool = false) {
+  func record(
+    _ object: ObjectReference, _ reason: String, _ message: String, warning: Bool = false,
+    component: String = "control-plane"
+  ) {
     let events = events
     let time = clock()
-    Task { await events.record(object, reason: reason, message: message, warning: warning, at: time) }
+    Task {
+      await events.record(
+        object, reason: reason, message: message, warning: warning, component: component, at: time)
+    }
   }
 }

@@ -23,9 +23,12 @@ package final class ArtifactStore: Artifacts, Sendable {
     for name in Self.names(in: directory) where name.hasSuffix(".tmp") { unlink("\(directory)/\(name)") }
   }
 
-  /// Whether the package is there.
+  /// Whether the package is there. Whoever asks is about to name it, so it counts as new from now on.
   package func has(namespace: String, digest: String) async throws(APIStatus) -> Bool {
-    access(try path(digest), R_OK) == 0
+    let path = try path(digest)
+    guard access(path, R_OK) == 0 else { return false }
+    utimes(path, nil)
+    return true
   }
 
   /// Stores a package; the bytes must have the digest.

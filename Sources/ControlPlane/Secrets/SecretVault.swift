@@ -67,16 +67,41 @@ package struct SecretVault: Sendable {
     return stored
   }
 
-  /// A changed secret as it is stored: keys that come with values are sealed anew, others stay.
+  /// A secret with a merge patch applied: a key whose value is null is taken off the shown lengths, and so goes.
+  static func patched(_ current: JSONValue, with patch: JSONValue) -> JSONValue {
+    var next = current.merging(patch: patch)
+    var lengths = current["lengths"]?.objectValue ?? [:]
+    for member in ["data", "stringData"] {
+      for (key, value) in patch[member]?.objectValue ?? [:] where value == .null { lengths[key] = nil }
+    }
+    if patch["lengths"] == nil { next["lengths"] = .object(lengths) }
+    return next
+  }
+
+  /// A changed secret as it is stored: keys that come with values are sealed anew; of the others those stay that the
+  /// change still shows (`lengths`), or all when it speaks of no keys at all.
   func merged(_ change: JSONValue, into current: JSONValue) throws(APIStatus) -> JSONValue {
     var next = change
+    let shown = current["lengths"]?.objectValue ?? [:]
+    var kept = Set(shown.keys)
+    if let named = change["lengths"]?.objectValue {
+      for (key, length) in named where shown[key] != length {
+        throw APIStatus(
+          code: 422, reason: "Invalid",
+          message: "Secret is invalid: lengths.\(key): lengths are shown, not set; send the value in stringData or data"
+        )
+      }
+      kept = Set(named.keys)
+    } else if change["data"] != nil || change["stringData"] != nil {
+      kept = []
+    }
     next["metadata"] = (change["metadata"] ?? .object([:]))
     if var metadata = next["metadata"] {
       for fixed in ["name", "namespace", "uid"] { metadata[fixed] = current["metadata"]?[fixed] }
       next["metadata"] = metadata
     }
-    next["sealed"] = current["sealed"]
-    next["lengths"] = current["lengths"]
+    next["sealed"] = .object((current["sealed"]?.objectValue ?? [:]).filter { kept.contains($0.key) })
+    next["lengths"] = .object(shown.filter { kept.contains($0.key) })
     return try sealed(next)
   }
 

@@ -7,7 +7,7 @@ struct Delete: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Delete functions, or objects of another kind; running calls finish.",
     discussion: """
-      New calls are answered 404 at once; calls that run go on up to the function's spec.grace. The logs stay.
+      New calls are answered 404 at once; calls that run go on up to the function's spec.timeout. The logs stay.
 
       Example:
         apus delete greet
@@ -25,8 +25,8 @@ struct Delete: AsyncParsableCommand {
 
   @OptionGroup var server: ServerOptions
 
-  /// How long the pods of a deleted function may take beyond its grace, milliseconds.
-  static let patienceBeyondGrace: Int64 = 10_000
+  /// How long the pods of a deleted function may take beyond their last call and its grace, milliseconds.
+  static let patienceBeyond: Int64 = 10_000
 
   func run() async throws {
     let (kind, names) = try targets()
@@ -51,12 +51,13 @@ struct Delete: AsyncParsableCommand {
     return (kind, names)
   }
 
-  /// Waits until the function's pods are gone, or grace is over.
+  /// Waits until the function's pods are gone, or the longest call and its grace are over.
   private func pods(of name: String, _ last: JSONValue, in scope: String, _ cluster: ClusterConnection) async throws {
-    let grace = (try? last.decoded(as: Function.self))?.spec.grace.milliseconds ?? 10_000
+    let spec = (try? last.decoded(as: Function.self))?.spec
+    let longest = (spec?.timeout.milliseconds ?? 30_000) + (spec?.grace.milliseconds ?? 10_000)
     let wait = PodsEnding(cluster: cluster, namespace: scope, labels: .function(name)) { _ in true }
     try await Progress.during("running calls of \(name) finish") { progress in
-      try await wait.run(atMost: grace + Self.patienceBeyondGrace) { left in
+      try await wait.run(atMost: longest + Self.patienceBeyond) { left in
         progress.say("running calls of \(name) finish: \(Figures.count(left, "pod")) left")
       }
     }

@@ -12,18 +12,22 @@ struct Scale: AsyncParsableCommand {
 
       Example:
         apus scale greet 2
-        apus scale greet --min 0 --max 50
+        apus scale greet --min 0 --max 50 --idle-after 5s
       """)
 
   @Argument(help: "The function's name.") var name: String
   @Argument(help: ArgumentHelp("Pods to keep.", valueName: "n")) var pods: Int?
   @Option(help: ArgumentHelp("Pods kept without traffic.", valueName: "n")) var min: Int?
   @Option(help: ArgumentHelp("Pods at most.", valueName: "n")) var max: Int?
+  @Option(help: ArgumentHelp("How long an idle pod is kept.", valueName: "span")) var idleAfter: String?
   @OptionGroup var namespace: NamespaceOption
   @OptionGroup var server: ServerOptions
 
   func validate() throws {
-    if pods == nil, min == nil, max == nil {
+    if let idleAfter, TimeSpan(idleAfter) == nil {
+      throw ValidationError("--idle-after: \"\(idleAfter)\" is not a duration; use 500ms or 30s")
+    }
+    if pods == nil, min == nil, max == nil, idleAfter == nil {
       throw ValidationError("how many? `apus scale \(name) 2`, or --min and --max")
     }
     if pods != nil, min != nil { throw ValidationError("give N or --min, not both") }
@@ -35,10 +39,16 @@ struct Scale: AsyncParsableCommand {
   func run() async throws {
     let cluster = try server.connect()
     let scope = namespace.namespace ?? cluster.namespace
-    let scale = Scale.changed(
+    var scale = Scale.changed(
       try await cluster.function(name, in: scope).spec.scale, least: pods ?? min, most: max)
+    if let span = idleAfter.flatMap({ TimeSpan($0) }) { scale.idleAfter = span }
     let patch = JSONValue.object([
-      "spec": .object(["scale": .object(["min": .int(Int64(scale.min)), "max": .int(Int64(scale.max))])])
+      "spec": .object([
+        "scale": .object([
+          "min": .int(Int64(scale.min)), "max": .int(Int64(scale.max)),
+          "idleAfter": .string(scale.idleAfter.description),
+        ])
+      ])
     ])
     _ = try await cluster.resources.patch(.function, namespace: scope, name: name, subresource: nil, patch: patch)
     Terminal.print("scaled     \(name)  \(scale.min) to \(scale.max) pods, an idle one is kept \(scale.idleAfter)")

@@ -17,6 +17,8 @@ struct RoleOptions: ParsableArguments {
   var logLevel: Logger.Level = .notice
 
   @Flag(help: .hidden) var supervised = false
+  /// How this process ended before its supervisor started it again: `was killed by signal 9`.
+  @Option(help: .hidden) var after: String?
 
   /// A logger of a label at the wanted level, on standard error.
   func logger(_ label: String) -> Logger {

@@ -17,6 +17,8 @@ struct ServerRole {
   let listening: ListenOptions
   let apiPort: Int
   let gateway: Bool
+  /// How the process ended before, when it was started again.
+  let ending: String?
   let logger: Logger
 
   /// How long the gateway's own certificate towards workers is good; the process makes a new one at each start.
@@ -51,6 +53,11 @@ struct ServerRole {
           api: try await api.bound.port, gateway: await front?.waitUntilListening(),
           admin: try await admin?.bound.port)
         try await announce(ports, tokens: tokens, authority: authority)
+        if let ending {
+          await plane.events.record(
+            ObjectReference(.namespace, namespace: nil, name: "default"), reason: "ServerRestarted",
+            message: "the server \(ending) and was started again", warning: true)
+        }
         try await gracefulShutdown()
       })
     let group = ServiceGroup(
@@ -70,7 +77,8 @@ struct ServerRole {
     let services = APIServices(
       resources: plane.resources, sessions: plane.orchestrator, secrets: plane.orchestrator, feed: plane.orchestrator,
       activation: plane.orchestrator, usage: plane.usage, logSink: logs, logQueries: logs, artifacts: plane.artifacts,
-      tokens: tokens, authority: authority, version: Version.current)
+      tokens: tokens, authority: authority, version: Version.current,
+      stamp: { await plane.stamp.checked($1, of: $0) })
     return AdminServer(
       host: listening.listen, port: apiPort == 0 ? remembered.api ?? 0 : apiPort,
       tls: try ServerTLS.configuration(

@@ -25,7 +25,8 @@ struct ServerCommand: AsyncParsableCommand {
     }
     let folder = DataFolder.choose(role.data)
     try await ServerRole(
-      folder: folder, listening: listening, apiPort: apiPort, gateway: !noGateway, logger: role.logger("apus.server")
+      folder: folder, listening: listening, apiPort: apiPort, gateway: !noGateway, ending: role.after,
+      logger: role.logger("apus.server")
     ).run()
   }
 }

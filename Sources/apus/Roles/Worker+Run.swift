@@ -20,6 +20,8 @@ struct WorkerRole {
   let pods: Int
   /// Where gateways of other machines enter; nil takes the address towards the server, if that is another machine.
   let listen: (host: String, port: Int)?
+  /// How the process ended before, when it was started again.
+  let ending: String?
   let logger: Logger
 
   /// The port gateways of other machines use.
@@ -50,7 +52,7 @@ struct WorkerRole {
       configuration: configuration(home, installed, slots, entrance), sessions: HTTPNodeSessions(client: client),
       artifacts: HTTPArtifacts(client: client), secrets: HTTPPodSecrets(client: client),
       logs: HTTPLogSink(client: client), tls: try PeerTLS.server(credentials), logger: logger)
-    if let ending = restarted() {
+    if let ending {
       agent.tell(
         ReportedEvent(
           object: ObjectReference(.node, namespace: nil, name: name), reason: "WorkerRestarted",
@@ -65,12 +67,6 @@ struct WorkerRole {
         ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
     try await group.run()
     await client.shutdown()
-  }
-
-  /// How this worker's process ended before, when its supervisor started it again just now.
-  private func restarted() -> String? {
-    let entry = ProcessBoard.read(folder)?.processes.first { $0.name == name && $0.pid == getpid() }
-    return entry.flatMap { $0.restarts > 0 ? $0.lastEnding : nil }
   }
 
   private func configuration(

@@ -48,7 +48,7 @@ struct WorkerCommand: AsyncParsableCommand {
       folder: DataFolder.choose(role.data), name: name, server: join, token: token,
       labels: Dictionary(labels.map { ($0[0], $0.count > 1 ? $0[1] : "") }) { _, last in last },
       cpu: cpu.flatMap(Quantity.init), memory: memory.flatMap(Quantity.init), pods: pods,
-      listen: listen.map { ($0, port) }, logger: role.logger("apus.worker")
+      listen: listen.map { ($0, port) }, ending: role.after, logger: role.logger("apus.worker")
     ).run()
   }
 }

@@ -58,8 +58,13 @@ actor Supervisor {
   }
 
   private func arguments(_ name: String, role: String, api: String) -> [String] {
-    guard role == "worker" else { return ["server", "--data", plan.folder.path, "--supervised"] + plan.serverFlags }
+    let ending = board.processes.first { $0.name == name }?.lastEnding
+    let after = ending.map { ["--after", $0] } ?? []
+    guard role == "worker" else {
+      return ["server", "--data", plan.folder.path, "--supervised"] + plan.serverFlags + after
+    }
     return ["worker", "--name", name, "--data", plan.folder.path, "--join", api, "--supervised"] + plan.workerFlags
+      + after
   }
 
   /// Keeps one process running.

@@ -26,8 +26,8 @@ struct CallRequest {
   let arrived: Int64
   let arrivedAt: Timestamp
 
-  /// The head for the function.
-  func upstreamHead(now: Timestamp) -> HTTPRequestHead {
+  /// The head for the function, with the time by which it must be over, epoch milliseconds.
+  func upstreamHead(deadline: Int64) -> HTTPRequestHead {
     var out = HeaderRules.toFunction(headers)
     if !host.isEmpty { out.add(name: "host", value: host) }
     switch framing {
@@ -41,7 +41,7 @@ struct CallRequest {
     }
     out.add(name: "x-call-id", value: callID)
     out.add(name: "traceparent", value: traceparent)
-    out.add(name: "x-apus-deadline", value: String(now.milliseconds + route.timeout.milliseconds))
+    out.add(name: "x-apus-deadline", value: String(deadline))
     let chain = headers["x-forwarded-for"] + [remoteAddress]
     out.add(name: "x-forwarded-for", value: chain.joined(separator: ", "))
     if !host.isEmpty { out.add(name: "x-forwarded-host", value: host) }

@@ -65,6 +65,8 @@ final class Call {
   private var replayable = true
   private var continueSent = false
   private var waitingSince: Int64
+  /// When the call must be over, epoch milliseconds: of its first pod, also for a later one.
+  private var deadline: Int64 = 0
 
   init(
     request: CallRequest, client: any CallClient, dispatcher: FunctionDispatcher, services: GatewayServices,
@@ -156,7 +158,8 @@ final class Call {
   /// The function's time for a call is over.
   func timedOut() {
     guard !isDone else { return }
-    giveUp(.functionTimeout, "the function did not answer within \(request.route.timeout)")
+    let component = assignment.map { "pod \($0.endpoint.pod)" } ?? "gateway"
+    giveUp(.functionTimeout, "spec.timeout (\(request.route.timeout)) reached", component: component)
   }
 
   /// The client did not send its body in time, or sent what is no HTTP.
@@ -180,6 +183,7 @@ final class Call {
     case .assigned(let assignment):
       if self.assignment == nil {
         client?.setDeadline(monotonicNow() &+ request.route.timeout.milliseconds &* 1_000_000)
+        deadline = Timestamp.now().milliseconds + request.route.timeout.milliseconds
       }
       self.assignment = assignment
       note(assignment)
@@ -214,7 +218,7 @@ final class Call {
 
   private func begin(on connection: UpstreamConnection) {
     phase = .forwarding(connection)
-    connection.begin(self, head: request.upstreamHead(now: Timestamp.now()))
+    connection.begin(self, head: request.upstreamHead(deadline: deadline))
     for part in held { connection.send(body: part) }
     if requestEnded { connection.sendEnd(trailers: trailers) }
     connection.flush()
@@ -279,10 +283,10 @@ final class Call {
   // MARK: the end
 
   /// Answers with an error and gives up what runs.
-  func giveUp(_ code: CallErrorCode, _ message: String) {
+  func giveUp(_ code: CallErrorCode, _ message: String, component: String = "gateway") {
     guard !isDone else { return }
     stop()
-    conclude(code, message, component: "gateway")
+    conclude(code, message, component: component)
   }
 
   /// Answers with an error; the slot was given back already, or never taken.
