@@ -22,7 +22,7 @@ final class TestCluster: Sendable {
   let folder: TemporaryFolder
   let gateway: String
   let api: String
-  var data: String { folder.path + "/data" }
+  let data: String
   var work: String { folder.path }
   var environment: [String: String] {
     [
@@ -32,18 +32,19 @@ final class TestCluster: Sendable {
     ]
   }
 
-  private init(folder: TemporaryFolder, gateway: String, api: String) {
+  private init(folder: TemporaryFolder, data: String, gateway: String, api: String) {
     self.folder = folder
+    self.data = data
     self.gateway = gateway
     self.api = api
   }
 
   /// Runs a test's body on a cluster of its own and takes the cluster down whatever happens.
   static func with(
-    workers: Int = 2, flags: [String] = [], _ body: (TestCluster) async throws -> Void
+    workers: Int = 2, flags: [String] = [], data: String? = nil, _ body: (TestCluster) async throws -> Void
   ) async throws {
     let folder = try TemporaryFolder("apus-e2e")
-    let data = folder.path + "/data"
+    let data = data ?? folder.path + "/data"
     let ports = ["--gateway-port", "0", "--api-port", "0", "--admin-port", "0"]
     let up = try await Shell.run(apus, ["up", "--data", data, "--workers", "\(workers)"] + ports + flags)
     guard up.status == 0 else {
@@ -55,7 +56,7 @@ final class TestCluster: Sendable {
       let line = up.output.split(separator: "\n").first { $0.contains("  \(key) ") } ?? ""
       return String(line.split(separator: " ").dropFirst().first ?? "").replacing("/function/NAME", with: "")
     }
-    let cluster = TestCluster(folder: folder, gateway: value("gateway"), api: value("api"))
+    let cluster = TestCluster(folder: folder, data: data, gateway: value("gateway"), api: value("api"))
     var failure: (any Error)?
     do { try await body(cluster) } catch { failure = error }
     let down = try await Shell.run(apus, ["down", "--data", data])

@@ -99,8 +99,9 @@ struct UpCommand: AsyncParsableCommand {
         return cluster
       }
       if let ended = ProcessBoard.read(folder)?.processes.first(where: { $0.lastEnding != nil && $0.restarts >= 3 }) {
+        let said = Self.lastLine(of: "\(folder.output)/\(ended.name).log").map { "; it said: \($0)" } ?? ""
         throw Failure(
-          "\(ended.name) does not stay up: it \(ended.lastEnding ?? "ended")",
+          "\(ended.name) does not stay up: it \(ended.lastEnding ?? "ended")\(said)",
           next: "See \(folder.output)/\(ended.name).log; `apus down` stops the rest.")
       }
       try await Task.sleep(for: .milliseconds(pause))
@@ -109,6 +110,12 @@ struct UpCommand: AsyncParsableCommand {
     throw Failure(
       "the cluster did not come up within \(Self.patience / 1000) s",
       next: "See the logs in \(folder.output); `apus down` stops it.")
+  }
+
+  /// The last line a process wrote, without control characters; nil when there is none.
+  private static func lastLine(of path: String) -> String? {
+    guard let bytes = FileManager.default.contents(atPath: path)?.suffix(4096) else { return nil }
+    return String(decoding: bytes, as: UTF8.self).split(separator: "\n").last.map { Text.visible(String($0)) }
   }
 
   private static func summary(_ heading: String, _ cluster: ClusterConnection, _ folder: DataFolder) -> String {
