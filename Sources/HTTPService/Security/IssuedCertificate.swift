@@ -1,5 +1,6 @@
 package import ClusterModel
 internal import Foundation
+internal import NIOCore
 package import NIOSSL
 internal import X509
 
@@ -24,6 +25,9 @@ package struct SecurityError: Error, CustomStringConvertible {
 
 /// TLS settings of servers.
 package enum ServerTLS {
+  /// How long a closing connection waits for its peer's goodbye; everything was sent before.
+  static let goodbyeMilliseconds: Int64 = 300
+
   /// Settings with a certificate and key (PEM) that ask clients for a certificate of `authority` (PEM), without which
   /// they may connect too; a certificate of anyone else ends the handshake.
   package static func configuration(
@@ -38,6 +42,7 @@ package enum ServerTLS {
       tls.certificateVerification = .optionalVerification
       tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMBytes(Array(authority.utf8)))
       tls.applicationProtocols = ["http/1.1"]
+      tls.shutdownTimeout = .milliseconds(Self.goodbyeMilliseconds)
       return tls
     } catch {
       throw SecurityError("the server's certificate or key cannot be used for TLS: \(error)")
