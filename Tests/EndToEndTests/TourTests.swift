@@ -61,8 +61,11 @@ struct TourTests {
             "http://127.0.0.1:8080", with: cluster.gateway
           ).replacing("https://127.0.0.1:6440", with: cluster.api)
         }
+        // What takes over half a second says so; how fast this machine is today is not the page's business.
+        let printed = result.all.split(separator: "\n", omittingEmptySubsequences: false).filter { !$0.hasSuffix("…") }
+          .joined(separator: "\n")
         #expect(
-          Self.matches(result.all, shown),
+          Self.matches(printed, shown),
           "docs/tour.md:\(step.line): $ \(command)\nshould print:\n\(shown.joined(separator: "\n"))\nprinted:\n\(result.all)"
         )
       }
