@@ -251,11 +251,17 @@ actor PodRunner {
 
   private func watchLiveness(_ start: Int) async {
     guard let probe = assignment.spec.template.probes.liveness else { return }
+    var patient = probe
+    // Our runners take the check like a call: it may stand behind one that lasts as long as a call may.
+    let template = assignment.spec.template
+    if template.runtime != .binary {
+      patient.timeout = TimeSpan(milliseconds: probe.timeout.milliseconds + template.timeout.milliseconds)
+    }
     var failures = 0
     do {
       while true {
         try await NamedWait.probePeriod(milliseconds: probe.period.milliseconds).wait()
-        let failure = await ProbeClient.check(probe, socket: machine.plan.endpoint.socket, services.group)
+        let failure = await ProbeClient.check(patient, socket: machine.plan.endpoint.socket, services.group)
         try Task.checkCancellation()
         failures = failure == nil ? 0 : failures + 1
         if let failure, failures >= max(1, probe.failures) {

@@ -39,7 +39,8 @@ struct PackageStaging {
   private func pack(_ content: String, _ workspace: String) throws -> StagedPackage {
     let packed: PackedArchive
     do {
-      packed = try PackageArchive.pack(folder: content, to: workspace + "/package.tar.gz")
+      packed = try PackageArchive.pack(
+        folder: content, ignoring: ["/function.yaml"], to: workspace + "/package.tar.gz")
     } catch {
       throw Failure("\(source.shown)/ cannot be packed: \(error)")
     }
