@@ -74,6 +74,15 @@ struct PodRecord: Sendable {
   }
 }
 
+/// What the pods of a node hold of it.
+struct NodeUse: Hashable, Sendable {
+  var milliCPU: Int64 = 0
+  var memory: Int64 = 0
+  var pods = 0
+  /// Pods that are on their way to being ready.
+  var startsInFlight = 0
+}
+
 /// A node as the control plane holds it.
 struct NodeRecord: Sendable {
   enum Session: Hashable, Sendable {

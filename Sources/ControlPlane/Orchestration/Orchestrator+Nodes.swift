@@ -224,10 +224,10 @@ extension Orchestrator: NodeSessions {
     let time = clock()
     var status = NodeStatus()
     var detail = NodeDetail(session: node.sessionName)
-    let held = pods.values.filter { $0.node == name && $0.holdsResources }
-    detail.pods = held.count
-    detail.allocatedMemory = held.reduce(0) { $0 + $1.template.resources.memory.value }
-    detail.allocatedMilliCPU = held.reduce(0) { $0 + $1.template.resources.cpu.milli }
+    let use = use(of: name)
+    detail.pods = use.pods
+    detail.allocatedMemory = use.memory
+    detail.allocatedMilliCPU = use.milliCPU
     detail.heardAt = node.hello == nil ? nil : node.heardAt
     if let hello = node.hello {
       detail.isolation = hello.isolation

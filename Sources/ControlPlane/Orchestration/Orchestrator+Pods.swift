@@ -47,24 +47,39 @@ extension Orchestrator {
 
   /// The nodes as placement sees them for one pod.
   func offers(for pod: PodRecord) -> [NodeOffer] {
-    var offers: [String: NodeOffer] = [:]
-    for node in nodes.values {
-      guard let hello = node.hello else { continue }
+    var siblings: [String: Int] = [:]
+    for uid in podsByFunction[pod.functionKey] ?? [] {
+      if let other = pods[uid], other.holdsResources, let node = other.node { siblings[node, default: 0] += 1 }
+    }
+    return nodes.values.compactMap { node in
+      guard let hello = node.hello else { return nil }
+      let use = use(of: node.name)
       var offer = NodeOffer(
         name: node.name, labels: hello.labels.merging(node.labels) { _, own in own }, joined: node.joined,
         cordoned: node.cordoned, milliCPU: hello.milliCPU, memory: hello.memory, podLimit: hello.pods)
       offer.hasCode = node.artifacts.contains(pod.template.source?.digest ?? "")
-      offers[node.name] = offer
+      offer.usedMilliCPU = use.milliCPU
+      offer.usedMemory = use.memory
+      offer.pods = use.pods
+      offer.startsInFlight = use.startsInFlight
+      offer.podsOfFunction = siblings[node.name] ?? 0
+      return offer
     }
-    for other in pods.values where other.holdsResources {
-      guard let name = other.node, offers[name] != nil else { continue }
-      offers[name]?.usedMilliCPU += other.template.resources.cpu.milli
-      offers[name]?.usedMemory += other.template.resources.memory.value
-      offers[name]?.pods += 1
-      if other.functionKey == pod.functionKey { offers[name]?.podsOfFunction += 1 }
-      if other.detail.life == .placed || other.detail.life == .starting { offers[name]?.startsInFlight += 1 }
+  }
+
+  /// What the pods of a node hold; added up again only after one of them changed.
+  func use(of node: String) -> NodeUse {
+    if let known = nodeUse[node] { return known }
+    var use = NodeUse()
+    for uid in podsByNode[node] ?? [] {
+      guard let pod = pods[uid], pod.node == node, pod.holdsResources else { continue }
+      use.milliCPU += pod.template.resources.cpu.milli
+      use.memory += pod.template.resources.memory.value
+      use.pods += 1
+      if pod.detail.life == .placed || pod.detail.life == .starting { use.startsInFlight += 1 }
     }
-    return Array(offers.values)
+    nodeUse[node] = use
+    return use
   }
 
   /// Tries again to place a pod that found no node; after some patience waiting requests are told why.

@@ -34,6 +34,9 @@ package actor Orchestrator {
   var functions: [String: FunctionRecord] = [:]
   var pods: [String: PodRecord] = [:]
   var podsByFunction: [String: Set<String>] = [:]
+  /// Every listed pod that was placed, by its node; and what the pods of a node hold, nil after one changed.
+  var podsByNode: [String: Set<String>] = [:]
+  var nodeUse: [String: NodeUse] = [:]
   var nodes: [String: NodeRecord] = [:]
   var subscribers: [String: [Int: AsyncStream<RouteUpdate>.Continuation]] = [:]
   var nextSubscription = 0
@@ -239,6 +242,11 @@ package actor Orchestrator {
   /// Takes an ended pod off the lists.
   private func unlist(_ pod: PodRecord) {
     pods[pod.uid] = nil
+    if let node = pod.node {
+      podsByNode[node]?.remove(pod.uid)
+      if podsByNode[node]?.isEmpty == true { podsByNode[node] = nil }
+      nodeUse[node] = nil
+    }
     podsByFunction[pod.functionKey]?.remove(pod.uid)
     if podsByFunction[pod.functionKey]?.isEmpty == true { podsByFunction[pod.functionKey] = nil }
     let key = ObjectKeys.key(.pod, pod.namespace, pod.name)
@@ -261,7 +269,11 @@ package actor Orchestrator {
     if route { broadcast(.endpoint(pod.route)) }
     dirtyPods.yield(uid)
     publishCounts(pod.functionKey)
-    if let node = pod.node { publish(node: node) }
+    if let node = pod.node {
+      podsByNode[node, default: []].insert(uid)
+      nodeUse[node] = nil
+      publish(node: node)
+    }
   }
 
   func publishCounts(_ key: String) {
