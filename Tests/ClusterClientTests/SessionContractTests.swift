@@ -56,7 +56,11 @@ import Testing
   @Test(arguments: Wiring.allCases) func `a goodbye is a clean end`(_ wiring: Wiring) async throws {
     try await World.run { world in
       let handle = try await Self.sessions(world, wiring).open(Self.hello())
+      // A worker that leaves stops reading commands at the same moment.
+      let reading = Task { for await _ in handle.commands {} }
       await handle.receive(.goodbye)
+      reading.cancel()
+      await reading.value
       await handle.closed(true)
       #expect(await eventually { world.sessions.all[0].closed == true })
       #expect(world.sessions.all[0].messages.last == .goodbye)

@@ -72,6 +72,8 @@ private final class HTTPNodeSession: Sendable {
     var reader: Task<Void, Never>?
     var failure: APIStatus?
     var ended = false
+    /// A goodbye is on its way: who stops reading commands must not cut it off.
+    var leaving = false
   }
 
   private let upload: AsyncStream<ByteBuffer>.Continuation
@@ -148,13 +150,16 @@ private final class HTTPNodeSession: Sendable {
     } orElse: {
       task.cancel()
     }
-    sink.onTermination = { _ in self.end() }
+    sink.onTermination = { _ in
+      if !self.state.withLock({ $0.leaving }) { self.end() }
+    }
     return commands
   }
 
   /// Sends a message; a full queue or an ended session drops it, and a full queue ends the session.
   func send(_ message: WorkerMessage) {
     guard let line = try? HTTPNodeSessions.line(message) else { return end() }
+    if message == .goodbye { state.withLock { $0.leaving = true } }
     if case .dropped = upload.yield(line) { end() }
   }
 

@@ -12,7 +12,7 @@ package enum GatewayLimits {
   package static let requeues = 8
   /// Times the call of an idempotent function may be run again after a pod died under it.
   package static let replays = 1
-  /// Idle upstream connections kept by one event loop to one pod.
+  /// Idle upstream connections kept by one event loop to one pod; as many as it takes calls at once when that is more.
   package static let idleConnections = 16
   /// Seconds a connection may be idle between requests.
   package static let keepAliveSeconds: Int64 = 75

@@ -34,6 +34,8 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   let key: PodKey
+  /// Calls its pod takes at once: as many connections are worth keeping.
+  let concurrency: Int
   weak var pool: UpstreamPool?
   private var state = State.idle
   private var context: ChannelHandlerContext?
@@ -42,7 +44,10 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   /// Whether the head of the current request was taken by the kernel.
   private(set) var delivered = false
 
-  init(key: PodKey) { self.key = key }
+  init(key: PodKey, concurrency: Int) {
+    self.key = key
+    self.concurrency = concurrency
+  }
 
   var isOpen: Bool {
     if case .closed = state { return false }

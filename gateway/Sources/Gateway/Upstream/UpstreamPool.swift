@@ -45,9 +45,9 @@ final class UpstreamPool {
     guard let endpoint = assignment.endpoint.endpoint else { return done(.failure(ConnectError.noEndpoint)) }
     let connecting: EventLoopFuture<any Channel>
     if endpoint.host == hostIdentity {
-      connecting = bootstrap(assignment.key, preamble: nil).connect(unixDomainSocketPath: endpoint.socket)
+      connecting = bootstrap(assignment, preamble: nil).connect(unixDomainSocketPath: endpoint.socket)
     } else if let worker = endpoint.worker, let (host, port) = Self.split(worker) {
-      connecting = bootstrap(assignment.key, preamble: assignment.key.uid).connect(host: host, port: port)
+      connecting = bootstrap(assignment, preamble: assignment.key.uid).connect(host: host, port: port)
     } else {
       return done(.failure(ConnectError.notReachable(endpoint.host)))
     }
@@ -76,7 +76,8 @@ final class UpstreamPool {
   func release(_ connection: UpstreamConnection, keep: Bool) {
     removeActive(connection)
     let key = connection.key
-    guard keep, connection.isOpen, connection.isIdle, idleCount(key) < GatewayLimits.idleConnections else {
+    let most = max(GatewayLimits.idleConnections, connection.concurrency)
+    guard keep, connection.isOpen, connection.isIdle, idleCount(key) < most else {
       return connection.close()
     }
     idle[key, default: []].append(connection)
@@ -115,7 +116,7 @@ final class UpstreamPool {
     if active[key]?.isEmpty == true { active[key] = nil }
   }
 
-  private func bootstrap(_ key: PodKey, preamble uid: String?) -> ClientBootstrap {
+  private func bootstrap(_ assignment: Assignment, preamble uid: String?) -> ClientBootstrap {
     let tls = uid == nil ? nil : tls()
     return ClientBootstrap(group: eventLoop)
       .connectTimeout(.milliseconds(GatewayLimits.connectMilliseconds))
@@ -126,7 +127,7 @@ final class UpstreamPool {
           if let tls { try pipeline.addHandler(NIOSSLClientHandler(context: tls, serverHostname: nil)) }
           if let uid { try pipeline.addHandler(ConnectPreamble(uid: uid, eventLoop: channel.eventLoop)) }
           try UpstreamCodec.add(to: pipeline)
-          try pipeline.addHandler(UpstreamConnection(key: key))
+          try pipeline.addHandler(UpstreamConnection(key: assignment.key, concurrency: assignment.route.concurrency))
         }
       }
   }

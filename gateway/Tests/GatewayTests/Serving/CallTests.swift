@@ -82,7 +82,7 @@ private struct Stage {
       expectsContinue: false, upgrade: nil, keepAlive: true, arrived: monotonicNow(), arrivedAt: .now())
     call = Call(
       request: request, client: client, dispatcher: dispatcher, services: services, pool: pool, eventLoop: loop)
-    connection = UpstreamConnection(key: PodKey(uid: "a", incarnation: 1))
+    connection = UpstreamConnection(key: PodKey(uid: "a", incarnation: 1), concurrency: 1)
     connection.pool = pool
     channel = EmbeddedChannel(loop: loop)
     try channel.pipeline.syncOperations.addHandler(HalfClosable())
