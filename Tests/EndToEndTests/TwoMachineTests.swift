@@ -98,7 +98,7 @@ struct TwoMachineTests {
       try await inServer("\(TestCluster.apus) get events").output.contains("NodeLost")
     }
     #expect(lost)
-    _ = try await Shell.bash("sleep 5; ip -n \(link.worker) link set vw\(link.id) up")
+    _ = try await Shell.bash("sleep 7; ip -n \(link.worker) link set vw\(link.id) up")
     let healed = try await eventually(within: .seconds(30)) {
       try await inServer("curl -s -m 5 -d y http://\(net).1:8080/function/far").output == "far y"
     }

@@ -68,7 +68,10 @@ extension Orchestrator: RouteFeed, Activation {
         if ready <= record.function.spec.scale.min { return broadcast(.endpoint(pod.route)) }
       }
       if why == .stuck {
-        drain(uid, reason: "Stuck", message: "it did not end a cancelled call")
+        let message = "it did not end a cancelled call"
+        record(
+          ObjectReference(.pod, namespace: pod.namespace, name: pod.name, uid: uid), "Stuck", message, warning: true)
+        drain(uid, reason: "Stuck", message: message)
         ensurePods(key)
       } else {
         drain(uid, reason: "Idle", message: "no call for spec.scale.idleAfter")

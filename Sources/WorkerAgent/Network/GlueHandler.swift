@@ -7,6 +7,9 @@ final class GlueHandler: ChannelDuplexHandler {
   typealias OutboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
 
+  /// How long one end may take what the other sent last.
+  static let lastBytesTimeout = TimeAmount.seconds(10)
+
   private var partner: GlueHandler?
   private var context: ChannelHandlerContext?
   private var wantsRead = false
@@ -65,10 +68,13 @@ final class GlueHandler: ChannelDuplexHandler {
 
   private func flush() { context?.flush() }
 
+  /// Closes once everything was taken, or the other end had its time for it.
   private func close() {
-    guard let context else { return }
-    context.flush()
-    context.close(promise: nil)
+    guard let channel = context?.channel, channel.isActive else { return }
+    let sent = channel.eventLoop.makePromise(of: Void.self)
+    channel.writeAndFlush(ByteBuffer(), promise: sent)
+    sent.futureResult.assumeIsolated().whenComplete { _ in channel.close(promise: nil) }
+    channel.eventLoop.assumeIsolated().scheduleTask(in: Self.lastBytesTimeout) { channel.close(promise: nil) }
   }
 
   private func closeOutput() {

@@ -45,6 +45,7 @@ extension ClusterConnection {
     self.init(
       resources: service, artifacts: HTTPArtifacts(client: client), logs: HTTPLogQueries(client: client),
       tables: service, tokens: HTTPJoinTokens(kubeconfig: kubeconfig), api: endpoint.url, gateway: gateway,
+      authority: kubeconfig.authority,
       namespace: "default")
   }
 }

@@ -17,6 +17,8 @@ struct ClusterConnection: Sendable {
   let api: String
   /// The gateway's URL without a slash at the end; nil when the kubeconfig names none.
   let gateway: String?
+  /// The cluster's authority, PEM: a gateway may show a certificate of it.
+  var authority = ""
   /// The namespace commands work in when none is given.
   let namespace: String
 }

@@ -5,6 +5,7 @@ import ClusterModel
 import FoundationEssentials
 import NIOCore
 import NIOHTTP1
+import NIOSSL
 
 /// `apus invoke NAME`.
 struct Invoke: AsyncParsableCommand {
@@ -57,11 +58,13 @@ struct Invoke: AsyncParsableCommand {
       throw Failure("the kubeconfig names no gateway", next: "Use the kubeconfig that `apus up` or `apus login` wrote.")
     }
     let request = try request(url + path)
+    let client = try Self.client(cluster)
+    defer { if client !== HTTPClient.shared { client.shutdown { _ in } } }
     let started = ContinuousClock.now
     let answer: HTTPClientResponse
     do {
       answer = try await Progress.during("calling \(name)", quiet: quiet) { _ in
-        try await HTTPClient.shared.execute(request, deadline: .now() + Self.patience)
+        try await client.execute(request, deadline: .now() + Self.patience)
       }
     } catch {
       throw Failure(
@@ -86,6 +89,14 @@ struct Invoke: AsyncParsableCommand {
     let failed = CallFailure(status: status, function: name, call: call, seconds: after / .seconds(1), body: bytes)
     if own == CallErrorCode.functionNotFound.rawValue { throw await cluster.missing(.function, name, in: scope) }
     throw failed.failure
+  }
+
+  /// A client that also trusts the cluster's own authority, when the gateway serves HTTPS.
+  private static func client(_ cluster: ClusterConnection) throws -> HTTPClient {
+    guard cluster.gateway?.hasPrefix("https://") == true else { return HTTPClient.shared }
+    var tls = TLSConfiguration.makeClientConfiguration()
+    tls.additionalTrustRoots = [.certificates(try NIOSSLCertificate.fromPEMBytes(Array(cluster.authority.utf8)))]
+    return HTTPClient(configuration: HTTPClient.Configuration(tlsConfiguration: tls))
   }
 
   private func request(_ url: String) throws(Failure) -> HTTPClientRequest {

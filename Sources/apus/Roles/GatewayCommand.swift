@@ -29,6 +29,9 @@ struct GatewayCommand: AsyncParsableCommand {
 
   func validate() throws {
     if let problem = Schema.Rule.dnsLabel.check(name) { throw ValidationError("--name: \(problem)") }
+    if listening.tls {
+      throw ValidationError("--tls: only the server's own gateway gets its certificate there; use --tls-certificate")
+    }
     try listening.check()
   }
 
@@ -51,7 +54,7 @@ struct GatewayCommand: AsyncParsableCommand {
     let front = GatewayServer(
       configuration: GatewayConfiguration(
         host: listening.listen, port: listening.gatewayPort, gatewayID: name, hostIdentity: HostIdentity.current,
-        workerTLS: try PeerTLS.client(credentials),
+        workerTLS: try PeerTLS.client(credentials), serverTLS: try listening.tlsFiles?.context(),
         connectionsMax: FileLimit.connections(files: FileLimit.raise()), publicOnly: listening.publicOnly),
       routes: HTTPRouteFeed(client: client), activation: HTTPActivation(client: client),
       usage: HTTPUsageSink(client: client), logs: HTTPLogSink(client: client), logger: logger)
@@ -61,12 +64,14 @@ struct GatewayCommand: AsyncParsableCommand {
     let renewing = membership.renewal(of: credentials, through: client) {
       front.use(workerTLS: try PeerTLS.client($0))
     }
+    var services: [ServiceGroupConfiguration.ServiceConfiguration] = [
+      .init(service: renewing, successTerminationBehavior: .ignore),
+      .init(service: front, successTerminationBehavior: .gracefullyShutdownGroup), .init(service: admin),
+    ]
+    if let files = listening.tlsFiles { services.append(.init(service: files.reloading(front, logger: logger))) }
     let group = ServiceGroup(
       configuration: ServiceGroupConfiguration(
-        services: [
-          .init(service: renewing, successTerminationBehavior: .ignore),
-          .init(service: front, successTerminationBehavior: .gracefullyShutdownGroup), .init(service: admin),
-        ], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+        services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
     try await group.run()
     await client.shutdown()
   }

@@ -36,13 +36,30 @@ struct ListenOptions: ParsableArguments {
   @Flag(help: "Listen beyond loopback without TLS; then only functions with spec.public answer.")
   var insecureHTTP = false
 
+  @Flag(help: "Serve functions over HTTPS, with a certificate of the cluster's own authority.") var tls = false
+  @Option(help: ArgumentHelp("Serve functions over HTTPS with this certificate chain (PEM).", valueName: "file"))
+  var tlsCertificate: String?
+  @Option(help: ArgumentHelp("The key of --tls-certificate (PEM).", valueName: "file")) var tlsKey: String?
+
   /// Refuses to listen beyond this machine in plain text unless that was asked for.
   func check() throws {
-    if !insecureHTTP, !Self.isLoopback(listen) {
-      throw ValidationError(
-        "--listen \(listen): the gateway would take requests from other machines in plain text. Add --insecure-http if "
-          + "that is what you want; then only functions marked `public: true` answer")
+    if (tlsCertificate == nil) != (tlsKey == nil) {
+      throw ValidationError("--tls-certificate and --tls-key go together")
     }
+    if !insecureHTTP, !servesTLS, !Self.isLoopback(listen) {
+      throw ValidationError(
+        "--listen \(listen): the gateway would take requests from other machines in plain text. Add --tls, or "
+          + "--insecure-http if that is what you want; either way only functions marked `public: true` answer")
+    }
+  }
+
+  /// Whether callers use HTTPS.
+  var servesTLS: Bool { tls || tlsCertificate != nil }
+
+  /// The files of the certificate, when there are.
+  var tlsFiles: GatewayTLS? {
+    guard let tlsCertificate, let tlsKey else { return nil }
+    return GatewayTLS(certificate: tlsCertificate, key: tlsKey)
   }
 
   /// Whether only functions marked public answer.
@@ -59,6 +76,7 @@ struct ListenOptions: ParsableArguments {
   /// The flags that hand these options on.
   var flags: [String] {
     ["--listen", listen, "--gateway-port", "\(gatewayPort)", "--admin-port", "\(adminPort)"]
-      + (insecureHTTP ? ["--insecure-http"] : [])
+      + (insecureHTTP ? ["--insecure-http"] : []) + (tls ? ["--tls"] : [])
+      + (tlsCertificate.map { ["--tls-certificate", $0] } ?? []) + (tlsKey.map { ["--tls-key", $0] } ?? [])
   }
 }

@@ -7,6 +7,7 @@ import HTTPService
 import LogIndex
 import LogService
 import Logging
+import NIOSSL
 import ServiceLifecycle
 import UnixSignals
 import StateStore
@@ -47,6 +48,7 @@ struct ServerRole {
         ready: { front.ready ? nil : "the gateway has no routes yet" })
     }
     if let front, let admin { services += [front, admin] }
+    if let front, let files = listening.tlsFiles { services.append(files.reloading(front, logger: logger)) }
     services.append(
       RunningService("announcement") {
         let ports = RememberedPorts(
@@ -72,8 +74,7 @@ struct ServerRole {
   private func apiServer(
     _ plane: ControlPlane, _ logs: LogService, _ tokens: TokenRegistry, _ authority: CertificateAuthority
   ) throws -> AdminServer {
-    let names = [listening.listen, ProcessInfo.processInfo.hostName].filter { $0 != "0.0.0.0" && $0 != "::" }
-    let issued = try authority.server(names: names, now: .now())
+    let issued = try authority.server(names: serverNames, now: .now())
     let services = APIServices(
       resources: plane.resources, sessions: plane.orchestrator, secrets: plane.orchestrator, feed: plane.orchestrator,
       activation: plane.orchestrator, usage: plane.usage, logSink: logs, logQueries: logs, artifacts: plane.artifacts,
@@ -100,8 +101,20 @@ struct ServerRole {
         host: listening.listen, port: port, gatewayID: "server", hostIdentity: HostIdentity.current,
         workerTLS: try PeerTLS.client(
           certificate: identity.certificate, key: identity.key ?? "", authority: authority.pem),
+        serverTLS: try gatewayTLS(authority),
         connectionsMax: FileLimit.connections(files: FileLimit.raise()), publicOnly: listening.publicOnly),
       routes: plane.orchestrator, activation: plane.orchestrator, usage: plane.usage, logs: logs, logger: logger)
+  }
+
+  private func gatewayTLS(_ authority: CertificateAuthority) throws -> NIOSSLContext? {
+    if let files = listening.tlsFiles { return try files.context() }
+    guard listening.tls else { return nil }
+    return try GatewayTLS.context(try authority.server("gateway", names: serverNames, now: .now()))
+  }
+
+  /// The names and addresses by which this machine is known.
+  private var serverNames: [String] {
+    [listening.listen, ProcessInfo.processInfo.hostName].filter { $0 != "0.0.0.0" && $0 != "::" }
   }
 
   /// Tells the world where the server is, once it listens: the kubeconfig, and the ports for the next start.
@@ -110,7 +123,8 @@ struct ServerRole {
     let present = (try? PrivateFile.read(folder.kubeconfig)).flatMap { $0 }.flatMap { try? Kubeconfig(text: $0) }
     let config = Kubeconfig(
       server: "https://\(host):\(ports.api ?? 0)", authority: authority.pem,
-      token: try await tokens.admin(present: present?.token), gateway: ports.gateway.map { "http://\(host):\($0)" })
+      token: try await tokens.admin(present: present?.token),
+      gateway: ports.gateway.map { "\(listening.servesTLS ? "https" : "http")://\(host):\($0)" })
     try PrivateFile.write(Array(config.text.utf8), to: folder.kubeconfig)
     var ports = ports
     ports.host = host

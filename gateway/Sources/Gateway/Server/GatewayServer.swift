@@ -24,6 +24,7 @@ package final class GatewayServer: Service {
   private let logger: Logger
   private let shared = Mutex(Shared())
   private let workerTLS: Mutex<NIOSSLContext?>
+  private let serverTLS: Mutex<NIOSSLContext?>
   private let bound: AsyncStream<Int>
   private let boundInput: AsyncStream<Int>.Continuation
 
@@ -39,6 +40,7 @@ package final class GatewayServer: Service {
     self.logs = logs
     self.logger = logger
     workerTLS = Mutex(configuration.workerTLS)
+    serverTLS = Mutex(configuration.serverTLS)
     (bound, boundInput) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
   }
 
@@ -47,6 +49,12 @@ package final class GatewayServer: Service {
 
   /// Takes a renewed certificate for connections to workers that are opened from now on.
   package func use(workerTLS context: NIOSSLContext) { workerTLS.withLock { $0 = context } }
+
+  /// Takes a new certificate for callers that connect from now on; only when it served TLS from the start.
+  package func use(serverTLS context: NIOSSLContext) {
+    guard configuration.serverTLS != nil else { return }
+    serverTLS.withLock { $0 = context }
+  }
 
   /// Waits until the gateway listens and answers its port; nil when it ended without. One caller at a time.
   package func waitUntilListening() async -> Int? {
@@ -165,8 +173,7 @@ package final class GatewayServer: Service {
   }
 
   private func bootstrap(_ group: MultiThreadedEventLoopGroup, _ services: GatewayServices) -> ServerBootstrap {
-    let tls = configuration.serverTLS
-    return ServerBootstrap(group: group)
+    ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 1024)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -175,7 +182,7 @@ package final class GatewayServer: Service {
         channel.eventLoop.makeCompletedFuture {
           guard let loop = services.loop(on: channel.eventLoop) else { throw ChannelError.ioOnClosedChannel }
           let pipeline = channel.pipeline.syncOperations
-          if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
+          if let tls = self.serverTLS.withLock({ $0 }) { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
           try ServerCodec.add(to: pipeline)
           try pipeline.addHandler(ClientConnection(services: services, loop: loop))
         }
