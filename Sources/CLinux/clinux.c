@@ -5,6 +5,7 @@
 #include <linux/capability.h>
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -279,3 +280,5 @@ int apus_check_spawn_message(const uint8_t *message, size_t length, size_t descr
   }
   return 0;
 }
+
+void apus_trim_heap(void) { malloc_trim(0); }

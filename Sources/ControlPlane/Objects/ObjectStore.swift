@@ -38,8 +38,12 @@ package struct ObjectStore: Sendable {
   package func get<Object: Resource>(
     _ type: Object.Type, _ namespace: String?, _ name: String
   ) async throws(APIStatus) -> Object? {
-    guard let tree = try await tree(type.kind, namespace, name) else { return nil }
-    do { return try tree.decoded(as: type) } catch { throw Self.status(error, type.kind, name) }
+    do {
+      let object = try await store(for: type.kind).get(ObjectKeys.key(type.kind, namespace, name))
+      return try object.map { try Self.typed($0) }
+    } catch {
+      throw Self.status(error, type.kind, name)
+    }
   }
 
   /// Every typed object of a kind, with the revision; objects that cannot be decoded are left out and named.
@@ -51,7 +55,7 @@ package struct ObjectStore: Sendable {
       var objects: [Object] = []
       var damaged: [String] = []
       for item in page.items {
-        if let object = try? Self.tree(item).decoded(as: type) {
+        if let object: Object = try? Self.typed(item) {
           objects.append(object)
         } else {
           damaged.append(item.key)
@@ -103,6 +107,13 @@ package struct ObjectStore: Sendable {
       tree["metadata"] = metadata
     }
     return Array(tree.encoded())
+  }
+
+  /// A stored object with its resourceVersion.
+  static func typed<Object: Resource>(_ stored: StoredObject) throws -> Object {
+    var object = try JSONDecoder().decode(Object.self, from: Data(stored.value))
+    object.metadata.resourceVersion = String(stored.modRevision)
+    return object
   }
 
   /// A stored object as a tree with its resourceVersion.

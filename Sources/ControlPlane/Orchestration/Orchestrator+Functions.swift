@@ -262,13 +262,17 @@ extension Orchestrator {
   /// Sets the Ready condition of a function when it differs.
   func condition(_ key: String, ready: Bool, _ reason: String, _ message: String) async throws(APIStatus) {
     guard let record = functions[key] else { return }
+    func stands(_ status: FunctionStatus?) -> Bool {
+      let known = status?.conditions.first { $0.type == "Ready" }
+      return known?.reason == reason && known?.message == message
+    }
+    if stands(record.function.status) { return }
     let time = clock()
     let changed = try await objects.change(
       Function.self, record.function.metadata.namespace, record.function.metadata.name
     ) { function in
       var status = function.status ?? FunctionStatus()
-      let known = status.conditions.first { $0.type == "Ready" }
-      if known?.reason == reason, known?.message == message { return false }
+      if stands(status) { return false }
       status.conditions.set(Condition(type: "Ready", status: ready, reason: reason, message: message, at: time))
       function.status = status
       return true

@@ -1,3 +1,4 @@
+import CLinux
 import ClusterAPI
 import ClusterModel
 import ControlPlane
@@ -36,6 +37,8 @@ struct ServerRole {
       durable: store, soft: soft, boot: store.bootCount, artifacts: try ArtifactStore(directory: folder.artifacts),
       vault: try SecretVault.open(keyFile: folder.keys + "/secrets.key"), logs: logs, logger: logger)
     try await plane.prepare()
+    // Reading all intent leaves holes in the heap that nothing of this size needs again.
+    apus_trim_heap()
     let tokens = TokenRegistry(store: store, authorityHash: authority.keyHash)
     let api = try apiServer(plane, logs, tokens, authority)
     let front = try gatewayServer(plane, logs, authority)
