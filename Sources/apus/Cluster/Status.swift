@@ -34,9 +34,12 @@ struct Status: AsyncParsableCommand {
       report.gateway = cluster.gateway
       let silent = Failure("silent")
       let kinds = try? await Deadline.within(Self.patience, else: silent) {
-        (try await cluster.list(.node, in: nil), try await cluster.list(.function, in: nil))
+        var some = ListOptions()
+        some.limit = StatusReport.functionsMax
+        let page = try await cluster.resources.list(.function, namespace: nil, options: some)
+        return (try await cluster.list(.node, in: nil), page.items.count)
       }
-      if let (nodes, functions) = kinds { report.answered(nodes: nodes, functions: functions.count) }
+      if let (nodes, functions) = kinds { report.answered(nodes: nodes, functions: functions) }
     }
     if output.structured {
       Terminal.emit(output.text(of: report.document))
@@ -77,8 +80,10 @@ struct StatusReport {
   private(set) var answers = false
   /// Nodes that are ready, and in all.
   private(set) var nodes = (ready: 0, all: 0)
-  /// Functions there are.
+  /// Functions there are, at most `functionsMax`.
   private(set) var functions = 0
+  /// Functions that are counted; from there on it is "or more".
+  static let functionsMax = 500
 
   /// A report before anything was asked.
   init(data: String, kubeconfig: String, board: ProcessBoard?) {
@@ -132,7 +137,7 @@ struct StatusReport {
     lines.append("  data        \(data)")
     if answers {
       lines.append("  nodes       \(nodes.ready) of \(nodes.all) ready")
-      lines.append("  functions   \(functions)")
+      lines.append("  functions   \(functions)\(functions == Self.functionsMax ? " or more" : "")")
     }
     if let board, !board.processes.isEmpty {
       let supervisor = ["supervisor", board.supervisor > 0 ? "\(board.supervisor)" : "-", "", "", ""]
