@@ -65,7 +65,7 @@ package final class ControlPlane: Sendable {
         .namespace, namespace: nil, object: JSONValue(encoding: Namespace(name: "default")))
     } catch let status as APIStatus where status.reason == "AlreadyExists" {}
     try await orchestrator.prepare()
-    await usage.load(from: objects.durable)
+    await usage.load(from: objects.durable, functions: Set(await orchestrator.functions.keys))
   }
 
   /// Runs until cancelled or told to shut down.

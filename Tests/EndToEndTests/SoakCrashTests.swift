@@ -85,11 +85,16 @@ struct SoakCrashTests {
       for round in 1...Self.kills {
         let made = try await cluster.deployPython("count-\(round)", Self.counting, spec: "  scale: {max: 1}\n")
         try #require(made.status == 0, "\(made.all)")
-        let moment = Int.random(in: 100_000...600_000, using: &random)
+        let moment = Int.random(in: 0...500_000, using: &random)
         async let kill = cluster.bash(
-          "sleep 0.\(moment); pkill -9 -f 'apus worker --name worker-1 --data \(cluster.data)'")
+          """
+          until [ -s told-\(round) ]; do sleep 0.01; done; sleep 0.\(String(format: "%06d", moment))
+          pkill -9 -f 'apus worker --name worker-1 --data \(cluster.data)'
+          """)
         // The answer streams how far the function is: what it named there was written before.
-        let told = try await cluster.bash("curl -sN -d x \(cluster.url("count-\(round)"))").output
+        let told = try await cluster.bash(
+          "curl -sN -d x -o told-\(round) \(cluster.url("count-\(round)")); cat told-\(round)"
+        ).output
         _ = try await kill
         let ready = try await eventually(within: .seconds(30)) {
           try await cluster.bash("apus get nodes | grep -c ' Ready'").output == "1\n"

@@ -56,8 +56,8 @@ package final class UsageBoard: UsageSink, Sendable {
     }
   }
 
-  /// Takes the figures of an earlier server up again.
-  func load(from store: any StateStore) async {
+  /// Takes the figures of an earlier server up again; those of functions that are gone are dropped with the next `save`.
+  func load(from store: any StateStore, functions: Set<String>) async {
     var after: String?
     repeat {
       guard
@@ -67,6 +67,7 @@ package final class UsageBoard: UsageSink, Sendable {
         guard let kept = try? JSONDecoder().decode(Kept.self, from: Data(item.value)) else { continue }
         let key = String(item.key.dropFirst(Self.prefix.count))
         saved.withLock { $0[key] = kept }
+        guard functions.contains(key) else { continue }
         let figures = state.withLock { state -> FunctionFigures in
           var entry = Figures()
           entry.cold = kept.cold
