@@ -27,8 +27,17 @@ struct WorkerRole {
   /// The port gateways of other machines use.
   static let entryPort = 6441
 
+  /// Throws for a user who cannot make pods.
+  static func refuseWithoutRoot() throws(Failure) {
+    guard geteuid() != 0 else { return }
+    throw Failure(
+      "a worker needs root: it makes pods of namespaces, mounts and control groups",
+      next: "Start it with sudo. A server without workers (--workers 0) and the other commands do not need it.")
+  }
+
   /// Runs until SIGTERM; its pods end with it.
   func run() async throws {
+    try Self.refuseWithoutRoot()
     let home = folder.worker(name)
     try FileManager.default.createDirectory(
       atPath: home, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])

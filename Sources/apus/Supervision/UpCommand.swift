@@ -39,6 +39,7 @@ struct UpCommand: AsyncParsableCommand {
       let cluster = try ClusterConnection.open(kubeconfig: folder.kubeconfig)
       return Terminal.print(Self.summary("Apus is already up.", cluster, folder))
     }
+    if workers > 0 { try WorkerRole.refuseWithoutRoot() }
     try refuseTakenPorts()
     Terminal.note("starting   control plane, gateway, log index, \(workers) \(workers == 1 ? "worker" : "workers")")
     try? FileManager.default.removeItem(atPath: folder.processes)
