@@ -89,12 +89,15 @@ struct SpawnerCrashTests {
       // A reading thread of a finished pipe may need a moment to close it.
       let closed = await eventually { descriptors(getpid()) <= before.0 }
       #expect(closed, "own descriptors \(before.0) → \(descriptors(getpid()))")
-      #expect(descriptors(spawner) == before.1)
-      #expect(mounts(getpid()) == before.2)
-      #expect(mounts(spawner) == before.3)
-      let slots = host.groupFolders.flatMap { CgroupFiles.folders(in: $0) }
-      #expect(slots == [])
-      #expect(host.spawner.runningCount == 0)
+      // So may the spawner, which is told of an end and cleans up after it.
+      let spawnerClosed = await eventually { descriptors(spawner) <= before.1 }
+      #expect(spawnerClosed, "spawner's descriptors \(before.1) → \(descriptors(spawner))")
+      let unmounted = await eventually { mounts(getpid()) <= before.2 && mounts(spawner) <= before.3 }
+      #expect(unmounted, "mounts \(before.2) → \(mounts(getpid())), spawner's \(before.3) → \(mounts(spawner))")
+      let removed = await eventually { host.groupFolders.flatMap { CgroupFiles.folders(in: $0) } == [] }
+      #expect(removed, "groups \(host.groupFolders.flatMap { CgroupFiles.folders(in: $0) })")
+      let ended = await eventually { host.spawner.runningCount == 0 }
+      #expect(ended, "\(host.spawner.runningCount) pods run")
       await host.spawner.shutdown()
       #expect(host.groupFolders == [])
     }
