@@ -23,10 +23,11 @@ import Testing
       accepted += 1
       for field in ReservedField.allCases { _ = record.reservedBytes(field) }
       for field in record.fields { _ = (record.key(field), record.text(field.value)) }
-      // Half a surrogate pair is JSON's grammar and is taken, but Foundation refuses it.
-      if round % 50 == 0, !String(decoding: bytes, as: UTF8.self).contains("\\ud83d") {
+      // Half a surrogate pair and a number beyond every double are JSON's grammar and are taken; Foundation refuses them.
+      let text = String(decoding: bytes, as: UTF8.self)
+      if round % 50 == 0, !text.contains("\\ud83d"), !text.contains(/[0-9][eE]\+?[0-9]{2,}/) {
         let judged = try? JSONSerialization.jsonObject(with: Data(record.bytes))
-        #expect(judged is [String: Any], "seed \(seed), round \(round): \(String(decoding: bytes, as: UTF8.self))")
+        #expect(judged is [String: Any], "seed \(seed), round \(round): \(text)")
       }
     }
     #expect(
