@@ -12,6 +12,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -170,6 +171,23 @@ int apus_wait_readable(int fd, int milliseconds) {
     result = poll(&one, 1, milliseconds);
   } while (result < 0 && errno == EINTR);
   return result;
+}
+
+int apus_poll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
+
+int apus_poll_add(int poll, int fd, uint64_t token) {
+  struct epoll_event watch = {.events = EPOLLIN, .data.u64 = token};
+  return epoll_ctl(poll, EPOLL_CTL_ADD, fd, &watch);
+}
+
+int apus_poll_remove(int poll, int fd) { return epoll_ctl(poll, EPOLL_CTL_DEL, fd, NULL); }
+
+int apus_poll_wait(int poll, uint64_t *tokens, int capacity, int milliseconds) {
+  struct epoll_event happened[64];
+  int count = epoll_wait(poll, happened, capacity < 64 ? capacity : 64, milliseconds);
+  if (count < 0) return errno == EINTR ? 0 : -1;
+  for (int index = 0; index < count; index++) tokens[index] = happened[index].data.u64;
+  return count;
 }
 
 int apus_open_tree(const char *path) {

@@ -52,6 +52,17 @@ struct ShapeTests {
     }
   }
 
+  @Test("nobody reads descriptors through libdispatch, whose sources follow freed memory (decision 12)")
+  func descriptorSources() {
+    let calls = ["makeReadSource", "makeWriteSource", "DispatchIO(", "readabilityHandler", "writeabilityHandler"]
+    for file in sources + SourceTree.swiftFiles(SourceTree.testFolders) where !file.path.hasSuffix("/ShapeTests.swift")
+    {
+      for call in calls {
+        #expect(!file.lines.contains { $0.contains(call) }, "\(file.path) calls \(call)")
+      }
+    }
+  }
+
   @Test("folders of a target hold at most 15 files")
   func folders() {
     var counts: [String: Int] = [:]

@@ -47,6 +47,16 @@ int apus_pidfd_wait(int pidfd);
 /// Waits at most `milliseconds` until `fd` is readable (a pidfd: the process ended); 1 if so, 0 if not.
 int apus_wait_readable(int fd, int milliseconds);
 
+/// A descriptor that tells of many others at once (epoll).
+int apus_poll_create(void);
+/// Lets `poll` tell of `fd` by `token` as long as there is something to read in it, or its end.
+int apus_poll_add(int poll, int fd, uint64_t token);
+/// Ends what `apus_poll_add` began; before `fd` is closed.
+int apus_poll_remove(int poll, int fd);
+/// Waits at most `milliseconds` (-1: without end) and gives the tokens of up to `capacity` (at most 64) descriptors;
+/// answers how many, 0 when there was none or a signal came.
+int apus_poll_wait(int poll, uint64_t *tokens, int capacity, int milliseconds);
+
 /// A private, detached copy of the mount of directory `path`, ready to be hung into another mount namespace.
 int apus_open_tree(const char *path);
 

@@ -58,9 +58,9 @@ package final class WorkerAgent: Service {
     let spool = try Spool(directory: "\(configuration.dataDirectory)/spool", limits: configuration.spool)
     for text in spool.damage { logger.error("log spool damage", metadata: ["damage": "\(text)"]) }
     let journal = LogJournal(spool: spool)
-    let outputs = PipeLoop(name: "apus.worker.output") { journal.tellDrops() }
+    let outputs = try PipeLoop(name: "apus.worker.output") { journal.tellDrops() }
     defer { outputs.stop() }
-    let controls = PipeLoop(name: "apus.worker.control")
+    let controls = try PipeLoop(name: "apus.worker.control")
     defer { controls.stop() }
     try await engine.open()
     try prepareRunFolder()

@@ -1,109 +1,151 @@
-import Dispatch
+import CLinux
 import Glibc
 import Synchronization
 
-/// One queue of its own that reads many pipes: at most one buffer of 64 KiB is read and not handed on.
+/// One thread of its own that reads many pipes: at most one buffer of 64 KiB is read and not handed on.
 ///
-/// One full buffer a pipe and round, so that a pod that writes without end holds up no other. The handlers run on the
-/// queue itself; while they work, pods wait in their pipes: that is the back-pressure.
+/// One buffer a pipe and round, so that a pod that writes without end holds up no other. The handlers run on the thread
+/// itself; while they work, pods wait in their pipes: that is the back-pressure. The thread lives until `stop`.
+///
+/// Our own epoll and not libdispatch's read sources: those follow freed memory when a pipe's last bytes and its end come
+/// together, which is how every pod ends (swift-corelibs-libdispatch issue 949; docs/decisions/0012).
 final class PipeLoop: Sendable {
   /// Bytes read at once.
   static let bufferBytes = 64 << 10
+  /// Pipes read in one round.
+  private static let roundPipes: CInt = 64
+  /// The token of the wake-up; pipes count from 1.
+  private static let wakeToken: UInt64 = 0
 
-  /// What is done with one pipe's bytes and its end; both on the loop's queue.
+  /// What is done with one pipe's bytes and its end; both on the loop's thread (the end on the caller's of `add` when
+  /// the pipe could not be added).
   struct Handler: Sendable {
     var bytes: @Sendable (UnsafeRawBufferPointer) -> Void
     var end: @Sendable () -> Void
   }
 
-  // SAFETY: libdispatch's sources may be used from any thread; only its annotation is missing on Linux.
-  private struct Source: @unchecked Sendable {
-    let dispatch: any DispatchSourceRead
+  private struct Pipe: Sendable {
+    let fd: CInt
+    let handler: Handler
   }
 
   private struct State {
-    var sources: [UInt64: Source] = [:]
-    var lastToken: UInt64 = 0
+    var pipes: [UInt64: Pipe] = [:]
+    var lastToken = PipeLoop.wakeToken
+    var removing: [UInt64] = []
     var stopped = false
-    /// Whether `tell` is due already.
-    var telling = false
   }
 
   private let state = Mutex(State())
-  private let queue: DispatchQueue
-  private let open = DispatchGroup()
+  private let poll: CInt
+  private let wake: CInt
+  private let thread = Mutex<DedicatedThread?>(nil)
   private let tell: @Sendable () -> Int32?
 
   /// A loop without pipes. After bytes were handled, `tell` is asked, and asked again after as many milliseconds as it
   /// answers: it tells what could not be told yet (how many lines were dropped).
-  init(name: String, tell: @escaping @Sendable () -> Int32? = { nil }) {
+  init(name: String, tell: @escaping @Sendable () -> Int32? = { nil }) throws(WorkerError) {
     self.tell = tell
-    queue = DispatchQueue(label: name, qos: .userInitiated)
+    let poll = apus_poll_create()
+    let wake = apus_wake_create()
+    guard poll >= 0, wake >= 0, apus_poll_add(poll, wake, Self.wakeToken) == 0 else {
+      let error = WorkerError.errno("making the loop that reads pipes")
+      for fd in [poll, wake] where fd >= 0 { close(fd) }
+      throw error
+    }
+    self.poll = poll
+    self.wake = wake
+    thread.withLock { $0 = DedicatedThread(name: name) { self.run() } }
+  }
+
+  deinit {
+    close(poll)
+    close(wake)
   }
 
   /// Reads a pipe until its end; the descriptor is the loop's from now on. Answers a token for `remove`.
   @discardableResult
   func add(_ fd: CInt, _ handler: Handler) -> UInt64 {
-    let source = Source(dispatch: DispatchSource.makeReadSource(fileDescriptor: fd, queue: queue))
     let token = state.withLock { state -> UInt64? in
-      guard !state.stopped else { return nil }
+      guard !state.stopped, apus_poll_add(poll, fd, state.lastToken + 1) == 0 else { return nil }
       state.lastToken += 1
-      state.sources[state.lastToken] = source
+      state.pipes[state.lastToken] = Pipe(fd: fd, handler: handler)
       return state.lastToken
     }
-    open.enter()
-    source.dispatch.setEventHandler { [weak self] in self?.read(fd, token ?? 0, handler) }
-    source.dispatch.setCancelHandler { [open] in
-      close(fd)
-      handler.end()
-      open.leave()
-    }
-    source.dispatch.activate()
-    if token == nil { source.dispatch.cancel() }
-    return token ?? 0
+    if let token { return token }
+    close(fd)
+    handler.end()
+    return Self.wakeToken
   }
 
   /// Stops reading a pipe and closes it; its handler's end is called. Does nothing when it ended already.
-  func remove(_ token: UInt64) { state.withLock { $0.sources.removeValue(forKey: token) }?.dispatch.cancel() }
+  func remove(_ token: UInt64) {
+    state.withLock { $0.removing.append(token) }
+    _ = apus_wake(wake)
+  }
 
   /// Closes every pipe and waits until the handlers have heard it; blocks for the round that runs.
   func stop() {
-    let sources = state.withLock { state in
-      state.stopped = true
-      defer { state.sources = [:] }
-      return Array(state.sources.values)
+    state.withLock { $0.stopped = true }
+    _ = apus_wake(wake)
+    thread.withLock { thread in
+      thread?.join()
+      thread = nil
     }
-    for source in sources { source.dispatch.cancel() }
-    open.wait()
   }
 
-  /// Reads what is there. A source tells of the end and of the bytes before it in one event only, so this goes on until
-  /// there is nothing more; after each full buffer it is the other pipes' turn.
-  private func read(_ fd: CInt, _ token: UInt64, _ handler: Handler) {
-    guard state.withLock({ $0.sources[token] != nil }) else { return }
-    let last = withUnsafeTemporaryAllocation(byteCount: Self.bufferBytes, alignment: 16) { buffer in
-      while true {
-        let count = Glibc.read(fd, buffer.baseAddress, buffer.count)
-        if count < 0, errno == EINTR { continue }
-        if count > 0 { handler.bytes(UnsafeRawBufferPointer(rebasing: buffer[0..<count])) }
-        if count <= 0 || count == buffer.count { return (count: count, again: count < 0 && errno == EAGAIN) }
+  private func run() {
+    var tokens = [UInt64](repeating: 0, count: Int(Self.roundPipes))
+    var toldAgainAt: Int64?
+    withUnsafeTemporaryAllocation(byteCount: Self.bufferBytes, alignment: 16) { buffer in
+      while !state.withLock({ $0.stopped }) {
+        let count = apus_poll_wait(poll, &tokens, Self.roundPipes, Self.milliseconds(until: toldAgainAt))
+        var handled = false
+        for token in tokens.prefix(Int(max(0, count))) {
+          if token == Self.wakeToken {
+            removeAsked()
+          } else if read(token, buffer) {
+            handled = true
+          }
+        }
+        let due = toldAgainAt.map { $0 <= Moment.now().uptime } ?? handled
+        if due { toldAgainAt = tell().map { Moment.now().uptime + Int64($0) * 1_000_000 } }
       }
     }
-    if last.count > 0 {
-      queue.async { [weak self] in self?.read(fd, token, handler) }
-    } else if !last.again {
-      remove(token)
-    }
-    tellLater()
+    for token in state.withLock({ Array($0.pipes.keys) }) { finish(token) }
   }
 
-  private func tellLater() {
-    guard !state.withLock({ $0.telling }), let milliseconds = tell() else { return }
-    state.withLock { $0.telling = true }
-    queue.asyncAfter(deadline: .now() + .milliseconds(Int(milliseconds))) { [weak self] in
-      guard let self else { return }
-      self.state.withLock { $0.telling = false }
-      self.tellLater()
+  private static func milliseconds(until deadline: Int64?) -> CInt {
+    guard let deadline else { return -1 }
+    return CInt(clamping: max(0, deadline - Moment.now().uptime + 999_999) / 1_000_000)
+  }
+
+  private func removeAsked() {
+    _ = apus_wake_clear(wake)
+    let asked = state.withLock { state in
+      defer { state.removing = [] }
+      return state.removing
     }
+    for token in asked { finish(token) }
+  }
+
+  /// Reads one buffer of a pipe and hands it on; whether there were bytes.
+  private func read(_ token: UInt64, _ buffer: UnsafeMutableRawBufferPointer) -> Bool {
+    // A pipe of this round may have been removed in it.
+    guard let pipe = state.withLock({ $0.pipes[token] }) else { return false }
+    let count = Glibc.read(pipe.fd, buffer.baseAddress, buffer.count)
+    if count > 0 {
+      pipe.handler.bytes(UnsafeRawBufferPointer(rebasing: buffer[0..<count]))
+    } else if count == 0 || (errno != EAGAIN && errno != EINTR) {
+      finish(token)
+    }
+    return count > 0
+  }
+
+  private func finish(_ token: UInt64) {
+    guard let pipe = state.withLock({ $0.pipes.removeValue(forKey: token) }) else { return }
+    _ = apus_poll_remove(poll, pipe.fd)
+    close(pipe.fd)
+    pipe.handler.end()
   }
 }

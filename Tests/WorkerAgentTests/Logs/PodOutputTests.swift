@@ -26,7 +26,7 @@ struct PodOutputTests {
         Moment(wall: Timestamp(nanoseconds: 1_700_000_000_000_000_000), uptime: uptime())
       }
       self.journal = journal
-      loop = PipeLoop(name: "test.output") { journal.tellDrops() }
+      loop = try PipeLoop(name: "test.output") { journal.tellDrops() }
       output = PodOutput(maker: RecordMakerTests.maker(), journal: journal, loop: loop)
       let (out, err, frame) = (try Descriptors.pipe(), try Descriptors.pipe(), try Descriptors.pipe())
       output.attach(stdout: out.read, stderr: err.read, frames: frame.read)
