@@ -62,6 +62,14 @@ final class TestCluster: Sendable {
     let down = try await Shell.run(apus, ["down", "--data", data])
     if let failure { throw failure }
     guard down.status == 0 else { throw ClusterFailure("apus down failed: \(down.all)") }
+    try noCrash(data)
+  }
+
+  /// Throws when a process of the cluster ended by a signal that no test sends: it crashed.
+  private static func noCrash(_ data: String) throws {
+    guard let log = try? String(contentsOfFile: "\(data)/output/supervisor.log", encoding: .utf8) else { return }
+    let crashes = log.split(separator: "\n").filter { $0.contains("killed by signal") && !$0.contains("by signal 9") }
+    if !crashes.isEmpty { throw ClusterFailure("a process crashed:\n" + crashes.joined(separator: "\n")) }
   }
 
   /// Runs `apus` against this cluster.

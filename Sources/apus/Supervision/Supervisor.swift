@@ -74,7 +74,13 @@ actor Supervisor {
       let started = Timestamp.now()
       guard let ending = await runOnce(name, role: role) else { return }
       note(name, ending: ending)
-      if stopping || !plan.restart { return }
+      if stopping || !plan.restart {
+        // A process that fails while it stops is told too: it may have left something behind.
+        if ending != .exited(0) {
+          logger.warning("process ended", metadata: ["process": "\(name)", "ending": "\(ending)"])
+        }
+        return
+      }
       let wait = schedule.ended(afterRunning: Timestamp.now().milliseconds(since: started))
       logger.warning(
         "process ended", metadata: ["process": "\(name)", "ending": "\(ending)", "restart.ms": "\(wait)"])
