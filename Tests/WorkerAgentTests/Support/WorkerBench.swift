@@ -24,7 +24,8 @@ final class WorkerBench: Sendable {
     change: (inout WorkerConfiguration) -> Void = { _ in }
   ) throws {
     folder = try TemporaryFolder("apus-worker")
-    let run = "/tmp/apus-w\(UInt32.random(in: 0 ... .max))"
+    // Beside the folder and short: paths of sockets end after 107 bytes.
+    let run = FileManager.default.temporaryDirectory.path + "/apus-w\(UInt32.random(in: 0 ... .max))"
     var configuration = WorkerConfiguration(
       name: "n1", dataDirectory: "\(folder.path)/data", runDirectory: run, instance: "0badcafe", labels: ["zone": "a"],
       milliCPU: 2000, memory: 1 << 30, pods: pods, listenAddress: nil, hostIdentity: "host-1", spawnerPath: "",

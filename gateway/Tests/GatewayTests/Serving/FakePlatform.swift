@@ -187,6 +187,7 @@ final class FakePlatform: RouteFeed, Activation, UsageSink, LogSink {
   func shutdown() async {
     for pod in state.withLock({ Array($0.pods.values) }) { await pod.kill() }
     try? await group.shutdownGracefully()
+    try? FileManager.default.removeItem(at: folder.url)
   }
 }
 
