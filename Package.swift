@@ -88,8 +88,8 @@ let targets: [Target] = [
   room(
     "WorkerAgent",
     [
-      "ClusterModel", "ClusterAPI", "ClusterClient", "HTTPService", "PodSandbox", "FunctionPackage", "CLinux", nioCore,
-      nioPosix, nioSSL, log, serviceLifecycle, crypto, hummingbird,
+      "ClusterModel", "ClusterAPI", "PodSandbox", "FunctionPackage", "CLinux", nioCore, nioPosix, nioSSL, log,
+      serviceLifecycle, crypto,
     ]),
   room(
     "Gateway",

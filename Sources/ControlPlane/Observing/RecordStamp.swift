@@ -66,12 +66,14 @@ package final class RecordStamp: Sendable {
     return owner.node == node && owner.function == record.function && owner.revision == record.revision
   }
 
+  private static let timeMember = Array(#"{"time":""#.utf8)
+  private static let start = Array(#","namespace":""#.utf8)
+  private static let end = Array(#"","level":""#.utf8)
+
   /// The members from `namespace` to `stream` as the worker's writer puts them; nil for another order.
   private static func head(of line: [UInt8]) -> [UInt8]? {
-    let start = Array(#","namespace":""#.utf8)
-    let end = Array(#"","level":""#.utf8)
     let from = 41
-    guard line.count > from + start.count, line[..<9].elementsEqual(#"{"time":""#.utf8),
+    guard line.count > from + start.count, line[..<timeMember.count].elementsEqual(timeMember),
       line[(from - 1)..<(from - 1 + start.count)].elementsEqual(start)
     else { return nil }
     var at = from

@@ -34,13 +34,11 @@ package enum ServerTLS {
     certificate: String, key: String, authority: String
   ) throws(SecurityError) -> TLSConfiguration {
     do {
-      let chain = try NIOSSLCertificate.fromPEMBytes(Array(certificate.utf8))
       var tls = TLSConfiguration.makeServerConfiguration(
-        certificateChain: chain.map { .certificate($0) },
-        privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(key.utf8), format: .pem)))
+        certificateChain: try PEM.chain(certificate), privateKey: try PEM.key(key))
       tls.minimumTLSVersion = .tlsv12
       tls.certificateVerification = .optionalVerification
-      tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMBytes(Array(authority.utf8)))
+      tls.trustRoots = try PEM.roots(authority)
       tls.applicationProtocols = ["http/1.1"]
       tls.shutdownTimeout = .milliseconds(Self.goodbyeMilliseconds)
       return tls

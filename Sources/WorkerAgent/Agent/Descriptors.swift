@@ -3,17 +3,6 @@ import Glibc
 
 /// The plain descriptor calls this target needs.
 enum Descriptors {
-  /// Lets this process have as many descriptors as the system allows it (a pod takes seven); answers how many.
-  static func raiseLimit() -> UInt {
-    var limit = rlimit()
-    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 0 }
-    if limit.rlim_cur < limit.rlim_max {
-      limit.rlim_cur = limit.rlim_max
-      _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-    }
-    return UInt(limit.rlim_cur)
-  }
-
   /// A pipe, close-on-exec; the read end does not block, the write end (a pod's) does.
   static func pipe() throws(WorkerError) -> (read: CInt, write: CInt) {
     var ends: [CInt] = [-1, -1]

@@ -52,8 +52,6 @@ package final class WorkerAgent: Service {
   /// Runs until the service group shuts down gracefully (pods are drained and stopped, the server is told) or the task
   /// is cancelled (pods are killed). Throws when the node cannot run pods at all.
   package func run() async throws {
-    let files = Descriptors.raiseLimit()
-    logger.debug("descriptor limit", metadata: ["descriptors": "\(files)"])
     try Descriptors.makeFolder(configuration.dataDirectory)
     let spool = try Spool(directory: "\(configuration.dataDirectory)/spool", limits: configuration.spool)
     for text in spool.damage { logger.error("log spool damage", metadata: ["damage": "\(text)"]) }

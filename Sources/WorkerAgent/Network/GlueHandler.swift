@@ -73,8 +73,13 @@ final class GlueHandler: ChannelDuplexHandler {
     guard let channel = context?.channel, channel.isActive else { return }
     let sent = channel.eventLoop.makePromise(of: Void.self)
     channel.writeAndFlush(ByteBuffer(), promise: sent)
-    sent.futureResult.assumeIsolated().whenComplete { _ in channel.close(promise: nil) }
-    channel.eventLoop.assumeIsolated().scheduleTask(in: Self.lastBytesTimeout) { channel.close(promise: nil) }
+    let late = channel.eventLoop.assumeIsolated().scheduleTask(in: Self.lastBytesTimeout) {
+      channel.close(promise: nil)
+    }
+    sent.futureResult.assumeIsolated().whenComplete { _ in
+      late.cancel()
+      channel.close(promise: nil)
+    }
   }
 
   private func closeOutput() {

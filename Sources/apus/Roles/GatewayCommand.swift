@@ -38,11 +38,7 @@ struct GatewayCommand: AsyncParsableCommand {
   func run() async throws {
     let logger = role.logger("apus.gateway")
     let home = DataFolder.choose(role.data).gateway(name)
-    try FileManager.default.createDirectory(
-      atPath: home, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-    guard let lock = try FileLock(home + "/lock") else {
-      throw Failure("a gateway already runs on \(home)", next: "Stop it, or give this one another --data or --name.")
-    }
+    let lock = try DataFolder.take(home, for: "gateway")
     defer { withExtendedLifetime(lock) {} }
     let membership = Membership(
       role: .gateway, name: name, server: server, token: try tokenFile.map(FileReader.secretLine), home: home,

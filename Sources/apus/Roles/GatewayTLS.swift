@@ -20,7 +20,7 @@ struct GatewayTLS {
   func context() throws -> NIOSSLContext {
     do {
       let chain = try NIOSSLCertificate.fromPEMFile(certificate).map { NIOSSLCertificateSource.certificate($0) }
-      return try Self.context(chain, try NIOSSLPrivateKey(file: key, format: .pem))
+      return try Self.context(chain, .privateKey(try NIOSSLPrivateKey(file: key, format: .pem)))
     } catch {
       throw Failure(
         "\(certificate) and \(key) cannot be used for TLS: \(error)", next: "Both are PEM files, the chain leaf first.")
@@ -29,14 +29,13 @@ struct GatewayTLS {
 
   /// A context of a certificate that the cluster's authority issued.
   static func context(_ issued: IssuedCertificate) throws -> NIOSSLContext {
-    let chain = try NIOSSLCertificate.fromPEMBytes(Array(issued.certificate.utf8)).map {
-      NIOSSLCertificateSource.certificate($0)
-    }
-    return try context(chain, try NIOSSLPrivateKey(bytes: Array((issued.key ?? "").utf8), format: .pem))
+    try context(try PEM.chain(issued.certificate), try PEM.key(issued.key ?? ""))
   }
 
-  private static func context(_ chain: [NIOSSLCertificateSource], _ key: NIOSSLPrivateKey) throws -> NIOSSLContext {
-    var tls = TLSConfiguration.makeServerConfiguration(certificateChain: chain, privateKey: .privateKey(key))
+  private static func context(_ chain: [NIOSSLCertificateSource], _ key: NIOSSLPrivateKeySource) throws
+    -> NIOSSLContext
+  {
+    var tls = TLSConfiguration.makeServerConfiguration(certificateChain: chain, privateKey: key)
     tls.minimumTLSVersion = .tlsv12
     tls.applicationProtocols = ["http/1.1"]
     return try NIOSSLContext(configuration: tls)

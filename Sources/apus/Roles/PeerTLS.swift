@@ -9,7 +9,9 @@ enum PeerTLS {
   static func client(certificate: String, key: String, authority: String) throws -> NIOSSLContext {
     var tls = TLSConfiguration.makeClientConfiguration()
     tls.certificateVerification = .noHostnameVerification
-    try fill(&tls, certificate, key, authority)
+    tls.certificateChain = try PEM.chain(certificate)
+    tls.privateKey = try PEM.key(key)
+    tls.trustRoots = try PEM.roots(authority)
     return try NIOSSLContext(configuration: tls)
   }
 
@@ -20,24 +22,12 @@ enum PeerTLS {
 
   /// A worker's side: only gateways reach its pods.
   static func server(_ credentials: MemberCredentials) throws -> EntryTLS {
-    let chain = try NIOSSLCertificate.fromPEMBytes(Array(credentials.certificate.utf8)).map {
-      NIOSSLCertificateSource.certificate($0)
-    }
     var tls = TLSConfiguration.makeServerConfiguration(
-      certificateChain: chain,
-      privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(credentials.key.utf8), format: .pem)))
+      certificateChain: try PEM.chain(credentials.certificate), privateKey: try PEM.key(credentials.key))
     tls.certificateVerification = .noHostnameVerification
-    tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMBytes(Array(credentials.authority.utf8)))
+    tls.trustRoots = try PEM.roots(credentials.authority)
     return EntryTLS(context: try NIOSSLContext(configuration: tls)) { certificate in
       if case .gateway? = Principal(certificate: certificate) { true } else { false }
     }
-  }
-
-  private static func fill(_ tls: inout TLSConfiguration, _ certificate: String, _ key: String, _ authority: String)
-    throws
-  {
-    tls.certificateChain = try NIOSSLCertificate.fromPEMBytes(Array(certificate.utf8)).map { .certificate($0) }
-    tls.privateKey = .privateKey(try NIOSSLPrivateKey(bytes: Array(key.utf8), format: .pem))
-    tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMBytes(Array(authority.utf8)))
   }
 }

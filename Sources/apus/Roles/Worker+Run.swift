@@ -38,12 +38,10 @@ struct WorkerRole {
   /// Runs until SIGTERM; its pods end with it.
   func run() async throws {
     try Self.refuseWithoutRoot()
+    // A pod takes seven files.
+    FileLimit.raise()
     let home = folder.worker(name)
-    try FileManager.default.createDirectory(
-      atPath: home, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-    guard let lock = try FileLock(home + "/lock") else {
-      throw Failure("a worker already runs on \(home)", next: "Stop it, or give this one another --data or --name.")
-    }
+    let lock = try DataFolder.take(home, for: "worker")
     defer { withExtendedLifetime(lock) {} }
     guard let slots = try SlotBlock.claim() else {
       throw Failure(

@@ -35,6 +35,16 @@ extension DataFolder {
     }.joined()
   }
 
+  /// Makes the folder of one worker or gateway and takes its lock; throws when another process has it.
+  static func take(_ home: String, for role: String) throws -> FileLock {
+    try FileManager.default.createDirectory(
+      atPath: home, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    guard let lock = try FileLock(home + "/lock") else {
+      throw Failure("a \(role) already runs on \(home)", next: "Stop it, or give this one another --data or --name.")
+    }
+    return lock
+  }
+
   /// Makes the folders, private to their owner; throws with the path that cannot be made.
   func prepare() throws {
     for folder in [path, path + "/state", artifacts, logs, keys, output, run, path + "/workers"] {

@@ -128,9 +128,10 @@ final class Tunnel: ChannelInboundHandler {
     case .client:
       Self.close(other, .output, within: GatewayLimits.tunnelFlushMilliseconds)
       let lingers = events.podLingers
-      other.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(GatewayLimits.abandonMilliseconds)) {
-        if other.isActive { lingers() }
+      let late = other.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(GatewayLimits.abandonMilliseconds)) {
+        lingers()
       }
+      other.closeFuture.assumeIsolated().whenComplete { _ in late.cancel() }
       // Nobody takes what the pod still says; reading on is how its end is seen.
       peerHandler?.drop()
     }
@@ -145,9 +146,12 @@ final class Tunnel: ChannelInboundHandler {
   private static func close(_ channel: any Channel, _ mode: CloseMode, within milliseconds: Int64) {
     let done = channel.eventLoop.makePromise(of: Void.self)
     channel.writeAndFlush(ByteBuffer(), promise: done)
-    done.futureResult.assumeIsolated().whenComplete { _ in channel.close(mode: mode, promise: nil) }
-    channel.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(milliseconds)) {
+    let late = channel.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(milliseconds)) {
       if channel.isActive, mode == .all { channel.close(promise: nil) }
+    }
+    done.futureResult.assumeIsolated().whenComplete { _ in
+      late.cancel()
+      channel.close(mode: mode, promise: nil)
     }
   }
 
