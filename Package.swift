@@ -93,7 +93,7 @@ let targets: [Target] = [
     ]),
   room(
     "Gateway",
-    ["ClusterModel", "ClusterAPI", "Planning", nioCore, nioPosix, nioHTTP1, nioSSL, log, serviceLifecycle, deque],
+    ["ClusterModel", "ClusterAPI", "Planning", nioCore, nioPosix, nioSSL, log, serviceLifecycle, deque],
     path: "gateway/Sources/Gateway"),
   room(
     "LogService",

@@ -300,3 +300,10 @@ int apus_check_spawn_message(const uint8_t *message, size_t length, size_t descr
 }
 
 void apus_trim_heap(void) { malloc_trim(0); }
+
+int apus_processors(void) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  int count = CPU_COUNT(&set);
+  return count > 0 ? count : 1;
+}

@@ -11,7 +11,7 @@ struct TimerTests {
     "Sources/ControlPlane/API/Sessions/OneShot.swift": (1, "deadline of a session's second stream"),
     "Sources/WorkerAgent/Agent/Waits.swift": (1, "the worker's waits, each named there"),
     "gateway/Sources/Gateway/Activation/ActivationSender.swift": (1, "back-off towards the control plane"),
-    "gateway/Sources/Gateway/Reporting/AccessLog.swift": (1, "back-off towards the log service"),
+    "gateway/Sources/Gateway/Reporting/AccessLog.swift": (1, "records gather, and back-off towards the log service"),
     "gateway/Sources/Gateway/Reporting/UsageReporter.swift": (1, "the report of each second"),
     "gateway/Sources/Gateway/Routing/RouteFollower.swift": (1, "back-off of the route feed"),
     "gateway/Sources/Gateway/Routing/RouteTable.swift": (1, "deadline of the first snapshot"),

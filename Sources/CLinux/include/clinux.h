@@ -85,6 +85,9 @@ int apus_has_capability(int number);
 /// decoder promises about it; 0 accepted, negative refused (enum apus_refusal), 1 the decoder broke a promise.
 int apus_check_spawn_message(const uint8_t *message, size_t length, size_t descriptors);
 
+/// How many processors this process may run on (its affinity mask), at least 1.
+int apus_processors(void);
+
 /// Gives memory that was freed back to the system (malloc_trim(3)); for once after a large piece of work.
 void apus_trim_heap(void);
 

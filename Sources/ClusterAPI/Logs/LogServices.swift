@@ -7,6 +7,31 @@ package protocol LogSink: Sendable {
   /// Records of sequences already seen of this `source` are dropped, so that sending again is harmless.
   /// `source` is `NODE/SPOOL-ID`, or `gateway/ID`. Throws 507 when the disk is nearly full: keep them and try again.
   func append(source: String, firstSequence: UInt64, lines: [[UInt8]]) async throws(APIStatus) -> UInt64
+
+  /// The same of lines in one piece; written again only where that saves taking them apart.
+  func append(source: String, firstSequence: UInt64, lines: LogLines) async throws(APIStatus) -> UInt64
+}
+
+/// NDJSON lines in one piece, as a sender has them that writes many.
+package struct LogLines: Hashable, Sendable {
+  /// The lines, each with its newline.
+  package var bytes: [UInt8]
+  /// How many there are.
+  package var count: Int
+
+  /// Lines of all parts; without any, none.
+  package init(bytes: [UInt8] = [], count: Int = 0) {
+    self.bytes = bytes
+    self.count = count
+  }
+}
+
+extension LogSink {
+  /// `append` of lines in one piece.
+  package func append(source: String, firstSequence: UInt64, lines: LogLines) async throws(APIStatus) -> UInt64 {
+    let split = lines.bytes.split(separator: 10, omittingEmptySubsequences: true).map { Array($0) }
+    return try await append(source: source, firstSequence: firstSequence, lines: split)
+  }
 }
 
 /// What to look for in the logs.

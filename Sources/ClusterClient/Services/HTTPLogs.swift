@@ -12,11 +12,17 @@ package struct HTTPLogSink: LogSink {
 
   /// Appends lines and answers the highest durable sequence; sent again when the connection broke.
   package func append(source: String, firstSequence: UInt64, lines: [[UInt8]]) async throws(APIStatus) -> UInt64 {
+    let bytes = Array(lines.joined(separator: [10]))
+    return try await append(
+      source: source, firstSequence: firstSequence, lines: LogLines(bytes: bytes, count: lines.count))
+  }
+
+  /// Appends lines in one piece, as they are.
+  package func append(source: String, firstSequence: UInt64, lines: LogLines) async throws(APIStatus) -> UInt64 {
     let answer = try await client.json(
       APIRequest(
         method: .POST, path: "/internal/v1/logs", query: [("source", source), ("first", String(firstSequence))],
-        headers: [("content-type", "application/x-ndjson")], body: .bytes(Array(lines.joined(separator: [10]))),
-        idempotent: true))
+        headers: [("content-type", "application/x-ndjson")], body: .bytes(lines.bytes), idempotent: true))
     guard let acked = answer["acked"]?.intValue, acked >= 0 else {
       throw .internalError("the server acknowledged log lines without saying how many")
     }

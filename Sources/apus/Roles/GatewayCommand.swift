@@ -51,7 +51,8 @@ struct GatewayCommand: AsyncParsableCommand {
       configuration: GatewayConfiguration(
         host: listening.listen, port: listening.gatewayPort, gatewayID: name, hostIdentity: HostIdentity.current,
         workerTLS: try PeerTLS.client(credentials), serverTLS: try listening.tlsFiles?.context(),
-        connectionsMax: FileLimit.connections(files: FileLimit.raise()), publicOnly: listening.publicOnly),
+        threads: Processors.usable, connectionsMax: FileLimit.connections(files: FileLimit.raise()),
+        publicOnly: listening.publicOnly),
       routes: HTTPRouteFeed(client: client), activation: HTTPActivation(client: client),
       usage: HTTPUsageSink(client: client), logs: HTTPLogSink(client: client), logger: logger)
     let admin = AdminServer.metrics(

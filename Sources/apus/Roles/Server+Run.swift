@@ -105,7 +105,8 @@ struct ServerRole {
         workerTLS: try PeerTLS.client(
           certificate: identity.certificate, key: identity.key ?? "", authority: authority.pem),
         serverTLS: try gatewayTLS(authority),
-        connectionsMax: FileLimit.connections(files: FileLimit.raise()), publicOnly: listening.publicOnly),
+        threads: Processors.usable, connectionsMax: FileLimit.connections(files: FileLimit.raise()),
+        publicOnly: listening.publicOnly),
       routes: plane.orchestrator, activation: plane.orchestrator, usage: plane.usage, logs: logs, logger: logger)
   }
 

@@ -13,13 +13,14 @@ struct PodKey: Hashable, Sendable {
 /// A slot in a pod, reserved for one request.
 struct Assignment: Equatable, Sendable {
   /// The pod's start.
-  let key: PodKey
-  /// The pod, and where it listens.
-  let endpoint: EndpointRoute
+  let start: PodStart
   /// Whether the request waited for this pod to start.
   let cold: Bool
   /// The revision's request concurrency and limits at this moment.
-  let route: FunctionRoute
+  let info: RouteInfo
+
+  var key: PodKey { start.key }
+  var endpoint: EndpointRoute { start.endpoint }
 }
 
 /// The queue and the pods of one function, and every decision about them: a pure state machine.
@@ -50,7 +51,7 @@ struct DispatchState {
     let dispatchedAt: Int64
   }
 
-  var route: FunctionRoute
+  private(set) var info: RouteInfo
   var policy: ScalingPolicy
   var keepAlive = KeepAlivePolicy()
   var queue = WaitingQueue()
@@ -65,11 +66,47 @@ struct DispatchState {
   private var nextID: RequestID = 1
 
   init(route: FunctionRoute, policy: ScalingPolicy = ScalingPolicy()) {
-    self.route = route
+    info = RouteInfo(route)
     self.policy = policy
   }
 
+  /// The function as the control plane told it last.
+  var route: FunctionRoute {
+    get { info.route }
+    set { info = RouteInfo(newValue) }
+  }
+
   // MARK: requests
+
+  /// The short way of `arrive`: a slot, if nobody waits and one is free now. Decides as `arrive` would.
+  mutating func reserve(now: Int64) -> (RequestID, Assignment)? {
+    guard queue.isEmpty, !removed, let index = pickIndex() else { return nil }
+    let id = nextID
+    nextID += 1
+    pods.values[index].inFlight += 1
+    pods.values[index].lastUsed = now
+    pods.values[index].idleSince = nil
+    let start = pods.values[index].start
+    running[id] = Running(pod: start.key, arrived: now, requeues: 0, dispatchedAt: now)
+    return (id, Assignment(start: start, cold: false, info: info))
+  }
+
+  /// The short way of `finish` without suspicion, where nothing else follows from the end of the request: nobody waits
+  /// and the pod goes on as it was. Nil, and nothing is changed, where more has to be decided. `idle`: the pod has
+  /// nothing more inside and may be given up for that.
+  mutating func finishAlone(_ id: RequestID, now: Int64) -> (keep: Bool, idle: Bool)? {
+    guard queue.isEmpty, !removed, let call = running[id], let index = pods.index(forKey: call.pod.uid),
+      pods.values[index].key == call.pod, pods.values[index].phase == .ready, pods.values[index].quarantined.isEmpty
+    else { return nil }
+    running[id] = nil
+    pods.values[index].inFlight -= 1
+    pods.values[index].refusals = 0
+    let empty = pods.values[index].inFlight == 0
+    if empty { pods.values[index].idleSince = now }
+    let idle = empty && pods.values.count { $0.phase == .ready && !$0.givenUp } > info.route.minPods
+    smooth(&serviceTime, Double(now &- call.dispatchedAt) / 1e6)
+    return (!pods.values[index].givenUp && pods.values[index].suspectUntil == nil, idle)
+  }
 
   /// A request arrived. It is dispatched, queued or failed; its id is new.
   mutating func arrive(now: Int64, actions: inout [Action]) -> RequestID {
@@ -159,7 +196,7 @@ struct DispatchState {
     if !queue.isEmpty {
       consider(wish.askAgainAt)
       if !wish.outstanding { consider(wish.repeatAt) }
-      for pod in pods.values { if let until = pod.suspectUntil, until > now { consider(until) } }
+      for pod in pods.values { consider(pod.suspectUntil) }
     }
     let idle = idleDecision(now: now)
     consider(idle.release.isEmpty ? idle.next : now)
@@ -186,21 +223,28 @@ struct DispatchState {
       running[head.id] = Running(pod: pod.key, arrived: head.arrived, requeues: head.requeues, dispatchedAt: now)
       let cold = pod.readyAt > head.arrived
       actions.append(
-        .dispatch(head.id, Assignment(key: pod.key, endpoint: pod.endpoint, cold: cold, route: route)))
+        .dispatch(head.id, Assignment(start: pod.start, cold: cold, info: info)))
     }
     scale(now: now, actions: &actions)
   }
 
   /// The pod the next request goes to: most requests below the limit first, then most recently used.
-  private func pickPod() -> String? {
-    guard let revision = route.revision, !removed else { return nil }
-    var best: PodState?
-    for pod in pods.values where pod.freeSlots(revision, route.concurrency) > 0 {
-      if let other = best, !pod.isBetter(than: other) { continue }
-      best = pod
+  private func pickIndex() -> Dictionary<String, PodState>.Index? {
+    guard let revision = info.route.revision, !removed else { return nil }
+    var best: Dictionary<String, PodState>.Index?
+    var index = pods.startIndex
+    while index != pods.endIndex {
+      if pods.values[index].freeSlots(revision, info.route.concurrency) > 0,
+        best.map({ pods.values[index].isBetter(than: pods.values[$0]) }) ?? true
+      {
+        best = index
+      }
+      pods.formIndex(after: &index)
     }
-    return best?.key.uid
+    return best
   }
+
+  private func pickPod() -> String? { pickIndex().map { pods.keys[$0] } }
 
   /// Asks for more pods when the policy wants more than exist and than were asked for.
   mutating func scale(now: Int64, actions: inout [Action]) {

@@ -52,8 +52,8 @@ final class FunctionDispatcher: Sendable {
 
   /// `namespace/function`.
   let key: String
-  /// What was counted of the function's calls since the last report.
-  let counters = UsageCounters()
+  /// What is counted of the function's calls, by event loop.
+  let meters: FunctionMeters
   private let state: Mutex<Guarded>
   private let effects: any DispatchEffects
   private let timerLoop: any EventLoop
@@ -61,9 +61,10 @@ final class FunctionDispatcher: Sendable {
 
   init(
     route: FunctionRoute, policy: ScalingPolicy, effects: any DispatchEffects, timerLoop: any EventLoop,
-    clock: @escaping @Sendable () -> Int64 = monotonicNow
+    loops: Int = 1, clock: @escaping @Sendable () -> Int64 = monotonicNow
   ) {
     key = route.key
+    meters = FunctionMeters(loops: loops)
     state = Mutex(Guarded(machine: DispatchState(route: route, policy: policy)))
     self.effects = effects
     self.timerLoop = timerLoop
@@ -71,7 +72,9 @@ final class FunctionDispatcher: Sendable {
   }
 
   /// The function as it is now.
-  var route: FunctionRoute { state.withLock { $0.machine.route } }
+  var route: FunctionRoute { info.route }
+  /// The same, shared.
+  var info: RouteInfo { state.withLock { $0.machine.info } }
 
   var figures: Figures {
     state.withLock { guarded in
@@ -89,6 +92,9 @@ final class FunctionDispatcher: Sendable {
   var isOver: Bool {
     state.withLock { $0.machine.removed && $0.machine.pods.isEmpty && $0.machine.running.isEmpty }
   }
+
+  /// A slot that is free now, if nobody waits for one; `arrive` when there is none.
+  func reserve(now: Int64) -> (RequestID, Assignment)? { state.withLock { $0.machine.reserve(now: now) } }
 
   /// Takes a request. The second value is its fate if that is clear at once; else the waiter hears of it later.
   func arrive(_ waiter: Waiter) -> (RequestID, Delivery?) {
@@ -125,7 +131,20 @@ final class FunctionDispatcher: Sendable {
 
   /// Frees the slot of a dispatched request; answers whether its connection is worth keeping.
   func finish(_ id: RequestID, suspect: Bool) -> Bool {
-    event { machine, now, actions in machine.finish(id, suspect: suspect, now: now, actions: &actions) }
+    if !suspect {
+      let now = clock()
+      let alone: (keep: Bool, effects: [Effect])? = state.withLock { guarded in
+        guard let (keep, idle) = guarded.machine.finishAlone(id, now: now) else { return nil }
+        // A timer that fires in time finds the idle pod.
+        guard idle, guarded.timerAt ?? .max > now &+ guarded.machine.info.idleAfter else { return (keep, []) }
+        return (keep, sort([], &guarded, now: now, own: nil) { _ in })
+      }
+      if let alone {
+        perform(alone.effects)
+        return alone.keep
+      }
+    }
+    return event { machine, now, actions in machine.finish(id, suspect: suspect, now: now, actions: &actions) }
   }
 
   /// Notes that a pod did not end an abandoned request in time.

@@ -26,8 +26,8 @@ package enum GatewayLimits {
   package static let answerStallSeconds: Int64 = 30
   /// Seconds the rest of a small body has whose request was answered before it was complete.
   package static let earlySeconds: Int64 = 10
-  /// Bytes the decoder of a client may hold that are no whole part yet.
-  package static let decoderBytes = 128 * 1024
+  /// Bytes read of the requests behind the one that is answered; beyond it the client is not read.
+  package static let pipelinedBytes = 64 * 1024
   /// Seconds without a byte in either direction after which a tunnel is closed.
   package static let tunnelIdleSeconds: Int64 = 600
   /// Milliseconds one end of a tunnel has to take what the other sent last.
@@ -57,8 +57,10 @@ package enum GatewayLimits {
   /// Access records held while the log service does not take them; beyond it the oldest are dropped and counted.
   package static let logRecords = 50_000
   /// Access records in one append.
-  package static let logBatch = 1000
-  /// Milliseconds between two appends.
+  package static let logBatch = 5000
+  /// Milliseconds between two attempts to append at most.
+  package static let logBackoffMaximum: Int64 = 2000
+  /// Milliseconds records gather before an append, and the first pause after one that failed.
   package static let logInterval: Int64 = 50
   /// Functions with metrics of their own; the rest is counted as `other`.
   package static let meteredFunctions = 2000

@@ -1,12 +1,56 @@
 import ClusterAPI
+import ClusterModel
+import Synchronization
+
+/// A function's route as it was at one moment; shared, so that passing it on copies one reference.
+final class RouteInfo: Sendable, Equatable {
+  let route: FunctionRoute
+  /// Time of a call, nanoseconds.
+  let timeout: Int64
+  /// How long an idle pod is kept, nanoseconds.
+  let idleAfter: Int64
+
+  init(_ route: FunctionRoute) {
+    self.route = route
+    timeout = route.timeout.milliseconds &* 1_000_000
+    idleAfter = route.idleAfter.milliseconds &* 1_000_000
+  }
+
+  static func == (one: RouteInfo, other: RouteInfo) -> Bool { one.route == other.route }
+}
+
+/// One start of a pod as calls need it; shared, so that passing it on copies one reference.
+final class PodStart: Sendable, Equatable {
+  private static let starts = Atomic<Int>(0)
+
+  /// The pod's start.
+  let key: PodKey
+  /// Names it in this process, in place of the key.
+  let number: Int
+  /// The pod, and where it listens.
+  let endpoint: EndpointRoute
+  /// The members of an access record between its time and its level.
+  let recordMembers: [UInt8]
+
+  /// A start seen for the first time, or again with another endpoint under the number it had.
+  init(_ endpoint: EndpointRoute, number: Int? = nil) {
+    key = PodKey(uid: endpoint.uid, incarnation: endpoint.incarnation)
+    self.number = number ?? Self.starts.add(1, ordering: .relaxed).newValue
+    self.endpoint = endpoint
+    recordMembers = CallRecord.members(
+      namespace: endpoint.namespace, function: endpoint.function, revision: endpoint.revision, pod: endpoint.pod,
+      node: endpoint.node)
+  }
+
+  static func == (one: PodStart, other: PodStart) -> Bool { one.endpoint == other.endpoint }
+}
 
 /// One pod as the dispatcher of its function sees it.
 struct PodState {
   /// Where it is in its life.
   enum Phase { case starting, ready, draining }
 
-  let key: PodKey
-  var endpoint: EndpointRoute
+  private(set) var start: PodStart
   var phase: Phase
   /// Requests inside, abandoned ones too; at most the function's concurrency.
   var inFlight = 0
@@ -26,22 +70,30 @@ struct PodState {
   var refusals = 0
 
   init(_ endpoint: EndpointRoute, phase: Phase) {
-    key = PodKey(uid: endpoint.uid, incarnation: endpoint.incarnation)
-    self.endpoint = endpoint
+    start = PodStart(endpoint)
     self.phase = phase
+  }
+
+  var key: PodKey { start.key }
+
+  /// The pod; what is set is of the same start.
+  var endpoint: EndpointRoute {
+    get { start.endpoint }
+    set { if newValue != start.endpoint { start = PodStart(newValue, number: start.number) } }
   }
 
   /// Slots free for requests of a revision.
   func freeSlots(_ revision: String, _ concurrency: Int) -> Int {
-    guard phase == .ready, !givenUp, suspectUntil == nil, quarantined.isEmpty, endpoint.revision == revision else {
-      return 0
-    }
+    guard phase == .ready, !givenUp, suspectUntil == nil, quarantined.isEmpty, start.endpoint.revision == revision
+    else { return 0 }
     return max(0, concurrency - inFlight)
   }
 
   /// Packing: fuller first, then used more recently; the uid makes it a total order.
   func isBetter(than other: PodState) -> Bool {
-    (inFlight, lastUsed, other.key.uid) > (other.inFlight, other.lastUsed, key.uid)
+    if inFlight != other.inFlight { return inFlight > other.inFlight }
+    if lastUsed != other.lastUsed { return lastUsed > other.lastUsed }
+    return key.uid < other.key.uid
   }
 
   /// Leaves the pod alone for a while that doubles with each refusal in a row.

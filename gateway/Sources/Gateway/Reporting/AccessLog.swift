@@ -1,13 +1,23 @@
 import ClusterAPI
+import DequeModule
 import Logging
+import NIOCore
 import Synchronization
 
 /// Holds access records until the log service acknowledged them; never holds up a call.
 ///
 /// Records are numbered when they are sent, so that those dropped leave no gap the log service would wait for.
 final class AccessLog: Sendable {
+  /// Whole lines, each with its newline: what is sent at once.
+  private struct Batch {
+    var lines = ByteBuffer()
+    var count = 0
+  }
+
   private struct Held {
-    var records: [CallRecord] = []
+    /// Never empty lists of lines; only the last takes more.
+    var batches: Deque<Batch> = []
+    var count = 0
     var dropped = 0
   }
 
@@ -28,17 +38,21 @@ final class AccessLog: Sendable {
   var dropped: Int { held.withLock { $0.dropped } }
 
   /// Records that wait.
-  var waiting: Int { held.withLock { $0.records.count } }
+  var waiting: Int { held.withLock { $0.count } }
 
   /// Adds a record; when the buffer is full it is dropped and counted.
-  func add(_ record: CallRecord) {
+  func add(_ record: CallRecord, clock: inout TimeText) {
     let first = held.withLock { held in
-      guard held.records.count < limit else {
+      guard held.count < limit else {
         held.dropped += 1
         return false
       }
-      held.records.append(record)
-      return held.records.count == 1
+      if held.batches.last.map({ $0.count >= GatewayLimits.logBatch }) ?? true { held.batches.append(Batch()) }
+      let last = held.batches.count - 1
+      record.write(into: &held.batches[last].lines, clock: &clock)
+      held.batches[last].count += 1
+      held.count += 1
+      return held.count == 1
     }
     if first { wake.yield() }
   }
@@ -46,24 +60,27 @@ final class AccessLog: Sendable {
   /// Sends records as they come until cancelled, then makes one last attempt.
   func run(sink: any LogSink, logger: Logger) async {
     var sequence: UInt64 = 1
-    var batch: [[UInt8]] = []
+    var batch = LogLines()
     var pause = GatewayLimits.logInterval
     // A cancelled task's stream ends at once; what is left then is sent below.
     var wakes = signal.makeAsyncIterator()
     while !Task.isCancelled {
-      if batch.isEmpty {
+      if batch.count == 0 {
         batch = take()
-        if batch.isEmpty {
+        if batch.count == 0 {
           guard await wakes.next() != nil else { break }
           continue
         }
       }
       if await send(batch, sequence, sink, logger) {
         sequence += UInt64(batch.count)
-        batch = []
+        let more = batch.count == GatewayLimits.logBatch
+        batch = LogLines()
         pause = GatewayLimits.logInterval
+        // A full batch has the next one behind it; otherwise records gather.
+        if more { continue }
       } else {
-        pause = min(pause * 2, 2000)
+        pause = min(pause * 2, GatewayLimits.logBackoffMaximum)
       }
       do { try await Task.sleep(for: .milliseconds(pause)) } catch { break }
     }
@@ -71,31 +88,30 @@ final class AccessLog: Sendable {
   }
 
   /// The last attempt, in a task of its own because the caller's is cancelled.
-  private func drain(_ batch: [[UInt8]], _ sequence: UInt64, _ sink: any LogSink, _ logger: Logger) async {
+  private func drain(_ batch: LogLines, _ sequence: UInt64, _ sink: any LogSink, _ logger: Logger) async {
     let last = Task { [self] in
       var batch = batch
       var sequence = sequence
       while true {
-        if batch.isEmpty { batch = take() }
-        guard !batch.isEmpty, await send(batch, sequence, sink, logger) else { return }
+        if batch.count == 0 { batch = take() }
+        guard batch.count > 0, await send(batch, sequence, sink, logger) else { return }
         sequence += UInt64(batch.count)
-        batch = []
+        batch = LogLines()
       }
     }
     await last.value
   }
 
-  private func take() -> [[UInt8]] {
-    let records = held.withLock { held in
-      let count = min(GatewayLimits.logBatch, held.records.count)
-      let records = Array(held.records.prefix(count))
-      held.records.removeFirst(count)
-      return records
+  private func take() -> LogLines {
+    let batch = held.withLock { held in
+      let batch = held.batches.popFirst() ?? Batch()
+      held.count -= batch.count
+      return batch
     }
-    return records.map { $0.logLine() }
+    return LogLines(bytes: Array(batch.lines.readableBytesView), count: batch.count)
   }
 
-  private func send(_ lines: [[UInt8]], _ first: UInt64, _ sink: any LogSink, _ logger: Logger) async -> Bool {
+  private func send(_ lines: LogLines, _ first: UInt64, _ sink: any LogSink, _ logger: Logger) async -> Bool {
     do {
       // An acknowledgement below the last line would mean a part is not durable: all of it is sent again.
       return try await sink.append(source: source, firstSequence: first, lines: lines) >= first + UInt64(lines.count)

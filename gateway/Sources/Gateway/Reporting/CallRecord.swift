@@ -1,17 +1,18 @@
 import ClusterAPI
 import ClusterModel
+import NIOCore
 
 /// What is known of a call when it ended: the access record and every metric come from it.
-struct CallRecord: Sendable {
+struct CallRecord {
   var time: Timestamp
+  /// Its function; nil when the request was for none.
+  var info: RouteInfo?
+  /// The namespace asked for, where there is no function.
   var namespace = ""
-  var function = ""
-  var revision = ""
-  var pod = ""
-  var node = ""
-  var call = ""
-  var method = ""
-  var path = ""
+  /// The pod it was sent to last.
+  var pod: PodStart?
+  /// What the client sent, as far as it is told.
+  var text: CallText
   var status = 0
   /// The platform's own error code; nil when the function answered.
   var code: CallErrorCode?
@@ -27,133 +28,209 @@ struct CallRecord: Sendable {
   var bytesOut: Int64 = 0
   /// Whether it waited for a pod to start.
   var cold = false
-  var startup: StartupBreakdown?
   /// Whether the client went away before the end.
   var clientGone = false
   /// Times it was sent to another pod.
   var retries = 0
 
-  init(time: Timestamp) { self.time = time }
+  init(time: Timestamp, text: CallText) {
+    self.time = time
+    self.text = text
+  }
+}
+
+/// The client's words in an access record: offsets into bytes that hold them anyway, the head that was sent to the pod.
+struct CallText {
+  var bytes = ByteBuffer()
+  var method = Span.none
+  /// The path, without the query: `prefix`, then `rest`.
+  var prefix = Span.none
+  var rest = Span.none
+  var call = Span.none
+
+  /// Words that are not in a head.
+  init(method: String, path: String, call: String) {
+    bytes.writeString(method)
+    self.method = Span(start: 0, end: bytes.writerIndex)
+    bytes.writeString(path)
+    prefix = Span(start: self.method.end, end: bytes.writerIndex)
+    bytes.writeString(call)
+    self.call = Span(start: prefix.end, end: bytes.writerIndex)
+  }
+
+  init() {}
+
+  /// The call id.
+  var callID: String { bytes.withUnsafeReadableBytes { call.text($0) } }
 }
 
 extension CallRecord {
-  /// The access record as one NDJSON line (without the newline) of the log schema.
+  /// Writes the access record as one NDJSON line of the log schema, with its newline.
   ///
   /// Written by hand: it is made for every call, and the general encoder costs twenty times as much.
-  func logLine() -> [UInt8] {
-    var out = JSONLine()
-    out.open()
-    out.text("time", time.text(digits: 9))
-    out.text("namespace", namespace)
-    out.text("function", function)
-    out.text("revision", revision)
-    out.text("pod", pod)
-    out.text("node", node)
-    out.text("stream", LogStream.access.rawValue)
-    out.text("level", (status >= 500 ? LogLevel.error : .info).rawValue)
-    out.text("call", call)
-    out.text("msg", "\(method) \(path) \(status) \(Self.short(duration))ms")
-    out.key("fields")
-    out.open()
-    out.int("status", Int64(status))
-    out.number("duration_ms", duration)
-    out.number("queue_ms", queued)
-    out.int("bytes_in", bytesIn)
-    out.int("bytes_out", bytesOut)
-    out.text("method", method)
-    out.text("path", path)
-    if let firstByte { out.number("first_byte_ms", firstByte) }
-    if let code { out.text("code", code.rawValue) }
-    if let message { out.text("error", message) }
-    if clientGone { out.bool("client_gone", true) }
-    if retries > 0 { out.int("retries", Int64(retries)) }
-    if cold {
-      out.bool("cold", true)
-      if let startup {
-        if let value = startup.placed { out.number("cold_placed_ms", value) }
-        if let value = startup.prepared { out.number("cold_prepared_ms", value) }
-        if let value = startup.sandboxed { out.number("cold_sandboxed_ms", value) }
-        if let value = startup.ready { out.number("cold_ready_ms", value) }
+  func write(into out: inout ByteBuffer, clock: inout TimeText) {
+    let members = pod?.recordMembers ?? membersWithoutPod
+    let message = message ?? ""
+    let words = text.method.count + text.prefix.count + text.rest.count + text.call.count
+    // What is quoted grows six times at most, and method and path are written twice.
+    out.write(room: members.count + 12 * words + 6 * message.utf8.count + 768) { out in
+      text.bytes.withUnsafeReadableBytes { bytes in
+        out.put(#"{"time":""#)
+        clock.write(time, into: &out)
+        out.put("\"")
+        out.put(members)
+        out.put(status >= 500 ? "error" : "info")
+        out.put(#"","call":""#)
+        out.put(json: text.call.of(bytes))
+        out.put(#"","msg":""#)
+        out.put(json: text.method.of(bytes))
+        out.put(" ")
+        out.put(json: text.prefix.of(bytes))
+        out.put(json: text.rest.of(bytes))
+        out.put(" ")
+        out.put(decimal: Int64(status))
+        out.put(" ")
+        out.put(fixed: duration, digits: 1)
+        out.put(#"ms","fields":{"status":"#)
+        out.put(decimal: Int64(status))
+        out.put(#","duration_ms":"#)
+        out.put(fixed: duration, digits: 3)
+        out.put(#","queue_ms":"#)
+        out.put(fixed: queued, digits: 3)
+        out.put(#","bytes_in":"#)
+        out.put(decimal: bytesIn)
+        out.put(#","bytes_out":"#)
+        out.put(decimal: bytesOut)
+        out.put(#","method":""#)
+        out.put(json: text.method.of(bytes))
+        out.put(#"","path":""#)
+        out.put(json: text.prefix.of(bytes))
+        out.put(json: text.rest.of(bytes))
+        out.put("\"")
+        writeRest(&out, message)
+        out.put("}}\n")
       }
-      out.number("cold_total_ms", firstByte ?? duration)
     }
-    out.close()
-    out.close()
-    return out.bytes
   }
 
-  /// Milliseconds with one digit after the point, for the message.
-  static func short(_ milliseconds: Double) -> String {
-    let tenths = Int64((max(0, min(milliseconds, 1e12)) * 10).rounded())
-    return "\(tenths / 10).\(tenths % 10)"
+  /// The members that most calls have not.
+  private func writeRest(_ out: inout ByteWriter, _ message: String) {
+    if let firstByte {
+      out.put(#","first_byte_ms":"#)
+      out.put(fixed: firstByte, digits: 3)
+    }
+    if let code {
+      out.put(#","code":""#)
+      out.put(code.rawValue)
+      out.put("\"")
+    }
+    if !message.isEmpty {
+      out.put(#","error":""#)
+      var message = message
+      message.withUTF8 { out.put(json: UnsafeRawBufferPointer($0)) }
+      out.put("\"")
+    }
+    if clientGone { out.put(#","client_gone":true"#) }
+    if retries > 0 {
+      out.put(#","retries":"#)
+      out.put(decimal: Int64(retries))
+    }
+    guard cold else { return }
+    out.put(#","cold":true"#)
+    if let startup = pod?.endpoint.startup {
+      let phases: [(StaticString, Double?)] = [
+        (#","cold_placed_ms":"#, startup.placed), (#","cold_prepared_ms":"#, startup.prepared),
+        (#","cold_sandboxed_ms":"#, startup.sandboxed), (#","cold_ready_ms":"#, startup.ready),
+      ]
+      for (name, value) in phases {
+        guard let value else { continue }
+        out.put(name)
+        out.put(fixed: value, digits: 3)
+      }
+    }
+    out.put(#","cold_total_ms":"#)
+    out.put(fixed: firstByte ?? duration, digits: 3)
+  }
+
+  private var membersWithoutPod: [UInt8] {
+    let named = namespace.isEmpty ? "default" : namespace
+    guard let route = info?.route else {
+      return Self.members(namespace: named, function: "", revision: "", pod: "", node: "")
+    }
+    return Self.members(
+      namespace: route.namespace, function: route.function, revision: route.revision ?? "", pod: "", node: "")
+  }
+
+  /// The members between time and level, the same for many calls.
+  static func members(namespace: String, function: String, revision: String, pod: String, node: String) -> [UInt8] {
+    var out = ByteBuffer()
+    let names = [namespace, function, revision, pod, node]
+    out.write(room: 160 + 6 * names.reduce(0) { $0 + $1.utf8.count }) { out in
+      let keys: [StaticString] = [
+        #","namespace":""#, #"","function":""#, #"","revision":""#, #"","pod":""#, #"","node":""#,
+      ]
+      for (key, name) in zip(keys, names) {
+        out.put(key)
+        var name = name
+        name.withUTF8 { out.put(json: UnsafeRawBufferPointer($0)) }
+      }
+      out.put(#"","stream":""#)
+      out.put(LogStream.access.rawValue)
+      out.put(#"","level":""#)
+    }
+    return Array(out.readableBytesView)
   }
 }
 
-/// Writes one JSON object into bytes.
-struct JSONLine {
-  private(set) var bytes: [UInt8] = []
-  private var needsComma = false
+/// The wall clock as text, most of which stays the same within a second.
+struct TimeText {
+  private var second = Int64.min
+  private var text: [UInt8] = []
 
-  init() { bytes.reserveCapacity(640) }
-
-  mutating func open() {
-    bytes.append(UInt8(ascii: "{"))
-    needsComma = false
+  /// Writes RFC 3339 in UTC with nine digits after the point, 30 bytes.
+  mutating func write(_ time: Timestamp, into out: inout ByteWriter) {
+    let fraction = ((time.nanoseconds % 1_000_000_000) + 1_000_000_000) % 1_000_000_000
+    let second = (time.nanoseconds - fraction) / 1_000_000_000
+    if second != self.second {
+      self.second = second
+      text = Array(Timestamp(nanoseconds: second * 1_000_000_000).text(digits: 0).utf8.dropLast())
+    }
+    out.put(text)
+    out.put(".")
+    out.put(decimal: fraction, digits: 9)
+    out.put("Z")
   }
+}
 
-  mutating func close() {
-    bytes.append(UInt8(ascii: "}"))
-    needsComma = true
-  }
-
-  mutating func key(_ key: String) {
-    if needsComma { bytes.append(UInt8(ascii: ",")) }
-    string(key)
-    bytes.append(UInt8(ascii: ":"))
-    needsComma = true
-  }
-
-  mutating func text(_ name: String, _ value: String) {
-    key(name)
-    string(value)
-  }
-
-  mutating func int(_ name: String, _ value: Int64) {
-    key(name)
-    bytes.append(contentsOf: String(value).utf8)
-  }
-
-  /// A number with three digits after the point; what is not finite becomes 0.
-  mutating func number(_ name: String, _ value: Double) {
-    key(name)
-    let finite = value.isFinite ? max(-1e12, min(1e12, value)) : 0
-    bytes.append(contentsOf: String((finite * 1000).rounded() / 1000).utf8)
-  }
-
-  mutating func bool(_ name: String, _ value: Bool) {
-    key(name)
-    bytes.append(contentsOf: (value ? "true" : "false").utf8)
-  }
-
-  private mutating func string(_ value: String) {
-    bytes.append(UInt8(ascii: "\""))
-    for byte in value.utf8 {
+extension ByteWriter {
+  /// Text inside the quotes of a JSON string; six times its length at most. What is not UTF-8 is written as it is.
+  mutating func put(json bytes: UnsafeRawBufferPointer) {
+    var start = 0
+    for index in 0..<bytes.count {
+      let byte = bytes[index]
+      if byte >= 0x20, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") { continue }
+      put(UnsafeRawBufferPointer(rebasing: bytes[start..<index]))
+      start = index + 1
       switch byte {
-      case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-        bytes.append(UInt8(ascii: "\\"))
-        bytes.append(byte)
-      case 0x0A: bytes.append(contentsOf: "\\n".utf8)
-      case 0x0D: bytes.append(contentsOf: "\\r".utf8)
-      case 0x09: bytes.append(contentsOf: "\\t".utf8)
-      case 0..<0x20:
-        bytes.append(contentsOf: "\\u00".utf8)
-        bytes.append(Self.hex[Int(byte >> 4)])
-        bytes.append(Self.hex[Int(byte & 15)])
-      default: bytes.append(byte)
+      case UInt8(ascii: "\""): put(#"\""#)
+      case UInt8(ascii: "\\"): put(#"\\"#)
+      case 0x0A: put(#"\n"#)
+      case 0x0D: put(#"\r"#)
+      case 0x09: put(#"\t"#)
+      default:
+        put(#"\u00"#)
+        put(hex: UInt64(byte), digits: 2)
       }
     }
-    bytes.append(UInt8(ascii: "\""))
+    put(UnsafeRawBufferPointer(rebasing: bytes[start..<bytes.count]))
   }
 
-  private static let hex = Array("0123456789abcdef".utf8)
+  /// A number with up to three digits after the point; what is no finite positive number becomes 0.
+  mutating func put(fixed value: Double, digits: Int) {
+    let power: Double = digits == 1 ? 10 : 1000
+    let scaled = value.isFinite ? Int64((max(0, min(value, 1e12)) * power).rounded()) : 0
+    put(decimal: scaled / Int64(power))
+    put(byte: UInt8(ascii: "."))
+    put(decimal: scaled % Int64(power), digits: digits == 1 ? 1 : 3)
+  }
 }

@@ -4,74 +4,17 @@ import Synchronization
 
 /// The gateway's instruments, written as Prometheus text. Labels are bounded: known functions, closed lists of codes.
 final class GatewayMetrics: Sendable {
-  /// Upper bounds of the histograms, seconds.
-  static let bounds: [Double] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
-  ]
-
-  struct Histogram {
-    var buckets = [Int](repeating: 0, count: GatewayMetrics.bounds.count + 1)
-    var sum = 0.0
-    var count = 0
-
-    mutating func observe(seconds: Double) {
-      buckets[GatewayMetrics.bounds.firstIndex { seconds <= $0 } ?? GatewayMetrics.bounds.count] += 1
-      sum += seconds
-      count += 1
-    }
-  }
-
-  private struct FunctionMetrics {
-    var byClass = [Int](repeating: 0, count: 6)
-    var duration = Histogram()
-    var wait = Histogram()
-    var bytesIn: Int64 = 0
-    var bytesOut: Int64 = 0
-    var cold = 0
-    var coldPhases: [String: (sum: Double, count: Int)] = [:]
-    var errors: [CallErrorCode: Int] = [:]
-    var retries = 0
-    var clientGone = 0
-  }
-
   private struct State {
-    var functions: [String: FunctionMetrics] = [:]
     var connections = 0
     var connectionsTotal = 0
     var upstreamConnects = 0
+    var unrouted = CallTotals()
   }
 
   private let state = Mutex(State())
 
-  /// Counts a call that ended.
-  func add(_ record: CallRecord) {
-    state.withLock { state in
-      var key = record.function.isEmpty ? "" : "\(record.namespace)/\(record.function)"
-      if state.functions[key] == nil, state.functions.count >= GatewayLimits.meteredFunctions { key = "other" }
-      var metrics = state.functions.removeValue(forKey: key) ?? FunctionMetrics()
-      metrics.byClass[max(0, min(5, record.status / 100))] += 1
-      metrics.duration.observe(seconds: record.duration / 1000)
-      metrics.wait.observe(seconds: record.queued / 1000)
-      metrics.bytesIn += record.bytesIn
-      metrics.bytesOut += record.bytesOut
-      metrics.retries += record.retries
-      if record.clientGone { metrics.clientGone += 1 }
-      if let code = record.code { metrics.errors[code, default: 0] += 1 }
-      if record.cold {
-        metrics.cold += 1
-        let phases = [
-          ("placed", record.startup?.placed), ("prepared", record.startup?.prepared),
-          ("sandboxed", record.startup?.sandboxed), ("ready", record.startup?.ready), ("total", record.firstByte),
-        ]
-        for (phase, value) in phases {
-          guard let value else { continue }
-          let known = metrics.coldPhases[phase] ?? (0, 0)
-          metrics.coldPhases[phase] = (known.sum + value / 1000, known.count + 1)
-        }
-      }
-      state.functions[key] = metrics
-    }
-  }
+  /// Counts a request that was for no function.
+  func addUnrouted(_ record: CallRecord) { state.withLock { $0.unrouted.add(record) } }
 
   /// Counts a connection; answers how many are open with it.
   func clientConnected() -> Int {
@@ -89,11 +32,37 @@ final class GatewayMetrics: Sendable {
   /// Client connections open now.
   var connections: Int { state.withLock { $0.connections } }
 
-  /// All instruments as Prometheus text; `figures` are the queues as they are now.
-  func text(figures: [(FunctionRoute, FunctionDispatcher.Figures)], log: AccessLog?) -> String {
+  /// One function as it is now.
+  struct Row {
+    var route: FunctionRoute
+    var figures: FunctionDispatcher.Figures
+    var totals: CallTotals
+  }
+
+  /// Totals by label: functions that were called, sorted, those beyond the bound as `other`; requests for none as "".
+  private func totals(_ rows: [Row], _ unrouted: CallTotals) -> [(key: String, value: CallTotals)] {
+    var functions: [(key: String, value: CallTotals)] = []
+    if !unrouted.byClass.isEmpty { functions.append(("", unrouted)) }
+    var other = CallTotals()
+    var called = 0
+    for row in rows where !row.totals.byClass.isEmpty {
+      called += 1
+      if called <= GatewayLimits.meteredFunctions {
+        functions.append((row.route.key, row.totals))
+      } else {
+        other.merge(row.totals)
+      }
+    }
+    if !other.byClass.isEmpty { functions.append(("other", other)) }
+    return functions
+  }
+
+  /// All instruments as Prometheus text; `rows` are the functions as they are now, sorted by key.
+  func text(_ rows: [Row], log: AccessLog?) -> String {
     let state = state.withLock { $0 }
     var out = MetricsText()
-    let functions = state.functions.sorted { $0.key < $1.key }
+    let functions = totals(rows, state.unrouted)
+    let figures = rows.map { ($0.route, $0.figures) }
     out.family("apus_gateway_requests_total", "counter", "Calls that ended, by function and class of status.")
     for (key, metrics) in functions {
       for (index, count) in metrics.byClass.enumerated() where count > 0 {
@@ -183,7 +152,7 @@ struct MetricsText {
   }
 
   mutating func histogram<M>(
-    _ name: String, _ help: String, _ rows: [(key: String, value: M)], _ value: (M) -> GatewayMetrics.Histogram
+    _ name: String, _ help: String, _ rows: [(key: String, value: M)], _ value: (M) -> CallTotals.Histogram
   ) {
     family(name, "histogram", help)
     for row in rows {
@@ -191,7 +160,7 @@ struct MetricsText {
       var total = 0
       for (index, count) in histogram.buckets.enumerated() {
         total += count
-        let bound = index < GatewayMetrics.bounds.count ? "\(GatewayMetrics.bounds[index])" : "+Inf"
+        let bound = index < CallTotals.bounds.count ? "\(CallTotals.bounds[index])" : "+Inf"
         sample("\(name)_bucket", [("function", row.key), ("le", bound)], Double(total))
       }
       sample("\(name)_sum", [("function", row.key)], histogram.sum)

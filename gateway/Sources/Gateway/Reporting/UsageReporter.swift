@@ -23,7 +23,7 @@ struct UsageReporter: Sendable {
       let route = dispatcher.route
       let figures = dispatcher.figures
       var usage = FunctionUsage(namespace: route.namespace, function: route.function)
-      let ended = dispatcher.counters.take(into: &usage)
+      let ended = dispatcher.meters.take(into: &usage)
       seen[dispatcher.key] = figures
       guard ended || last[dispatcher.key] != figures else { continue }
       usage.inFlight = figures.inFlight

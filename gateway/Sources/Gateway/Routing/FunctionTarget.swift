@@ -1,16 +1,15 @@
 /// A request target of ours, taken apart without decoding anything: the function gets the bytes the client sent.
 struct FunctionTarget: Equatable {
-  /// The function's name.
-  var function: String
-  /// Its namespace; `default` when not named.
-  var namespace: String
-  /// What the function sees: the path after the name, at least `/`, and the query.
-  var path: String
-  /// The part that was taken off: `/function/NAME[.NAMESPACE]`.
-  var prefix: String
-
-  /// `namespace/function`.
-  var key: String { "\(namespace)/\(function)" }
+  /// The function's name, with its namespace behind a dot if the client wrote one.
+  var label: Span
+  /// The dot in it.
+  var dot: Int?
+  /// What is taken off: `/function/NAME[.NAMESPACE]`.
+  var prefix: Span
+  /// What the function sees: the rest of the path, and the query. Without a leading `/` where the client wrote none.
+  var rest: Span
+  /// The rest of the path alone.
+  var restPath: Span
 
   /// What a target means.
   enum Meaning: Equatable {
@@ -20,51 +19,56 @@ struct FunctionTarget: Equatable {
     case malformed(String)
   }
 
-  /// Reads an origin-form target (`/function/NAME…`).
-  static func parse(_ target: String) -> Meaning {
-    let bytes = Array(target.utf8)
-    guard bytes.first == UInt8(ascii: "/") else { return .malformed("the target does not start with /") }
-    for byte in bytes where byte <= 0x20 || byte >= 0x7F || byte == UInt8(ascii: "#") {
-      return .malformed("the target holds a character that must be percent-encoded")
+  /// Reads a target in origin form (`/function/NAME…`) whose bytes were checked; one that came out of an absolute form
+  /// may lack the `/`.
+  static func parse(_ bytes: UnsafeRawBufferPointer, _ target: Span, isAbsolute: Bool = false) -> Meaning {
+    guard !target.isEmpty, bytes[target.start] == UInt8(ascii: "/") else {
+      return isAbsolute ? .unknown : .malformed("the target does not start with /")
     }
-    let pathEnd = bytes.firstIndex(of: UInt8(ascii: "?")) ?? bytes.count
-    if bytes[..<pathEnd].elementsEqual("/healthz".utf8) { return .health }
-    let lead = Array("/function/".utf8)
-    guard pathEnd > lead.count, bytes.starts(with: lead) else { return .unknown }
-    let nameEnd = bytes[lead.count..<pathEnd].firstIndex(of: UInt8(ascii: "/")) ?? pathEnd
-    let label = bytes[lead.count..<nameEnd]
-    let dot = label.firstIndex(of: UInt8(ascii: "."))
-    let name = label[..<(dot ?? label.endIndex)]
-    let namespace = dot.map { label[($0 + 1)...] }
-    guard isLabel(name), namespace.map(isLabel) ?? true else { return .unknown }
-    var path = String(decoding: bytes[nameEnd...], as: UTF8.self)
-    if nameEnd == pathEnd { path = "/" + path }
+    var pathEnd = target.start
+    while pathEnd < target.end, bytes[pathEnd] != UInt8(ascii: "?") { pathEnd += 1 }
+    let start = target.start + lead.utf8CodeUnitCount
+    guard pathEnd > start, starts(bytes, target.start, lead) else {
+      return Span(start: target.start, end: pathEnd).of(bytes).elementsEqual("/healthz".utf8) ? .health : .unknown
+    }
+    var end = start
+    var dot: Int?
+    while end < pathEnd, bytes[end] != UInt8(ascii: "/") {
+      if bytes[end] == UInt8(ascii: "."), dot == nil { dot = end }
+      end += 1
+    }
+    guard isLabel(bytes, start, dot ?? end), dot.map({ isLabel(bytes, $0 + 1, end) }) ?? true else { return .unknown }
     return .function(
       FunctionTarget(
-        function: String(decoding: name, as: UTF8.self),
-        namespace: namespace.map { String(decoding: $0, as: UTF8.self) } ?? "default", path: path,
-        prefix: String(decoding: bytes[..<nameEnd], as: UTF8.self)))
+        label: Span(start: start, end: end), dot: dot, prefix: Span(start: target.start, end: end),
+        rest: Span(start: end, end: target.end), restPath: Span(start: end, end: pathEnd)))
   }
 
-  /// Splits an absolute-form target (`http://HOST/PATH`) into host and origin form; nil for other forms.
-  static func splitAbsolute(_ target: String) -> (host: String, target: String)? {
-    let lower = target.prefix(8).lowercased()
-    let scheme = lower.hasPrefix("http://") ? 7 : lower == "https://" ? 8 : 0
-    guard scheme > 0 else { return nil }
-    let rest = Array(target.utf8.dropFirst(scheme))
-    let end = rest.firstIndex { $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "?") } ?? rest.count
-    let host = String(decoding: rest[..<end], as: UTF8.self)
-    guard !host.isEmpty, !host.utf8.contains(UInt8(ascii: "@")) else { return nil }
-    var origin = String(decoding: rest[end...], as: UTF8.self)
-    if !origin.hasPrefix("/") { origin = "/" + origin }
-    return (host, origin)
+  private static let lead: StaticString = "/function/"
+
+  private static func starts(_ bytes: UnsafeRawBufferPointer, _ offset: Int, _ text: StaticString) -> Bool {
+    for index in 0..<text.utf8CodeUnitCount where bytes[offset + index] != text.utf8Start[index] { return false }
+    return true
+  }
+
+  /// The function's name.
+  func function(_ bytes: UnsafeRawBufferPointer) -> String {
+    Span(start: label.start, end: dot ?? label.end).text(bytes)
+  }
+
+  /// Its namespace; `default` when not named.
+  func namespace(_ bytes: UnsafeRawBufferPointer) -> String {
+    dot.map { Span(start: $0 + 1, end: label.end).text(bytes) } ?? "default"
   }
 
   /// A DNS label: lower-case letters, digits and inner hyphens, 1 to 63.
-  private static func isLabel(_ bytes: ArraySlice<UInt8>) -> Bool {
-    guard (1...63).contains(bytes.count), bytes.first != UInt8(ascii: "-"), bytes.last != UInt8(ascii: "-") else {
+  private static func isLabel(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int) -> Bool {
+    guard (1...63).contains(end - start), bytes[start] != UInt8(ascii: "-"), bytes[end - 1] != UInt8(ascii: "-") else {
       return false
     }
-    return bytes.allSatisfy { (97...122).contains($0) || (48...57).contains($0) || $0 == UInt8(ascii: "-") }
+    for byte in bytes[start..<end] {
+      guard (97...122).contains(byte) || (48...57).contains(byte) || byte == UInt8(ascii: "-") else { return false }
+    }
+    return true
   }
 }

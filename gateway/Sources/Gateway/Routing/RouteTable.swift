@@ -9,6 +9,7 @@ final class RouteTable: Sendable {
   }
 
   private let state = Mutex(State())
+  private let changes = Atomic(0)
   private let load: AsyncStream<Void>
   private let loadInput: AsyncStream<Void>.Continuation
   private let make: @Sendable (FunctionRoute) -> FunctionDispatcher
@@ -38,6 +39,9 @@ final class RouteTable: Sendable {
 
   /// Whether a snapshot was ever received.
   var loaded: Bool { state.withLock { $0.loaded } }
+
+  /// Rises whenever a function comes or goes.
+  var generation: Int { changes.load(ordering: .acquiring) }
 
   /// All dispatchers, in no order.
   var dispatchers: [FunctionDispatcher] { state.withLock { Array($0.dispatchers.values) } }
@@ -69,6 +73,7 @@ final class RouteTable: Sendable {
     if let known = dispatcher(route.key) { return known.routeChanged(route) }
     let made = make(route)
     state.withLock { $0.dispatchers[route.key] = made }
+    changes.add(1, ordering: .releasing)
   }
 
   /// A removed function's dispatcher stays until its pods are gone, because they wait for its word.
@@ -79,6 +84,7 @@ final class RouteTable: Sendable {
   private func sweep() {
     for dispatcher in dispatchers where dispatcher.isOver {
       state.withLock { $0.dispatchers[dispatcher.key] = nil }
+      changes.add(1, ordering: .releasing)
     }
   }
 

@@ -2,28 +2,21 @@ import ClusterAPI
 import ClusterModel
 import FoundationEssentials
 import NIOCore
-import NIOHTTP1
 
 /// What a call, or a refusal, writes to the client.
 extension ClientConnection: CallClient {
   var clientIsWritable: Bool { context?.channel.isWritable ?? true }
 
-  func answer(head: HTTPResponseHead) {
-    if head.headers["connection"].contains("close") { closeAfterAnswer = true }
-    context?.write(wrapOutboundOut(.head(head)), promise: nil)
-  }
+  func closeAfterAnswer() { closes = true }
 
-  func answer(body: ByteBuffer) {
-    context?.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
-  }
+  func answer(_ bytes: ByteBuffer) { context?.write(wrapOutboundOut(bytes), promise: nil) }
 
-  func answerEnd(trailers: HTTPHeaders?) { finish(trailers: trailers) }
+  func answerEnd(_ bytes: ByteBuffer) { finish(bytes) }
 
   func flushAnswer() { context?.flush() }
 
-  func answer(error code: CallErrorCode, message: String, component: String) {
-    guard let call else { return }
-    write(code, message, component, callID: call.request.callID, elapsed: monotonicNow() &- call.request.arrived)
+  func answer(error code: CallErrorCode, message: String, component: String, record: CallRecord) {
+    write(code, message, component, callID: record.text.callID, elapsed: record.duration)
   }
 
   func abortAnswer() {
@@ -33,71 +26,97 @@ extension ClientConnection: CallClient {
     context?.close(promise: nil)
   }
 
-  func sendContinue() {
-    let head = HTTPResponseHead(version: .http1_1, status: .continue)
-    context?.writeAndFlush(wrapOutboundOut(.head(head)), promise: nil)
-  }
+  func sendContinue() { context?.writeAndFlush(wrapOutboundOut(Self.continuing), promise: nil) }
+
+  private static let continuing = ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n")
 
   /// Answers a request that never became a call.
-  func refuse(_ code: CallErrorCode, _ message: String, _ target: FunctionTarget? = nil) {
-    var callID = UUIDv7.make()
-    if let own = head?.headers.first(name: "x-call-id"), HeaderRules.isCallID(own) { callID = own }
+  func refuse(_ refusal: Refusal, _ words: CallText? = nil, namespace: String = "") {
+    let words = words ?? CallText(method: "-", path: "-", call: UUIDv7.make())
     if case .idle = phase {
       phase = .active(ended: false)
-      closeAfterAnswer = true
+      closes = true
+      bodyIsSmall = false
     }
-    var record = CallRecord(time: .now())
-    record.call = callID
-    record.method = head?.method.rawValue ?? "-"
-    record.path = String(Self.withoutQuery(head?.uri ?? "-").prefix(1024))
-    record.namespace = target?.namespace ?? "default"
-    record.status = code.status
-    record.code = code
-    record.message = message
-    services.account(record)
-    write(code, message, "gateway", callID: callID, elapsed: 0)
+    var record = CallRecord(time: .now(), text: words)
+    record.namespace = namespace
+    record.status = refusal.code.status
+    record.code = refusal.code
+    record.message = refusal.message
+    services.account(unrouted: record, loop)
+    write(refusal.code, refusal.message, "gateway", callID: words.callID, elapsed: 0)
   }
 
   /// `/healthz`.
   func answerHealth() {
-    let body = ByteBuffer(string: "ok\n")
-    var headers = HTTPHeaders([("content-type", "text/plain; charset=utf-8"), ("content-length", "3")])
-    let bodyPending = head.map { !Self.isSmall($0) } ?? true
-    if closeAfterAnswer || bodyPending { headers.add(name: "connection", value: "close") }
-    answer(head: HTTPResponseHead(version: .http1_1, status: .ok, headers: headers))
-    if head?.method != .HEAD { answer(body: body) }
-    finish(trailers: nil)
+    if !bodyIsSmall { closes = true }
+    var bytes = ByteBuffer(
+      staticString: "HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 3\r\n")
+    bytes.writeStaticString(closes ? "connection: close\r\n\r\n" : "\r\n")
+    if !isHEAD { bytes.writeStaticString("ok\n") }
+    finish(bytes)
   }
 
-  private func write(_ code: CallErrorCode, _ message: String, _ component: String, callID: String, elapsed: Int64) {
+  private func write(_ code: CallErrorCode, _ message: String, _ component: String, callID: String, elapsed: Double) {
     let error = CallError(code: code, message: message, component: component, call: callID)
     var body = ByteBuffer()
     // A value of four strings always encodes.
     body.writeBytes((try? JSONCoding.encoder.encode(error)) ?? Data("{}".utf8))
     body.writeString("\n")
-    if case .active(ended: false) = phase, !(head.map(Self.isSmall) ?? false) { closeAfterAnswer = true }
-    var headers = HTTPHeaders([
-      ("Content-Type", "application/json"), ("Content-Length", String(body.readableBytes)), ("X-Call-Id", callID),
-      ("X-Duration-Seconds", CallRequest.seconds(Double(elapsed) / 1e6)), ("X-Apus-Error", code.rawValue),
-    ])
-    if code == .queueFull { headers.add(name: "Retry-After", value: "1") }
-    if code == .methodNotAllowed { headers.add(name: "allow", value: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") }
-    if closeAfterAnswer || services.isDraining {
-      closeAfterAnswer = true
-      headers.add(name: "connection", value: "close")
+    if case .active(ended: false) = phase, !bodyIsSmall { closes = true }
+    if services.isDraining { closes = true }
+    var bytes = ByteBuffer()
+    bytes.write(room: 512 + callID.utf8.count) { out in
+      out.put("HTTP/1.1 ")
+      out.put(decimal: Int64(code.status))
+      out.put(" ")
+      out.put(Self.reason(code))
+      out.put("\r\nContent-Type: application/json\r\nContent-Length: ")
+      out.put(decimal: Int64(body.readableBytes))
+      out.put("\r\nX-Call-Id: ")
+      out.put(callID)
+      out.put("\r\nX-Duration-Seconds: ")
+      out.put(seconds: elapsed)
+      out.put("\r\nX-Apus-Error: ")
+      out.put(code.rawValue)
+      if code == .queueFull { out.put("\r\nRetry-After: 1") }
+      if code == .methodNotAllowed { out.put("\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") }
+      if closes { out.put("\r\nConnection: close") }
+      out.put("\r\n\r\n")
     }
-    let head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: code.status), headers: headers)
-    context?.write(wrapOutboundOut(.head(head)), promise: nil)
-    if self.head?.method != .HEAD { context?.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
-    finish(trailers: nil)
+    if !isHEAD { bytes.writeBuffer(&body) }
+    finish(bytes)
+  }
+
+  /// The reason phrase of a code's status (RFC 9110, 15).
+  private static func reason(_ code: CallErrorCode) -> StaticString {
+    switch code.status {
+    case 400: "Bad Request"
+    case 401: "Unauthorized"
+    case 403: "Forbidden"
+    case 404: "Not Found"
+    case 405: "Method Not Allowed"
+    case 408: "Request Timeout"
+    case 409: "Conflict"
+    case 413: "Content Too Large"
+    case 414: "URI Too Long"
+    case 429: "Too Many Requests"
+    case 431: "Request Header Fields Too Large"
+    case 500: "Internal Server Error"
+    case 502: "Bad Gateway"
+    case 503: "Service Unavailable"
+    case 504: "Gateway Timeout"
+    case 507: "Insufficient Storage"
+    default: "Error"
+    }
   }
 
   /// Ends the answer and decides what becomes of the connection.
-  private func finish(trailers: HTTPHeaders?) {
+  private func finish(_ last: ByteBuffer) {
     guard let context else { return }
     call = nil
-    guard closeAfterAnswer else {
-      context.writeAndFlush(wrapOutboundOut(.end(trailers)), promise: nil)
+    guard closes else {
+      context.writeAndFlush(wrapOutboundOut(last), promise: nil)
       if case .active(ended: true) = phase { return nextRequest() }
       answeredEarly = true
       earlyUntil = monotonicNow() &+ GatewayLimits.earlySeconds * 1_000_000_000
@@ -114,15 +133,8 @@ extension ClientConnection: CallClient {
       self.armTimer()
       if readAll { context.close(promise: nil) } else { context.close(mode: .output, promise: nil) }
     }
-    context.writeAndFlush(wrapOutboundOut(.end(trailers)), promise: sent)
+    context.writeAndFlush(wrapOutboundOut(last), promise: sent)
     linger()
-  }
-
-  /// Whether the body is so small that it is cheaper to read it to its end than to close the connection.
-  private static func isSmall(_ head: HTTPRequestHead) -> Bool {
-    guard head.headers["transfer-encoding"].isEmpty, head.headers["expect"].isEmpty else { return false }
-    guard let length = head.headers["content-length"].first else { return true }
-    return Int(length).map { $0 <= GatewayLimits.heldBody } ?? false
   }
 
   func tunnel(to upstream: UpstreamConnection, lease: Lease) {
@@ -133,7 +145,9 @@ extension ClientConnection: CallClient {
       return
     }
     phase = .tunnel
-    upstream.becomeTunnel()
+    let fromPod = upstream.becomeTunnel()
+    let fromClient = input
+    input = ByteBuffer()
     loop.pool.release(upstream)
     let loop = loop
     let services = services
@@ -147,9 +161,11 @@ extension ClientConnection: CallClient {
         loop.tunnels[id] = nil
         services.metrics.clientDisconnected()
       })
-    // Not from inside the decoder: what it holds of the bytes after the 101 comes out when it leaves the pipeline.
+    // Not from inside the reading of the pod's connection, whose handler leaves its pipeline.
     loop.eventLoop.assumeIsolated().execute { [self] in
-      Tunnel.join(client: client, clientHandler: self, pod: pod, podHandler: upstream, events: events)
+      Tunnel.join(
+        client: client, clientHandler: self, read: fromClient, pod: pod, podHandler: upstream, readFromPod: fromPod,
+        events: events)
     }
   }
 }

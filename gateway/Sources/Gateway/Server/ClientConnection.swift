@@ -1,17 +1,15 @@
 import ClusterAPI
 import ClusterModel
-import DequeModule
 import NIOCore
-import NIOHTTP1
-import NIOPosix
 
 /// One client connection: requests one after the other, each becoming a call.
 ///
-/// Isolation: everything happens on the channel's event loop. Reading is asked for explicitly, so that a body is read
-/// only as fast as the function takes it.
+/// What was read and has no taker yet stays in `input`; a piece is taken out when its turn comes, so that requests behind
+/// one another keep their order. Isolation: everything happens on the channel's event loop. Reading is asked for
+/// explicitly, so that a body is read only as fast as the function takes it.
 final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
-  typealias InboundIn = HTTPServerRequestPart
-  typealias OutboundOut = HTTPServerResponsePart
+  typealias InboundIn = ByteBuffer
+  typealias OutboundOut = ByteBuffer
 
   enum Phase {
     /// Between two requests.
@@ -29,17 +27,22 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var context: ChannelHandlerContext?
   var phase = Phase.idle
   var call: Call?
-  var closeAfterAnswer = false
+  var closes = false
   /// Answered while the rest of a small body is still read and thrown away; the connection goes on after it.
   var answeredEarly = false
-  /// The decoder reads nothing behind a request for an upgrade; nothing more is read for it either.
-  private var decoderStopped = false
-  var head: HTTPRequestHead?
-  // What was parsed behind the current request; not more than one read, because reading stops.
-  var pipelined: Deque<HTTPServerRequestPart> = []
+  /// Of the request that is being answered.
+  var isHEAD = false
+  /// Whether its body is so small that it is cheaper to read it to its end than to close the connection.
+  var bodyIsSmall = true
+  /// What was read and not taken yet.
+  var input = ByteBuffer()
+  private var lines = HeadLines(hasStartLine: true)
+  private var body = BodyReader(.none)
+  /// A request for an upgrade: what comes behind it is no request.
+  private var holdsRest = false
+  private var address: ClientAddress?
+  private var processing = false
   private var readHeld = false
-  /// Whether a part was decoded since the last end of a read: if not, what was read began a head.
-  private var sawPart = false
   private var headStarted: Int64?
   private var callDeadline: Int64?
   private var lastRead: Int64 = 0
@@ -66,28 +69,20 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     let open = services.metrics.clientConnected()
     loop.clients[ObjectIdentifier(self)] = self
     if open > services.configuration.connectionsMax {
-      return refuse(.noCapacity, "this gateway holds \(open) connections already")
+      return refuse(Refusal(.noCapacity, "this gateway holds \(open) connections already"))
     }
     armTimer()
     context.read()
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    sawPart = true
-    let part = unwrapInboundIn(data)
-    // What came before and waits has its turn first.
-    if pipelined.isEmpty { take(part) } else { pipelined.append(part) }
+    var bytes = unwrapInboundIn(data)
+    if input.readableBytes == 0 { input = bytes } else { input.writeBuffer(&bytes) }
+    lastRead = monotonicNow()
+    process()
   }
 
   func channelReadComplete(context: ChannelHandlerContext) {
-    lastRead = monotonicNow()
-    call?.flushUpstream()
-    context.flush()
-    if case .idle = phase, headStarted == nil, pipelined.isEmpty, !sawPart {
-      headStarted = lastRead
-      armTimer()
-    }
-    sawPart = false
     readHeld = true
     readMore()
   }
@@ -95,7 +90,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   func channelWritabilityChanged(context: ChannelHandlerContext) {
     guard context.channel.isWritable else { return }
     call?.clientWritable()
-    if case .idle = phase { takePipelined() }
+    if case .idle = phase { process() }
+    readMore()
   }
 
   func channelInactive(context: ChannelHandlerContext) {
@@ -110,7 +106,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     phase = .closed
     call?.clientGone()
     call = nil
-    pipelined = []
+    input = ByteBuffer()
   }
 
   /// The gateway shuts down: a connection between two requests is closed, others close after their answer.
@@ -118,157 +114,225 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     if case .idle = phase, headStarted == nil { context?.close(promise: nil) }
   }
 
-  func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    guard let parse = error as? HTTPParserError else {
-      context.close(promise: nil)
-      return
-    }
-    // The end of the connection inside a head or body: the client is gone, there is nobody to tell.
-    if parse == .invalidEOFState || parse == .closedConnection {
-      context.close(promise: nil)
-      return
-    }
-    let code: CallErrorCode = parse == .headerOverflow ? .headTooLarge : .badRequest
-    let message = parse == .headerOverflow ? "the request head is too large" : "this is not HTTP/1.1: \(parse)"
-    switch phase {
-    case .idle: refuse(code, message)
-    case .active(ended: false): call?.requestBroken(.badRequest, message)
-    case .active(ended: true): closeAfterAnswer = true
-    case .lingering, .tunnel, .closed: break
-    }
-  }
+  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
   // MARK: requests
 
-  private func take(_ part: HTTPServerRequestPart) {
-    switch (phase, part) {
-    case (.idle, .head(let head)):
-      headStarted = nil
-      begin(head)
-    case (.active(ended: false), .body(let body)): call?.body(body)
-    case (.active(ended: false), .end(let trailers)):
-      phase = .active(ended: true)
-      call?.end(trailers: trailers)
-      if answeredEarly { nextRequest() }
-    case (.active(ended: true), _): pipelined.append(part)
-    // The decoder gives no such order; if it ever did, guessing would join one request to another's body.
-    case (.idle, _), (.active(ended: false), .head): context?.close(promise: nil)
-    case (.lingering, _), (.tunnel, _), (.closed, _): break
+  /// Takes out of `input` what has its turn now, and sends it on its way.
+  func process() {
+    // A call may be over before its `start` returns; the loop below goes on with the next one then.
+    guard !processing else { return }
+    processing = true
+    defer { processing = false }
+    while step() {}
+    call?.flushUpstream()
+    // What was read is let go, so that its room can be read into again.
+    if input.readableBytes == 0 { input = ByteBuffer() }
+  }
+
+  private func step() -> Bool {
+    guard input.readableBytes > 0 else { return false }
+    switch phase {
+    // Answers that nobody takes hold further requests up.
+    case .idle: return clientIsWritable && readHead()
+    case .active(ended: false): return readBody()
+    case .active(ended: true), .tunnel: return false
+    case .lingering, .closed:
+      input.clear()
+      return false
     }
   }
 
-  private func begin(_ head: HTTPRequestHead) {
-    self.head = head
-    phase = .active(ended: false)
-    decoderStopped = head.headers.contains(name: "upgrade") && HeaderRules.named(in: head.headers).contains("upgrade")
-    closeAfterAnswer = !head.isKeepAlive || services.isDraining || decoderStopped
-    let now = monotonicNow()
-    lastRead = now
-    let accepted: RequestRules.Accepted
-    do {
-      accepted = try RequestRules.check(head)
+  private func readBody() -> Bool {
+    do throws(ParseFailure) {
+      switch try body.next(&input) {
+      case .more: return false
+      case .bytes(let bytes):
+        call?.body(bytes)
+        if body.isEnded { ended(nil) }
+      case .end(let trailers): ended(trailers)
+      }
     } catch {
-      closeAfterAnswer = true
-      return refuse(error.code, error.message)
+      closes = true
+      guard let call else {
+        context?.close(promise: nil)
+        return false
+      }
+      call.requestBroken(.badRequest, "this is not HTTP/1.1: \(error.message)")
     }
-    switch FunctionTarget.parse(accepted.target) {
-    case .malformed(let why): refuse(.badRequest, why)
-    case .unknown: refuse(.functionNotFound, "nothing is served here; functions are at /function/NAME")
-    case .health: answerHealth()
-    case .function(let target): route(head, accepted, target, now)
+    return true
+  }
+
+  /// The request was read to its end.
+  private func ended(_ trailers: ByteBuffer?) {
+    guard case .active(ended: false) = phase else { return }
+    phase = .active(ended: true)
+    call?.end(trailers: trailers)
+    if answeredEarly { nextRequest() }
+  }
+
+  /// What became of the bytes of a head.
+  private enum Reading {
+    case incomplete
+    case refused(Refusal, CallText, namespace: String, length: Int?)
+    case health(Int)
+    case call(Call, Int)
+  }
+
+  private func readHead() -> Bool {
+    // An empty line before a request is passed over, as RFC 9112 (2.2) asks of servers.
+    if lines.lineStart == 0, input.getInteger(at: input.readerIndex, as: UInt16.self) == 0x0D0A {
+      input.moveReaderIndex(forwardBy: 2)
+      return true
+    }
+    let reading = input.withUnsafeReadableBytes { read($0) }
+    switch reading {
+    case .incomplete:
+      if headStarted == nil {
+        headStarted = lastRead
+        armTimer()
+      }
+      return false
+    case .refused(let refusal, let text, let namespace, let length):
+      begin(length)
+      // Where a head cannot be read, neither can what follows.
+      if length == nil { closes = true }
+      refuse(refusal, text, namespace: namespace)
+    case .health(let length):
+      begin(length)
+      answerHealth()
+    case .call(let call, let length):
+      begin(length)
+      self.call = call
+      services.callStarted()
+      call.start()
+    }
+    if body.isEnded { ended(nil) }
+    return true
+  }
+
+  /// A head was read; the body begins behind it.
+  private func begin(_ length: Int?) {
+    headStarted = nil
+    lines.reset()
+    if let length { input.moveReaderIndex(forwardBy: length) } else { input.clear() }
+    phase = .active(ended: false)
+  }
+
+  /// Understands a head, and makes a call of it if it is for a function.
+  private func read(_ bytes: UnsafeRawBufferPointer) -> Reading {
+    var head = RequestHead()
+    let length: Int
+    do throws(ParseFailure) {
+      guard let end = try lines.read(bytes) else { return .incomplete }
+      length = end
+    } catch {
+      isHEAD = false
+      bodyIsSmall = false
+      return .refused(Refusal(error), CallText(method: "-", path: "-", call: UUIDv7.make()), namespace: "", length: nil)
+    }
+    do throws(Refusal) {
+      try head.check(lines, bytes)
+      note(head)
+    } catch {
+      closes = true
+      isHEAD = head.isHEAD
+      bodyIsSmall = false
+      return .refused(error, words(head, bytes), namespace: "", length: length)
+    }
+    switch FunctionTarget.parse(bytes, head.target, isAbsolute: head.isAbsolute) {
+    case .malformed(let why):
+      return .refused(Refusal(.badRequest, why), words(head, bytes), namespace: "", length: length)
+    case .unknown:
+      let refusal = Refusal(.functionNotFound, "nothing is served here; functions are at /function/NAME")
+      return .refused(refusal, words(head, bytes), namespace: "", length: length)
+    case .health: return .health(length)
+    case .function(let target):
+      do throws(Refusal) {
+        return .call(try route(head, target, bytes), length)
+      } catch {
+        return .refused(error, words(head, bytes), namespace: target.namespace(bytes), length: length)
+      }
     }
   }
 
-  private func route(
-    _ head: HTTPRequestHead, _ accepted: RequestRules.Accepted, _ target: FunctionTarget, _ now: Int64
-  ) {
-    let found = services.table.dispatcher(target.key)
-    guard let dispatcher = found, dispatcher.route.isPublic || !services.configuration.publicOnly else {
+  /// What the connection keeps of a request.
+  private func note(_ head: RequestHead) {
+    isHEAD = head.isHEAD
+    body = BodyReader(head.framing)
+    holdsRest = head.upgrade != nil
+    closes = !head.keepAlive || services.isDraining || holdsRest
+    bodyIsSmall =
+      switch head.framing {
+      case .none: true
+      case .length(let length): length <= GatewayLimits.heldBody && !head.expectsContinue
+      case .chunked, .close: false
+      }
+  }
+
+  private func words(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> CallText {
+    let path = head.target.text(bytes).prefix { $0 != "?" }.prefix(1024)
+    return CallText(
+      method: head.method.isEmpty ? "-" : head.method.text(bytes), path: path.isEmpty ? "-" : String(path),
+      call: head.callID.map { $0.text(bytes) } ?? UUIDv7.make())
+  }
+
+  private func route(_ head: RequestHead, _ target: FunctionTarget, _ bytes: UnsafeRawBufferPointer) throws(Refusal)
+    -> Call
+  {
+    let found = loop.routes.dispatcher(target, bytes, services.table)
+    let info = found?.info
+    guard let dispatcher = found, let info, info.route.isPublic || !services.configuration.publicOnly else {
       if !services.table.loaded {
-        return refuse(.noControlPlane, "this gateway has not heard from the control plane yet", target)
+        throw Refusal(.noControlPlane, "this gateway has not heard from the control plane yet")
       }
       let hint = found == nil ? "" : " is public; mark it `public: true` to have it answer beyond its own machine"
-      return refuse(
-        .functionNotFound, "no function \"\(target.function)\" in namespace \"\(target.namespace)\"\(hint)", target)
+      let name = target.function(bytes)
+      throw Refusal(.functionNotFound, "no function \"\(name)\" in namespace \"\(target.namespace(bytes))\"\(hint)")
     }
-    let route = dispatcher.route
-    if case .length(let length) = accepted.framing, length > route.maxBody {
-      return refuse(.bodyTooLarge, "the body is larger than \(route.maxBody) bytes (maxBody)", target)
+    if case .length(let length) = head.framing, length > info.route.maxBody {
+      throw Refusal(.bodyTooLarge, "the body is larger than \(info.route.maxBody) bytes (maxBody)")
     }
-    let expects = head.headers["expect"]
-    if let other = expects.first(where: { $0.lowercased() != "100-continue" }) {
-      return refuse(.badRequest, "the expectation \"\(other)\" cannot be met", target)
+    if let other = head.otherExpectation {
+      throw Refusal(.badRequest, "the expectation \"\(other.text(bytes))\" cannot be met")
     }
-    var upgrade = upgradeProtocol(head)
-    if upgrade?.lowercased().hasPrefix("h2") == true { upgrade = nil }
-    var generator = SystemRandomNumberGenerator()
+    let upgrades = head.upgrade.map { !ByteScan.starts($0.of(bytes), "h2") } ?? false
+    var passed = head
+    if !upgrades { passed.upgrade = nil }
+    let time = Timestamp.now()
+    loop.head.writeHead(passed, lines, target, bytes, client: client(), at: time, using: &loop.random)
     let request = CallRequest(
-      method: head.method, version: head.version, target: target, route: route,
-      originalPath: Self.withoutQuery(accepted.target), headers: head.headers, host: accepted.host,
-      framing: accepted.framing, callID: callID(head), traceparent: traceparent(head, &generator),
-      remoteAddress: context?.channel.remoteAddress?.ipAddress ?? "unknown",
-      forwardedProto: services.configuration.serverTLS == nil ? "http" : "https",
-      expectsContinue: !expects.isEmpty && head.version == .http1_1 && accepted.framing != .none, upgrade: upgrade,
-      keepAlive: !closeAfterAnswer, arrived: now, arrivedAt: .now())
-    let call = Call(
-      request: request, client: self, dispatcher: dispatcher, services: services,
-      pool: loop.pool, eventLoop: loop.eventLoop)
-    self.call = call
-    services.callStarted()
-    call.start()
+      info: info, isHEAD: head.isHEAD, isHTTP10: head.isHTTP10, framing: head.framing,
+      expectsContinue: head.expectsContinue, upgrades: upgrades, keepAlive: !closes, arrived: lastRead, arrivedAt: time)
+    return loop.makeCall(request, for: dispatcher, client: self, services: services)
   }
 
-  private func upgradeProtocol(_ head: HTTPRequestHead) -> String? {
-    head.version == .http1_1 && decoderStopped ? head.headers.first(name: "upgrade") : nil
-  }
-
-  private func callID(_ head: HTTPRequestHead) -> String {
-    if let own = head.headers.first(name: "x-call-id"), HeaderRules.isCallID(own) { return own }
-    return UUIDv7.make()
-  }
-
-  private func traceparent(_ head: HTTPRequestHead, _ generator: inout SystemRandomNumberGenerator) -> String {
-    let given = head.headers["traceparent"]
-    if given.count == 1, HeaderRules.isTraceparent(given[0]) { return given[0] }
-    return HeaderRules.makeTraceparent(using: &generator)
-  }
-
-  static func withoutQuery(_ target: String) -> String {
-    target.utf8.firstIndex(of: UInt8(ascii: "?")).map { String(target[..<$0]) } ?? target
+  private func client() -> ClientAddress {
+    if let address { return address }
+    let made = ClientAddress(
+      context?.channel.remoteAddress?.ipAddress ?? "unknown", isTLS: services.configuration.serverTLS != nil)
+    address = made
+    return made
   }
 
   /// A request was answered and read to its end: the next one may come.
   func nextRequest() {
     phase = .idle
     call = nil
-    head = nil
     answeredEarly = false
     earlyUntil = nil
     callDeadline = nil
     idleSince = monotonicNow()
-    if pipelined.isEmpty {
+    if input.readableBytes == 0 {
       if services.isDraining { context?.close(promise: nil) } else { readMore() }
-    } else {
-      // Not from inside the decoder or the pool's bookkeeping: the next call starts on a clean stack.
-      loop.eventLoop.assumeIsolated().execute { [self] in takePipelined() }
-    }
-  }
-
-  private func takePipelined() {
-    while !pipelined.isEmpty {
-      switch phase {
-      case .active(ended: true): return flushAll()
-      case .idle where !clientIsWritable: return flushAll()
-      default: take(pipelined.removeFirst())
+    } else if !processing {
+      // Not from inside the pool's bookkeeping: the next call starts on a clean stack.
+      loop.eventLoop.assumeIsolated().execute { [self] in
+        lastRead = monotonicNow()
+        process()
+        readMore()
       }
     }
-    flushAll()
-  }
-
-  private func flushAll() {
-    call?.flushUpstream()
-    context?.flush()
-    readMore()
   }
 
   /// Reads on if somebody takes what comes.
@@ -277,8 +341,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     switch phase {
     case .lingering: break
     // Answers that nobody takes hold further requests up.
-    case .idle: guard pipelined.isEmpty, clientIsWritable else { return }
-    case .active(ended: true): guard pipelined.isEmpty, !decoderStopped else { return }
+    case .idle: guard clientIsWritable else { return }
+    // Requests behind the one that is answered wait; a few bytes of them, so that the client's leaving is seen.
+    case .active(ended: true): guard input.readableBytes < GatewayLimits.pipelinedBytes, !holdsRest else { return }
     case .active(ended: false): guard call?.wantsBody ?? true else { return }
     case .tunnel, .closed: return
     }
@@ -327,7 +392,13 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     guard let due = nextDue, due <= now else { return }
     switch phase {
     case .idle:
-      if headStarted == nil { context?.close(promise: nil) } else { refuse(.requestTimeout, "the head took too long") }
+      if headStarted == nil {
+        context?.close(promise: nil)
+      } else {
+        closes = true
+        phase = .active(ended: false)
+        refuse(Refusal(.requestTimeout, "the head took too long"))
+      }
     case .active(let ended):
       if let callDeadline, callDeadline <= now, let call { return call.timedOut() }
       guard !ended else { return }
@@ -350,7 +421,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     answerSent = false
     phase = .lingering
     call = nil
-    pipelined = []
+    input = ByteBuffer()
     idleSince = monotonicNow()
     armTimer()
     readMore()

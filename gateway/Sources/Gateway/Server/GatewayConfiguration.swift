@@ -15,7 +15,7 @@ package struct GatewayConfiguration: Sendable {
   package var workerTLS: NIOSSLContext?
   /// TLS towards clients; nil serves plain HTTP.
   package var serverTLS: NIOSSLContext?
-  /// Event loop threads, at least 1.
+  /// Event loop threads, at least 1; one a processor is right.
   package var threads: Int
   /// Seconds that running calls have when the gateway shuts down.
   package var drainSeconds: Int64

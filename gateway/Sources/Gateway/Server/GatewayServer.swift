@@ -73,8 +73,10 @@ package final class GatewayServer: Service {
   /// All metrics as Prometheus text; empty before `run`.
   package func metricsText() -> String {
     guard let services = shared.withLock({ $0.services }) else { return "" }
-    let figures = services.table.dispatchers.map { ($0.route, $0.figures) }.sorted { $0.0.key < $1.0.key }
-    return services.metrics.text(figures: figures, log: services.accessLog)
+    let rows = services.table.dispatchers
+      .map { GatewayMetrics.Row(route: $0.route, figures: $0.figures, totals: $0.meters.totals) }
+      .sorted { $0.route.key < $1.route.key }
+    return services.metrics.text(rows, log: services.accessLog)
   }
 
   /// Serves until graceful shutdown; throws when the address cannot be bound.
@@ -96,9 +98,9 @@ package final class GatewayServer: Service {
   private func serve(on group: MultiThreadedEventLoopGroup) async throws {
     let sender = ActivationSender(activation: activation, gateway: configuration.gatewayID, logger: logger)
     let services = makeServices(group, sender)
-    for eventLoop in group.makeIterator() {
+    for (index, eventLoop) in Array(group.makeIterator()).enumerated() {
       try await eventLoop.submit {
-        services.makeLoop(on: eventLoop, workerTLS: { [weak self] in self?.workerTLS.withLock { $0 } })
+        services.makeLoop(on: eventLoop, index: index, workerTLS: { [weak self] in self?.workerTLS.withLock { $0 } })
       }.get()
     }
     shared.withLock { $0.services = services }
@@ -122,9 +124,10 @@ package final class GatewayServer: Service {
   private func makeServices(_ group: MultiThreadedEventLoopGroup, _ sender: ActivationSender) -> GatewayServices {
     let effects = GatewayEffects(sender: sender)
     let policy = configuration.scaling
+    let loops = configuration.threads
     let table = RouteTable(
       make: { route in
-        FunctionDispatcher(route: route, policy: policy, effects: effects, timerLoop: group.next())
+        FunctionDispatcher(route: route, policy: policy, effects: effects, timerLoop: group.next(), loops: loops)
       }, releaseUnknown: { sender.podIdle(nil, uid: $0, .idle) })
     let start = String(UInt64.random(in: .min ... .max), radix: 16)
     let log = logs == nil ? nil : AccessLog(source: "gateway/\(configuration.gatewayID).\(start)")
@@ -183,7 +186,6 @@ package final class GatewayServer: Service {
           guard let loop = services.loop(on: channel.eventLoop) else { throw ChannelError.ioOnClosedChannel }
           let pipeline = channel.pipeline.syncOperations
           if let tls = self.serverTLS.withLock({ $0 }) { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
-          try ServerCodec.add(to: pipeline)
           try pipeline.addHandler(ClientConnection(services: services, loop: loop))
         }
       }

@@ -52,10 +52,10 @@ final class GatewayServices: Sendable {
   func callStarted() { calls.add(1, ordering: .relaxed) }
 
   /// Makes what an event loop owns; called on it.
-  func makeLoop(on eventLoop: any EventLoop, workerTLS: @escaping @Sendable () -> NIOSSLContext?) {
+  func makeLoop(on eventLoop: any EventLoop, index: Int, workerTLS: @escaping @Sendable () -> NIOSSLContext?) {
     let pool = UpstreamPool(
       eventLoop: eventLoop, hostIdentity: configuration.hostIdentity, tls: workerTLS, metrics: metrics)
-    let bound = NIOLoopBound(GatewayLoop(eventLoop: eventLoop, pool: pool), eventLoop: eventLoop)
+    let bound = NIOLoopBound(GatewayLoop(eventLoop: eventLoop, index: index, pool: pool), eventLoop: eventLoop)
     loops.withLock { $0[ObjectIdentifier(eventLoop)] = bound }
   }
 
@@ -77,36 +77,22 @@ final class GatewayServices: Sendable {
   }
 
   /// Counts and logs a routed call that ended.
-  func account(_ record: CallRecord, _ dispatcher: FunctionDispatcher) {
-    dispatcher.counters.add(record)
-    account(record)
+  func account(_ record: CallRecord, _ dispatcher: FunctionDispatcher, _ loop: GatewayLoop) {
+    dispatcher.meters.add(record, loop: loop.index)
+    accessLog?.add(record, clock: &loop.clock)
     if calls.subtract(1, ordering: .sequentiallyConsistent).newValue == 0, isDraining { drainedInput.yield() }
   }
 
   /// Counts and logs a request that was answered without a function.
-  func account(_ record: CallRecord) {
-    metrics.add(record)
-    accessLog?.add(record)
+  func account(unrouted record: CallRecord, _ loop: GatewayLoop) {
+    metrics.addUnrouted(record)
+    accessLog?.add(record, clock: &loop.clock)
   }
 
   private func onEachLoop(_ body: @escaping @Sendable (GatewayLoop) -> Void) {
     for bound in loops.withLock({ Array($0.values) }) {
       bound.eventLoop.execute { body(bound.value) }
     }
-  }
-}
-
-/// What one event loop owns: its client connections and its upstream pool. Only used on the loop.
-final class GatewayLoop {
-  let eventLoop: any EventLoop
-  let pool: UpstreamPool
-  var clients: [ObjectIdentifier: ClientConnection] = [:]
-  /// The client's side of each tunnel.
-  var tunnels: [ObjectIdentifier: any Channel] = [:]
-
-  init(eventLoop: any EventLoop, pool: UpstreamPool) {
-    self.eventLoop = eventLoop
-    self.pool = pool
   }
 }
 

@@ -1,22 +1,21 @@
 import ClusterAPI
 import ClusterModel
 import NIOCore
-import NIOHTTP1
 
 /// The client's end of a call, as the call sees it. All on the connection's event loop.
 protocol CallClient: AnyObject {
   /// Whether the kernel still takes bytes for the client.
   var clientIsWritable: Bool { get }
-  /// Writes the head of the answer.
-  func answer(head: HTTPResponseHead)
-  /// Writes a part of the answer's body.
-  func answer(body: ByteBuffer)
-  /// Ends the answer; the call is over.
-  func answerEnd(trailers: HTTPHeaders?)
+  /// The connection ends with this answer.
+  func closeAfterAnswer()
+  /// Writes a part of the answer: framed bytes.
+  func answer(_ bytes: ByteBuffer)
+  /// Writes the last part of the answer and sends it out; the call is over.
+  func answerEnd(_ bytes: ByteBuffer)
   /// Sends out what was written.
   func flushAnswer()
   /// Answers with a platform error; the call is over.
-  func answer(error code: CallErrorCode, message: String, component: String)
+  func answer(error code: CallErrorCode, message: String, component: String, record: CallRecord)
   /// Breaks the answer off; the call is over.
   func abortAnswer()
   /// Tells the client to send its body.
@@ -29,7 +28,8 @@ protocol CallClient: AnyObject {
   func tunnel(to upstream: UpstreamConnection, lease: Lease)
 }
 
-/// One request on its way: waits for a slot, goes to a pod, comes back, is accounted for. Ends exactly once.
+/// One request on its way: waits for a slot, goes to a pod, comes back, is accounted for. Ends exactly once; may be used
+/// for another request after that.
 ///
 /// Isolation: everything on the client connection's event loop.
 final class Call {
@@ -44,56 +44,103 @@ final class Call {
     case done
   }
 
-  let request: CallRequest
+  /// Parts of a body up to this size are copied behind the head, so that one write sends both.
+  static let copiedBytes = 16 * 1024
+  /// Bytes of an answer that gather before they are written.
+  static let answerBytes = 32 * 1024
+
   let services: GatewayServices
-  let eventLoop: any EventLoop
+  let loop: GatewayLoop
+  var request: CallRequest
   var client: (any CallClient)?
-  let pool: UpstreamPool
-  let dispatcher: FunctionDispatcher
+  var dispatcher: FunctionDispatcher
   var record: CallRecord
-  var phase = Phase.waiting
+  var phase = Phase.done
   var requestID: RequestID = 0
   var assignment: Assignment?
   var requestEnded = false
-  var trailers: HTTPHeaders?
   var responseStarted = false
   var upstreamKeepAlive = false
-  var replays = 0
+  /// Bytes of the answer that were not handed to the client's connection.
+  var answer = ByteBuffer()
+  /// Whether the answer's body is chunked towards the client.
+  var chunks = false
+  /// Whether nobody but the client's and the pod's connection ever referred to it.
+  private(set) var isLoneReference = true
+  private var replays = 0
+  private var trailers: ByteBuffer?
+  /// Where the head for the pod ends that the deadline is added to.
+  private var headEnd = 0
   private var held: [ByteBuffer] = []
   private var heldBytes = 0
   // False once a part of the body was sent and is not held any more.
   private var replayable = true
   private var continueSent = false
-  private var waitingSince: Int64
+  private var waitingSince: Int64 = 0
   /// When the call must be over, epoch milliseconds: of its first pod, also for a later one.
   private var deadline: Int64 = 0
 
+  // While `start` runs, its caller sends out what was written.
+  private var starting = false
+
+  /// A call of a request whose head stands in `loop.head`.
   init(
-    request: CallRequest, client: any CallClient, dispatcher: FunctionDispatcher, services: GatewayServices,
-    pool: UpstreamPool, eventLoop: any EventLoop
+    _ request: CallRequest, for dispatcher: FunctionDispatcher, client: any CallClient, services: GatewayServices,
+    loop: GatewayLoop
   ) {
-    self.request = request
-    self.client = client
-    self.dispatcher = dispatcher
     self.services = services
-    self.pool = pool
-    self.eventLoop = eventLoop
-    waitingSince = request.arrived
-    record = request.record()
+    self.loop = loop
+    self.request = request
+    self.dispatcher = dispatcher
+    record = CallRecord(time: request.arrivedAt, text: CallText())
+    take(request, for: dispatcher, client: client)
   }
 
+  var pool: UpstreamPool { loop.pool }
   var lease: Lease { Lease(dispatcher: dispatcher, request: requestID) }
 
-  private var waiter: FunctionDispatcher.Waiter {
-    let bound = NIOLoopBound(self, eventLoop: eventLoop)
-    return FunctionDispatcher.Waiter(loop: eventLoop) { bound.value.receive($0) }
+  /// Takes a request whose head stands in `loop.head`; the room of the last one's head goes to the loop.
+  func take(_ request: CallRequest, for dispatcher: FunctionDispatcher, client: any CallClient) {
+    self.request = request
+    self.dispatcher = dispatcher
+    self.client = client
+    var text = CallText()
+    swap(&text, &record.text)
+    swap(&text, &loop.head)
+    headEnd = text.bytes.writerIndex
+    record = CallRecord(time: request.arrivedAt, text: text)
+    record.info = request.info
+    phase = .waiting
+    assignment = nil
+    requestEnded = false
+    responseStarted = false
+    upstreamKeepAlive = false
+    chunks = false
+    replays = 0
+    trailers = nil
+    heldBytes = 0
+    replayable = true
+    continueSent = false
+    waitingSince = request.arrived
+  }
+
+  private func makeWaiter() -> FunctionDispatcher.Waiter {
+    isLoneReference = false
+    let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
+    return FunctionDispatcher.Waiter(loop: loop.eventLoop) { bound.value.receive($0) }
   }
 
   // MARK: the client's side
 
-  /// Enters the function's queue.
+  /// Takes a free slot, or enters the function's queue. What is written to a pod meanwhile waits for `flushUpstream`.
   func start() {
-    let (id, delivery) = dispatcher.arrive(waiter)
+    starting = true
+    defer { starting = false }
+    if let (id, assignment) = dispatcher.reserve(now: request.arrived) {
+      requestID = id
+      return receive(.assigned(assignment))
+    }
+    let (id, delivery) = dispatcher.arrive(makeWaiter())
     requestID = id
     if let delivery { receive(delivery) }
   }
@@ -116,29 +163,23 @@ final class Call {
   /// A part of the body came.
   func body(_ part: ByteBuffer) {
     record.bytesIn += Int64(part.readableBytes)
-    if record.bytesIn > request.route.maxBody {
-      return giveUp(.bodyTooLarge, "the body is larger than \(request.route.maxBody) bytes (maxBody)")
-    }
-    if case .length(let length) = request.framing, record.bytesIn > length {
-      return giveUp(.badRequest, "the body is longer than its Content-Length")
+    if record.bytesIn > request.info.route.maxBody {
+      return giveUp(.bodyTooLarge, "the body is larger than \(request.info.route.maxBody) bytes (maxBody)")
     }
     hold(part)
-    if case .forwarding(let upstream) = phase { upstream.send(body: part) }
+    if case .forwarding(let upstream) = phase { send(part, on: upstream) }
   }
 
-  /// The body is complete.
-  func end(trailers: HTTPHeaders?) {
-    if case .length(let length) = request.framing, record.bytesIn != length {
-      return giveUp(.badRequest, "the body is shorter than its Content-Length")
-    }
+  /// The body is complete, with lines of trailers perhaps.
+  func end(trailers: ByteBuffer?) {
     requestEnded = true
-    self.trailers = trailers.map(HeaderRules.trailers)
-    if case .forwarding(let upstream) = phase { upstream.sendEnd(trailers: self.trailers) }
+    self.trailers = trailers
+    if case .forwarding(let upstream) = phase { sendEnd(on: upstream) }
   }
 
   /// Sends out what was forwarded.
   func flushUpstream() {
-    if case .forwarding(let upstream) = phase { upstream.flush() }
+    if case .forwarding(let upstream) = phase { flush(upstream) }
   }
 
   /// The client takes bytes again.
@@ -159,7 +200,7 @@ final class Call {
   func timedOut() {
     guard !isDone else { return }
     let component = assignment.map { "pod \($0.endpoint.pod)" } ?? "gateway"
-    giveUp(.functionTimeout, "spec.timeout (\(request.route.timeout)) reached", component: component)
+    giveUp(.functionTimeout, "spec.timeout (\(request.info.route.timeout)) reached", component: component)
   }
 
   /// The client did not send its body in time, or sent what is no HTTP.
@@ -177,33 +218,32 @@ final class Call {
       if case .assigned = delivery { _ = dispatcher.finish(requestID, suspect: false) }
       return
     }
-    record.queued += Double(monotonicNow() &- waitingSince) / 1e6
     switch delivery {
-    case .failed(let code, let message): fail(code, message)
+    case .failed(let code, let message):
+      noteWait(monotonicNow())
+      fail(code, message)
     case .assigned(let assignment):
+      // A slot that was free at once: not a moment was waited.
+      let now = isLoneReference ? request.arrived : monotonicNow()
+      noteWait(now)
       if self.assignment == nil {
-        client?.setDeadline(monotonicNow() &+ request.route.timeout.milliseconds &* 1_000_000)
-        deadline = Timestamp.now().milliseconds + request.route.timeout.milliseconds
+        client?.setDeadline(now &+ request.info.timeout)
+        let waited = (now &- request.arrived) / 1_000_000
+        deadline = request.arrivedAt.milliseconds + waited + request.info.route.timeout.milliseconds
       }
       self.assignment = assignment
-      note(assignment)
+      record.pod = assignment.start
+      if assignment.cold { record.cold = true }
       send(assignment)
     }
   }
 
-  private func note(_ assignment: Assignment) {
-    record.pod = assignment.endpoint.pod
-    record.node = assignment.endpoint.node
-    record.revision = assignment.endpoint.revision
-    if assignment.cold {
-      record.cold = true
-      record.startup = assignment.endpoint.startup
-    }
-  }
+  private func noteWait(_ now: Int64) { record.queued += Double(now &- waitingSince) / 1e6 }
 
   private func send(_ assignment: Assignment) {
-    if let connection = pool.take(assignment.key) { return begin(on: connection) }
+    if let connection = pool.take(assignment.start) { return begin(on: connection) }
     phase = .connecting
+    isLoneReference = false
     pool.connect(to: assignment) { [self] result in
       switch (result, isDone) {
       case (.success(let connection), false): begin(on: connection)
@@ -218,9 +258,14 @@ final class Call {
 
   private func begin(on connection: UpstreamConnection) {
     phase = .forwarding(connection)
-    connection.begin(self, head: request.upstreamHead(deadline: deadline))
-    for part in held { connection.send(body: part) }
-    if requestEnded { connection.sendEnd(trailers: trailers) }
+    record.text.writeDeadline(deadline, at: headEnd)
+    connection.begin(self, head: record.text.bytes)
+    for part in held { send(part, on: connection) }
+    if requestEnded { sendEnd(on: connection) }
+    if !starting { flush(connection) }
+  }
+
+  private func flush(_ connection: UpstreamConnection) {
     connection.flush()
     // The flush may have found the connection dead: then the call is somewhere else by now.
     guard case .forwarding(let current) = phase, current === connection else { return }
@@ -231,18 +276,38 @@ final class Call {
     client?.readMore()
   }
 
+  private func send(_ part: ByteBuffer, on upstream: UpstreamConnection) {
+    guard request.framing == .chunked else { return upstream.send(part) }
+    guard part.readableBytes > 0 else { return }
+    var line = ByteBuffer()
+    line.writeChunkSize(part.readableBytes)
+    upstream.send(line)
+    upstream.send(part)
+    upstream.send(Self.lineEnd)
+  }
+
+  private func sendEnd(on upstream: UpstreamConnection) {
+    guard request.framing == .chunked else { return }
+    var last = ByteBuffer(staticString: "0\r\n")
+    if let trailers { last.writeImmutableBuffer(trailers) }
+    last.writeStaticString("\r\n")
+    upstream.send(last)
+  }
+
+  private static let lineEnd = ByteBuffer(staticString: "\r\n")
+
   /// Back to the head of the queue: the request cannot have run, or may run again.
   private func goBack(_ why: String) {
     phase = .waiting
     waitingSince = monotonicNow()
     record.retries += 1
-    dispatcher.requeue(requestID, waiter, why: why)
+    dispatcher.requeue(requestID, makeWaiter(), why: why)
   }
 
   private func hold(_ part: ByteBuffer) {
     guard replayable else { return }
     if case .forwarding(let upstream) = phase {
-      let mayReplay = request.route.idempotent || !upstream.delivered
+      let mayReplay = request.info.route.idempotent || !upstream.delivered
       guard mayReplay, heldBytes + part.readableBytes <= GatewayLimits.heldBody else {
         replayable = false
         held = []
@@ -262,7 +327,9 @@ final class Call {
     switch failure {
     case .notDelivered(let why) where replayable && !responseStarted:
       return goBack("pod \(pod) closed before the request: \(why)")
-    case .broken where replayable && !responseStarted && request.route.idempotent && replays < GatewayLimits.replays:
+    case .broken
+    where replayable && !responseStarted && request.info.route.idempotent
+      && replays < GatewayLimits.replays:
       replays += 1
       return goBack("pod \(pod) died during the call")
     default: break
@@ -299,11 +366,13 @@ final class Call {
   private func conclude(_ code: CallErrorCode, _ message: String, component: String) {
     record.code = code
     record.message = message
+    record.duration = Double(monotonicNow() &- request.arrived) / 1e6
     if responseStarted {
+      sendAnswer()
       client?.abortAnswer()
     } else {
       record.status = code.status
-      client?.answer(error: code, message: message, component: component)
+      client?.answer(error: code, message: message, component: component, record: record)
     }
     finishRecord()
   }
@@ -322,8 +391,9 @@ final class Call {
   /// Accounts for the call and lets go of the client.
   func finishRecord() {
     client = nil
-    held = []
+    if !held.isEmpty { held = [] }
+    answer = ByteBuffer()
     record.duration = Double(monotonicNow() &- request.arrived) / 1e6
-    services.account(record, dispatcher)
+    services.account(record, dispatcher, loop)
   }
 }

@@ -38,8 +38,8 @@ final class Tunnel: ChannelInboundHandler {
 
   /// Joins two connections of one event loop.
   static func join(
-    client: any Channel, clientHandler: ClientConnection, pod: any Channel, podHandler: UpstreamConnection,
-    events: Events
+    client: any Channel, clientHandler: ClientConnection, read fromClient: ByteBuffer, pod: any Channel,
+    podHandler: UpstreamConnection, readFromPod fromPod: ByteBuffer, events: Events
   ) {
     let near = Tunnel(.client, peer: pod, events: events)
     let far = Tunnel(.pod, peer: client, events: events)
@@ -54,27 +54,14 @@ final class Tunnel: ChannelInboundHandler {
       events.clientClosed()
       return events.podClosed()
     }
-    remove(ServerCodec.encoderName, from: client)
-    remove(UpstreamCodec.encoderName, from: pod)
     client.pipeline.syncOperations.removeHandler(clientHandler, promise: nil)
     pod.pipeline.syncOperations.removeHandler(podHandler, promise: nil)
-    // A decoder leaves in the loop's next turn and drops what it still holds (at most one read) into the tunnel. The
-    // pod's looks at what is written, too: the client's bytes may come only when it is gone.
-    remove(UpstreamCodec.decoderName, from: pod) {
-      client.flush()
-      pod.read()
-      remove(ServerCodec.decoderName, from: client) {
-        pod.flush()
-        client.read()
-      }
-    }
+    // What was read behind the two heads comes first.
+    if fromClient.readableBytes > 0 { pod.writeAndFlush(fromClient, promise: nil) }
+    if fromPod.readableBytes > 0 { client.writeAndFlush(fromPod, promise: nil) }
+    pod.read()
+    client.read()
     far.watchIdle()
-  }
-
-  private static func remove(_ name: String, from channel: any Channel, then: @escaping () -> Void = {}) {
-    let gone = channel.eventLoop.makePromise(of: Void.self)
-    gone.futureResult.assumeIsolated().whenComplete { _ in then() }
-    channel.pipeline.syncOperations.removeHandler(name: name, promise: gone)
   }
 
   func handlerAdded(context: ChannelHandlerContext) {

@@ -1,5 +1,4 @@
 import NIOCore
-import NIOHTTP1
 
 /// Why an upstream connection ended before its answer.
 enum UpstreamFailure: Equatable {
@@ -21,8 +20,8 @@ struct Lease {
 ///
 /// Isolation: everything happens on the channel's event loop.
 final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
-  typealias InboundIn = HTTPClientResponsePart
-  typealias OutboundOut = HTTPClientRequestPart
+  typealias InboundIn = ByteBuffer
+  typealias OutboundOut = ByteBuffer
 
   private enum State {
     case idle
@@ -33,19 +32,26 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     case closed
   }
 
-  let key: PodKey
+  let start: PodStart
   /// Calls its pod takes at once: as many connections are worth keeping.
   let concurrency: Int
   weak var pool: UpstreamPool?
+  /// Its place among the used connections to its pod; the pool's.
+  var place: Int?
   private var state = State.idle
   private var context: ChannelHandlerContext?
   private var failure: UpstreamFailure?
   private var readHeld = false
-  /// Whether the head of the current request was taken by the kernel.
+  /// Whether bytes of the current request were taken by the kernel.
   private(set) var delivered = false
+  /// What was read and not understood yet.
+  private var input = ByteBuffer()
+  private var lines = HeadLines(hasStartLine: true)
+  /// The body of the answer whose head was read.
+  private var body: BodyReader?
 
-  init(key: PodKey, concurrency: Int) {
-    self.key = key
+  init(start: PodStart, concurrency: Int) {
+    self.start = start
     self.concurrency = concurrency
   }
 
@@ -55,7 +61,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   var isIdle: Bool {
-    if case .idle = state { return true }
+    if case .idle = state { return input.readableBytes == 0 }
     return false
   }
 
@@ -67,25 +73,24 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   // MARK: sending
 
   /// Starts a call: from now on it gets the answer.
-  func begin(_ call: Call, head: HTTPRequestHead) {
+  func begin(_ call: Call, head: ByteBuffer) {
     state = .busy(call)
     delivered = false
     failure = nil
+    lines.reset()
+    body = nil
+    context?.write(wrapOutboundOut(head), promise: nil)
+  }
+
+  /// Writes bytes of the current request's body.
+  func send(_ bytes: ByteBuffer) { context?.write(wrapOutboundOut(bytes), promise: nil) }
+
+  /// Sends out what was written. A dead connection is closed by that, and nothing counts as delivered.
+  func flush() {
     guard let context else { return }
-    let sent = context.eventLoop.makePromise(of: Void.self)
-    sent.futureResult.assumeIsolated().whenSuccess { [weak self] in self?.delivered = true }
-    context.write(wrapOutboundOut(.head(head)), promise: sent)
+    context.flush()
+    if context.channel.isActive { delivered = true }
   }
-
-  func send(body: ByteBuffer) {
-    context?.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
-  }
-
-  func sendEnd(trailers: HTTPHeaders?) {
-    context?.write(wrapOutboundOut(.end(trailers)), promise: nil)
-  }
-
-  func flush() { context?.flush() }
 
   /// Reads on after the client took what was held.
   func resumeReading() {
@@ -104,18 +109,22 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   func abandon(_ lease: Lease) {
     state = .abandoned(lease)
     guard let context, context.channel.isActive else { return close() }
-    readHeld = false
-    context.read()
+    resumeReading()
     context.close(mode: .output).assumeIsolated().whenFailure { [weak self] _ in self?.close() }
-    context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(GatewayLimits.abandonMilliseconds)) {
+    let late = context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(GatewayLimits.abandonMilliseconds)) {
       [weak self] in
       guard let self, case .abandoned(let lease) = self.state else { return }
       lease.dispatcher.quarantine(lease.request)
     }
+    context.channel.closeFuture.assumeIsolated().whenComplete { _ in late.cancel() }
   }
 
-  /// Hands the channel over to a byte tunnel; the slot is the tunnel's from now on.
-  func becomeTunnel() { state = .tunnel }
+  /// Hands the channel over to a byte tunnel, with what was read behind the 101; the slot is the tunnel's from now on.
+  func becomeTunnel() -> ByteBuffer {
+    state = .tunnel
+    defer { input = ByteBuffer() }
+    return input
+  }
 
   func close() { context?.close(promise: nil) }
 
@@ -134,20 +143,16 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    let part = unwrapInboundIn(data)
-    switch state {
-    case .busy(let call):
-      switch part {
-      case .head(let head): call.upstreamHead(head)
-      case .body(let body): call.upstreamBody(body)
-      case .end(let trailers): call.upstreamEnd(trailers)
-      }
-    case .abandoned:
-      // The pod answered after all, into the void; its slot is free once the connection is closed.
-      if case .end = part { context.close(promise: nil) }
-    case .idle: context.close(promise: nil)
-    case .tunnel, .closed: break
+    var bytes = unwrapInboundIn(data)
+    if input.readableBytes == 0 { input = bytes } else { input.writeBuffer(&bytes) }
+    do throws(ParseFailure) {
+      while try step() {}
+    } catch {
+      if failure == nil { failure = .badResponse(error.message) }
+      context.close(promise: nil)
     }
+    // What was read is let go, so that its room can be read into again.
+    if input.readableBytes == 0 { input = ByteBuffer() }
   }
 
   func channelReadComplete(context: ChannelHandlerContext) {
@@ -164,16 +169,13 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    if failure == nil {
-      switch error as? HTTPParserError {
-      case nil, .invalidEOFState, .closedConnection: failure = .broken("\(error)")
-      case .some(let parse): failure = .badResponse("\(parse)")
-      }
-    }
+    if failure == nil { failure = .broken("\(error)") }
     context.close(promise: nil)
   }
 
   func channelInactive(context: ChannelHandlerContext) {
+    // Bodies without a length end here.
+    if case .busy(let call) = state, failure == nil, body?.endsWithConnection == true { call.upstreamEnd(nil) }
     let was = state
     state = .closed
     pool?.forget(self)
@@ -189,5 +191,68 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     case .idle, .tunnel, .closed: break
     }
     context.fireChannelInactive()
+  }
+
+  // MARK: the answer
+
+  /// Takes one piece of an answer out of what was read; false when there is none.
+  private func step() throws(ParseFailure) -> Bool {
+    switch state {
+    case .tunnel, .closed: return false
+    case .idle:
+      // A pod that speaks without being asked cannot be understood any more.
+      if input.readableBytes > 0 { throw ParseFailure("bytes that nobody asked for") }
+      return false
+    case .busy, .abandoned: break
+    }
+    guard input.readableBytes > 0 else { return false }
+    guard let piece = try body?.next(&input) else { return try readHead() }
+    switch piece {
+    case .more: return false
+    case .bytes(let bytes):
+      if case .busy(let call) = state { call.upstreamBody(bytes) }
+      if body?.isEnded ?? false { ended(nil) }
+    case .end(let trailers): ended(trailers)
+    }
+    return true
+  }
+
+  private func readHead() throws(ParseFailure) -> Bool {
+    let call: Call?
+    if case .busy(let busy) = state { call = busy } else { call = nil }
+    let result: Result<(ResponseHead, Int)?, ParseFailure> = input.withUnsafeReadableBytes { bytes in
+      do throws(ParseFailure) {
+        guard let end = try lines.read(bytes) else { return .success(nil) }
+        let head = try ResponseHead(lines, bytes, toHEAD: call?.request.isHEAD ?? false)
+        if !head.isInterim, head.status != 101 || call?.mayUpgrade ?? false { call?.upstreamHead(head, lines, bytes) }
+        return .success((head, end))
+      } catch { return .failure(error) }
+    }
+    guard let (head, end) = try result.get() else { return false }
+    input.moveReaderIndex(forwardBy: end)
+    lines.reset()
+    if head.isInterim { return true }
+    if head.status == 101 {
+      // One that nobody asked for, or before the request was complete, has no meaning.
+      guard let call, call.mayUpgrade else {
+        close()
+        return false
+      }
+      call.switchProtocols()
+      return false
+    }
+    let reader = BodyReader(head.framing)
+    body = reader
+    if reader.isEnded { ended(nil) }
+    return true
+  }
+
+  private func ended(_ trailers: ByteBuffer?) {
+    switch state {
+    case .busy(let call): call.upstreamEnd(trailers)
+    // The pod answered after all, into the void; its slot is free once the connection is closed.
+    case .abandoned: close()
+    case .idle, .tunnel, .closed: break
+    }
   }
 }

@@ -1,7 +1,6 @@
 import ClusterAPI
 import ClusterModel
 import NIOCore
-import NIOHTTP1
 import NIOPosix
 import NIOSSL
 
@@ -13,8 +12,17 @@ final class UpstreamPool {
   private let hostIdentity: String
   private let tls: @Sendable () -> NIOSSLContext?
   private let metrics: GatewayMetrics
-  private var idle: [PodKey: [UpstreamConnection]] = [:]
-  private var active: [PodKey: [ObjectIdentifier: UpstreamConnection]] = [:]
+  /// By `PodStart.number`.
+  private var lanes: [Int: Lane] = [:]
+
+  /// The connections to one start of a pod.
+  private final class Lane {
+    let key: PodKey
+    var idle: [UpstreamConnection] = []
+    var used: [UpstreamConnection] = []
+
+    init(_ key: PodKey) { self.key = key }
+  }
 
   init(
     eventLoop: any EventLoop, hostIdentity: String, tls: @escaping @Sendable () -> NIOSSLContext?,
@@ -27,17 +35,29 @@ final class UpstreamPool {
   }
 
   /// Idle connections to a start of a pod.
-  func idleCount(_ key: PodKey) -> Int { idle[key]?.count ?? 0 }
+  func idleCount(_ key: PodKey) -> Int { lanes.values.first { $0.key == key }?.idle.count ?? 0 }
 
   /// The connection used last, if one is idle.
-  func take(_ key: PodKey) -> UpstreamConnection? {
-    while let connection = idle[key]?.popLast() {
-      if idle[key]?.isEmpty == true { idle[key] = nil }
+  func take(_ start: PodStart) -> UpstreamConnection? {
+    guard let lane = lanes[start.number] else { return nil }
+    while let connection = lane.idle.popLast() {
       guard connection.isOpen else { continue }
-      active[key, default: [:]][ObjectIdentifier(connection)] = connection
+      enter(connection, lane)
       return connection
     }
     return nil
+  }
+
+  private func enter(_ connection: UpstreamConnection, _ lane: Lane) {
+    connection.place = lane.used.count
+    lane.used.append(connection)
+  }
+
+  private func lane(of start: PodStart) -> Lane {
+    if let known = lanes[start.number] { return known }
+    let made = Lane(start.key)
+    lanes[start.number] = made
+    return made
   }
 
   /// Opens a connection; it counts as in use.
@@ -66,7 +86,7 @@ final class UpstreamPool {
       if case .success(let connection) = connection {
         metrics.upstreamConnected()
         connection.pool = self
-        active[connection.key, default: [:]][ObjectIdentifier(connection)] = connection
+        enter(connection, lane(of: connection.start))
       }
       done(connection)
     }
@@ -74,46 +94,53 @@ final class UpstreamPool {
 
   /// Takes a connection back; it is kept if it may be used again and there is room.
   func release(_ connection: UpstreamConnection, keep: Bool) {
-    removeActive(connection)
-    let key = connection.key
+    leave(connection)
     let most = max(GatewayLimits.idleConnections, connection.concurrency)
-    guard keep, connection.isOpen, connection.isIdle, idleCount(key) < most else {
-      return connection.close()
-    }
-    idle[key, default: []].append(connection)
+    guard keep, connection.isOpen, connection.isIdle else { return connection.close() }
+    let lane = lane(of: connection.start)
+    guard lane.idle.count < most else { return connection.close() }
+    lane.idle.append(connection)
   }
 
   /// A connection became a tunnel, which looks after itself.
-  func release(_ connection: UpstreamConnection) { removeActive(connection) }
+  func release(_ connection: UpstreamConnection) { leave(connection) }
 
   /// A connection is closed.
   func forget(_ connection: UpstreamConnection) {
-    removeActive(connection)
-    guard var known = idle[connection.key] else { return }
-    known.removeAll { $0 === connection }
-    idle[connection.key] = known.isEmpty ? nil : known
+    leave(connection)
+    guard let lane = lanes[connection.start.number] else { return }
+    if let index = lane.idle.lastIndex(where: { $0 === connection }) { lane.idle.remove(at: index) }
+    if lane.idle.isEmpty, lane.used.isEmpty { lanes[connection.start.number] = nil }
   }
 
   /// A start of a pod takes nothing more: idle connections close now; with `abort`, used ones that do not end by
   /// themselves are closed after `goneMilliseconds`.
   func retire(_ key: PodKey, abort: Bool) {
-    for connection in idle.removeValue(forKey: key) ?? [] { connection.close() }
-    guard abort, active[key] != nil else { return }
+    guard let lane = lanes.values.first(where: { $0.key == key }) else { return }
+    let idle = lane.idle
+    lane.idle = []
+    for connection in idle { connection.close() }
+    guard abort, !lane.used.isEmpty else { return }
     eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(GatewayLimits.goneMilliseconds)) { [weak self] in
-      for connection in self?.active[key]?.values.map({ $0 }) ?? [] { connection.close() }
+      guard let lane = self?.lanes.values.first(where: { $0.key == key }) else { return }
+      for connection in Array(lane.used) { connection.close() }
     }
   }
 
   /// Closes everything.
   func closeAll() {
-    let open = idle.values.flatMap { $0 } + active.values.flatMap { $0.values }
+    let open = lanes.values.flatMap { $0.idle + $0.used }
     for connection in open { connection.close() }
   }
 
-  private func removeActive(_ connection: UpstreamConnection) {
-    let key = connection.key
-    active[key]?[ObjectIdentifier(connection)] = nil
-    if active[key]?.isEmpty == true { active[key] = nil }
+  /// Takes a connection out of the used ones; the last of them takes its place.
+  private func leave(_ connection: UpstreamConnection) {
+    guard let place = connection.place, let lane = lanes[connection.start.number] else { return }
+    connection.place = nil
+    let last = lane.used.removeLast()
+    guard last !== connection else { return }
+    lane.used[place] = last
+    last.place = place
   }
 
   private func bootstrap(_ assignment: Assignment, preamble uid: String?) -> ClientBootstrap {
@@ -126,8 +153,8 @@ final class UpstreamPool {
           let pipeline = channel.pipeline.syncOperations
           if let tls { try pipeline.addHandler(NIOSSLClientHandler(context: tls, serverHostname: nil)) }
           if let uid { try pipeline.addHandler(ConnectPreamble(uid: uid, eventLoop: channel.eventLoop)) }
-          try UpstreamCodec.add(to: pipeline)
-          try pipeline.addHandler(UpstreamConnection(key: assignment.key, concurrency: assignment.route.concurrency))
+          try pipeline.addHandler(
+            UpstreamConnection(start: assignment.start, concurrency: assignment.info.route.concurrency))
         }
       }
   }

@@ -41,6 +41,7 @@ private struct Model {
   var route: FunctionRoute { script.machine.route }
 
   mutating func step() {
+    script.short = Bool.random(using: &random)
     script.now += Int64.random(in: 0...3_000_000, using: &random)
     if let due = script.machine.nextDeadline(now: script.now), due <= script.now {
       script.event { $0.tick(now: $1, actions: &$2) }
@@ -189,7 +190,8 @@ private struct Model {
         }
         let pod = pods[slot.key.uid]
         #expect(
-          pod?.state == .ready && pod?.revision == route.revision && pod?.incarnation == slot.key.incarnation, "P6")
+          pod?.state == .ready && pod?.revision == route.revision && pod?.incarnation == slot.key.incarnation,
+          "P6 \(slot.key) \(pod.map { "\($0.state) \($0.revision)" } ?? "unknown")")
         inside[id] = "\(slot.key.uid)/\(slot.key.incarnation)"
       case .fail(let id, let code, _):
         #expect(waiting.remove(id) != nil, "P4")

@@ -47,11 +47,17 @@ struct Script {
   var machine: DispatchState
   var now: Int64 = 1_000_000_000
   var actions: [DispatchState.Action] = []
+  /// Whether the short ways are tried first, as a dispatcher does.
+  var short = false
 
   init(_ route: FunctionRoute = makeRoute()) { machine = DispatchState(route: route) }
 
   mutating func arrive() -> RequestID {
     actions = []
+    if short, let (id, assignment) = machine.reserve(now: now) {
+      actions = [.dispatch(id, assignment)]
+      return id
+    }
     return machine.arrive(now: now, actions: &actions)
   }
 
@@ -67,6 +73,7 @@ struct Script {
   @discardableResult
   mutating func finish(_ id: RequestID, suspect: Bool = false) -> Bool {
     actions = []
+    if short, !suspect, let done = machine.finishAlone(id, now: now) { return done.keep }
     return machine.finish(id, suspect: suspect, now: now, actions: &actions)
   }
 

@@ -3,7 +3,6 @@ import ClusterModel
 import Logging
 import NIOCore
 import NIOEmbedded
-import NIOHTTP1
 import Planning
 import Testing
 
@@ -12,16 +11,21 @@ import Testing
 /// A client that only listens.
 private final class RecordingClient: CallClient {
   var errors: [CallErrorCode] = []
-  var heads: [HTTPResponseHead] = []
+  var answers: [String] = []
   var ended = 0
   var aborted = 0
 
   let clientIsWritable = true
-  func answer(head: HTTPResponseHead) { heads.append(head) }
-  func answer(body: ByteBuffer) {}
-  func answerEnd(trailers: HTTPHeaders?) { ended += 1 }
+  func closeAfterAnswer() {}
+  func answer(_ bytes: ByteBuffer) { answers.append(String(buffer: bytes)) }
+  func answerEnd(_ bytes: ByteBuffer) {
+    answers.append(String(buffer: bytes))
+    ended += 1
+  }
   func flushAnswer() {}
-  func answer(error code: CallErrorCode, message: String, component: String) { errors.append(code) }
+  func answer(error code: CallErrorCode, message: String, component: String, record: CallRecord) {
+    errors.append(code)
+  }
   func abortAnswer() { aborted += 1 }
   func sendContinue() {}
   func readMore() {}
@@ -75,23 +79,33 @@ private struct Stage {
       configuration: GatewayConfiguration(gatewayID: "g", hostIdentity: "here"),
       table: RouteTable(make: { _ in dispatcher }, releaseUnknown: { _ in }), metrics: metrics, accessLog: nil,
       logger: Logger(label: "test"))
-    let target = FunctionTarget(function: "echo", namespace: "default", path: "/", prefix: "/function/echo")
+    let gatewayLoop = GatewayLoop(eventLoop: loop, index: 0, pool: pool)
+    let read = ReadHead(fields: ["host: h", "content-length: 4"], line: "POST /function/echo HTTP/1.1")
+    read.bytes.withUnsafeBytes { bytes in
+      guard case .function(let target) = FunctionTarget.parse(bytes, read.head.target) else { return }
+      gatewayLoop.head.writeHead(
+        read.head, read.lines, target, bytes, client: ClientAddress("127.0.0.1", isTLS: false), at: .now(),
+        using: &gatewayLoop.random)
+    }
     let request = CallRequest(
-      method: .POST, version: .http1_1, target: target, route: route, originalPath: "/function/echo", headers: [:],
-      host: "h", framing: .length(4), callID: "c", traceparent: "", remoteAddress: "127.0.0.1", forwardedProto: "http",
-      expectsContinue: false, upgrade: nil, keepAlive: true, arrived: monotonicNow(), arrivedAt: .now())
-    call = Call(
-      request: request, client: client, dispatcher: dispatcher, services: services, pool: pool, eventLoop: loop)
-    connection = UpstreamConnection(key: PodKey(uid: "a", incarnation: 1), concurrency: 1)
+      info: dispatcher.info, framing: read.head.framing, arrived: monotonicNow(), arrivedAt: .now())
+    call = gatewayLoop.makeCall(request, for: dispatcher, client: client, services: services)
+    dispatcher.endpointChanged(makeEndpoint("a", .ready))
+    connection = UpstreamConnection(start: try Self.start(of: dispatcher), concurrency: 1)
     connection.pool = pool
     channel = EmbeddedChannel(loop: loop)
     try channel.pipeline.syncOperations.addHandler(HalfClosable())
     if deadSocket { try channel.pipeline.syncOperations.addHandler(DeadSocket()) }
-    try UpstreamCodec.add(to: channel.pipeline.syncOperations)
     try channel.pipeline.syncOperations.addHandler(connection)
     channel.connect(to: try SocketAddress(unixDomainSocketPath: "/x"), promise: nil)
-    dispatcher.endpointChanged(makeEndpoint("a", .ready))
     pool.release(connection, keep: true)
+  }
+
+  /// The start of the pod that is ready.
+  private static func start(of dispatcher: FunctionDispatcher) throws -> PodStart {
+    let (id, assignment) = try #require(dispatcher.reserve(now: monotonicNow()))
+    _ = dispatcher.finish(id, suspect: false)
+    return assignment.start
   }
 
   func send() {
@@ -137,7 +151,7 @@ private struct Stage {
     let stage = try Stage(deadSocket: false, idempotent: true)
     stage.send()
     try stage.channel.writeInbound(ByteBuffer(string: "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"))
-    #expect(stage.client.heads.count == 1)
+    #expect(stage.client.answers.first?.hasPrefix("HTTP/1.1 200 OK\r\n") == true)
     stage.channel.close(promise: nil)
     stage.loop.run()
     #expect(stage.client.aborted == 1 && stage.client.ended == 0)
@@ -150,6 +164,7 @@ private struct Stage {
     try stage.channel.writeInbound(ByteBuffer(string: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
     stage.loop.run()
     #expect(stage.client.ended == 1 && stage.client.errors.isEmpty)
+    #expect(stage.client.answers.first?.hasSuffix("\r\n\r\nok") == true)
     #expect(stage.dispatcher.figures.inFlight == 0)
     #expect(stage.pool.idleCount(PodKey(uid: "a", incarnation: 1)) == 1)
     stage.channel.close(promise: nil)

@@ -1,0 +1,97 @@
+import NIOCore
+
+/// Writes heads into room that was made for them beforehand: no check for room, no copy of the buffer, a piece at a time.
+struct ByteWriter: ~Copyable {
+  private let base: UnsafeMutableRawBufferPointer
+  /// Bytes written.
+  private(set) var count = 0
+
+  /// Writes from the beginning of `room` on; writing beyond its end traps.
+  init(_ room: UnsafeMutableRawBufferPointer) { base = room }
+
+  mutating func put(_ text: StaticString) {
+    put(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+  }
+
+  mutating func put(_ bytes: UnsafeRawBufferPointer) {
+    guard bytes.count > 0 else { return }
+    UnsafeMutableRawBufferPointer(rebasing: base[count..<count + bytes.count]).copyMemory(from: bytes)
+    count += bytes.count
+  }
+
+  mutating func put(_ bytes: [UInt8]) { bytes.withUnsafeBytes { put($0) } }
+
+  mutating func put(_ text: String) {
+    var text = text
+    text.withUTF8 { put(UnsafeRawBufferPointer($0)) }
+  }
+
+  mutating func put(byte: UInt8) {
+    base[count] = byte
+    count += 1
+  }
+
+  /// A number in decimal digits; at most 20 bytes.
+  mutating func put(decimal value: Int64) {
+    if value < 0 { put(byte: UInt8(ascii: "-")) }
+    var rest = value.magnitude
+    var digits = 1
+    var power: UInt64 = 10
+    // 2^63 has 19 digits.
+    while digits < 19, rest >= power {
+      digits += 1
+      power = power &* 10
+    }
+    var position = count + digits
+    count = position
+    repeat {
+      position -= 1
+      base[position] = 48 + UInt8(truncatingIfNeeded: rest % 10)
+      rest /= 10
+    } while rest > 0
+  }
+
+  /// A number in a fixed count of decimal digits, zeros in front.
+  mutating func put(decimal value: Int64, digits: Int) {
+    var rest = value.magnitude
+    for position in stride(from: count + digits - 1, through: count, by: -1) {
+      base[position] = 48 + UInt8(truncatingIfNeeded: rest % 10)
+      rest /= 10
+    }
+    count += digits
+  }
+
+  /// A number in lower-case hexadecimal digits, without zeros in front.
+  mutating func put(hex value: Int) {
+    let digits = max(1, (Int.bitWidth - value.leadingZeroBitCount + 3) / 4)
+    put(hex: UInt64(value), digits: digits)
+  }
+
+  /// The last `digits` hexadecimal digits of a number.
+  mutating func put(hex value: UInt64, digits: Int) {
+    for index in 0..<digits {
+      let nibble = UInt8(truncatingIfNeeded: value >> UInt64((digits - 1 - index) * 4)) & 15
+      base[count + index] = nibble < 10 ? 48 + nibble : 87 + nibble
+    }
+    count += digits
+  }
+
+  /// Milliseconds as seconds with six digits after the point; at most 19 bytes.
+  mutating func put(seconds milliseconds: Double) {
+    let micros = Int64(max(0, min(milliseconds, 1e12)) * 1000)
+    put(decimal: micros / 1_000_000)
+    put(byte: UInt8(ascii: "."))
+    put(decimal: micros % 1_000_000, digits: 6)
+  }
+}
+
+extension ByteBuffer {
+  /// Appends at most `room` bytes written at once.
+  mutating func write(room: Int, _ body: (inout ByteWriter) -> Void) {
+    writeWithUnsafeMutableBytes(minimumWritableBytes: room) { memory in
+      var writer = ByteWriter(memory)
+      body(&writer)
+      return writer.count
+    }
+  }
+}

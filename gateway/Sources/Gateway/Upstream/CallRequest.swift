@@ -1,0 +1,169 @@
+import ClusterModel
+import NIOCore
+
+/// A request that was accepted and routed, as far as it is not in the head for the pod.
+struct CallRequest {
+  var info: RouteInfo
+  var isHEAD = false
+  var isHTTP10 = false
+  var framing = Framing.none
+  var expectsContinue = false
+  /// Whether an upgrade is asked for.
+  var upgrades = false
+  /// Whether the client's connection may be used again.
+  var keepAlive = true
+  /// When the head was complete: nanoseconds on the monotonic clock, and by the wall clock.
+  var arrived: Int64 = 0
+  var arrivedAt = Timestamp(nanoseconds: 0)
+}
+
+/// A client as heads name it; the same for all requests of a connection.
+struct ClientAddress {
+  /// For `X-Forwarded-For`.
+  let plain: [UInt8]
+  /// `for=…` of `Forwarded` (RFC 7239), IPv6 quoted.
+  let element: [UInt8]
+  let isTLS: Bool
+
+  init(_ address: String, isTLS: Bool) {
+    plain = Array(address.utf8)
+    element = Array((address.contains(":") ? "for=\"[\(address)]\"" : "for=\(address)").utf8)
+    self.isTLS = isTLS
+  }
+}
+
+extension CallText {
+  /// Room for what a request's head becomes for a pod, without the deadline.
+  private static func room(
+    _ head: RequestHead, _ lines: HeadLines, _ target: FunctionTarget, _ length: Int,
+    _ client: ClientAddress
+  ) -> Int {
+    length + 3 * head.host.count + target.prefix.count + client.plain.count + client.element.count
+      + 2 * lines.fields.count + 1024
+  }
+
+  /// Writes the head for the function, up to where the deadline comes: the client's fields that may pass, then ours.
+  mutating func writeHead(
+    _ head: RequestHead, _ lines: HeadLines, _ target: FunctionTarget, _ source: UnsafeRawBufferPointer,
+    client: ClientAddress, at time: Timestamp, using random: inout LoopRandom
+  ) {
+    bytes.clear()
+    var method = Span.none
+    var rest = Span.none
+    var prefix = Span.none
+    var call = Span.none
+    bytes.write(room: Self.room(head, lines, target, source.count, client)) { out in
+      method.end = head.method.count
+      out.put(head.method.of(source))
+      out.put(" ")
+      if target.restPath.isEmpty { out.put("/") }
+      rest = Span(start: out.count, end: out.count + target.restPath.count)
+      out.put(target.rest.of(source))
+      out.put(" HTTP/1.1\r\n")
+      HeaderRules.copy(
+        lines, source, into: &out, namesFields: head.namesFields, passes: HeaderRules.passesToFunction)
+      Self.writeFraming(head, source, into: &out)
+      out.put("x-call-id: ")
+      call.start = out.count
+      if let own = head.callID { out.put(own.of(source)) } else { out.put(callIDAt: time, using: &random) }
+      call.end = out.count
+      out.put("\r\ntraceparent: ")
+      if let own = head.traceparent { out.put(own.of(source)) } else { out.put(traceparentUsing: &random) }
+      out.put("\r\nx-forwarded-prefix: ")
+      prefix = Span(start: out.count, end: out.count + target.prefix.count)
+      out.put(target.prefix.of(source))
+      out.put("\r\n")
+      Self.writeForwarded(head, lines, source, client, into: &out)
+    }
+    self.method = method
+    self.rest = rest
+    self.prefix = prefix
+    self.call = call
+  }
+
+  private static func writeFraming(_ head: RequestHead, _ source: UnsafeRawBufferPointer, into out: inout ByteWriter) {
+    if !head.host.isEmpty {
+      out.put("host: ")
+      out.put(head.host.of(source))
+      out.put("\r\n")
+    }
+    switch head.framing {
+    case .none, .close: break
+    case .length(let length):
+      out.put("content-length: ")
+      out.put(decimal: length)
+      out.put("\r\n")
+    case .chunked: out.put("transfer-encoding: chunked\r\n")
+    }
+    if let upgrade = head.upgrade {
+      out.put("connection: upgrade\r\nupgrade: ")
+      out.put(upgrade.of(source))
+      out.put("\r\n")
+    }
+  }
+
+  /// `Forwarded` and what came before it: what the client says of those before it stays, and the client is added.
+  /// `Connection` cannot take these out: else a client could hide the proxies it came through.
+  private static func writeForwarded(
+    _ head: RequestHead, _ lines: HeadLines, _ source: UnsafeRawBufferPointer, _ client: ClientAddress,
+    into out: inout ByteWriter
+  ) {
+    func chain(_ kind: FieldName) {
+      for field in lines.fields where field.kind == kind && !field.value.isEmpty {
+        out.put(field.value.of(source))
+        out.put(", ")
+      }
+    }
+    out.put("x-forwarded-for: ")
+    chain(.forwardedFor)
+    out.put(client.plain)
+    if !head.host.isEmpty {
+      out.put("\r\nx-forwarded-host: ")
+      out.put(head.host.of(source))
+    }
+    out.put(client.isTLS ? "\r\nx-forwarded-proto: https" : "\r\nx-forwarded-proto: http")
+    out.put("\r\nforwarded: ")
+    chain(.forwarded)
+    out.put(client.element)
+    out.put(";host=\"")
+    out.put(head.host.of(source))
+    out.put(client.isTLS ? "\";proto=https\r\n" : "\";proto=http\r\n")
+  }
+
+  /// Ends the head with the time by which the call must be over, epoch milliseconds; one written before is replaced.
+  mutating func writeDeadline(_ deadline: Int64, at end: Int) {
+    bytes.moveWriterIndex(to: end)
+    bytes.write(room: 64) { out in
+      out.put("x-apus-deadline: ")
+      out.put(decimal: deadline)
+      out.put("\r\n\r\n")
+    }
+  }
+}
+
+extension ByteWriter {
+  /// A new call id (UUIDv7), 36 bytes.
+  mutating func put(callIDAt time: Timestamp, using random: inout LoopRandom) {
+    let milliseconds = UInt64(max(0, time.milliseconds)) & 0xFFFF_FFFF_FFFF
+    let low = 0x8000_0000_0000_0000 | (random.next() & 0x3FFF_FFFF_FFFF_FFFF)
+    put(hex: milliseconds >> 16, digits: 8)
+    put(byte: UInt8(ascii: "-"))
+    put(hex: milliseconds & 0xFFFF, digits: 4)
+    put(byte: UInt8(ascii: "-"))
+    put(hex: 0x7000 | (random.next() & 0x0FFF), digits: 4)
+    put(byte: UInt8(ascii: "-"))
+    put(hex: low >> 48, digits: 4)
+    put(byte: UInt8(ascii: "-"))
+    put(hex: low & 0xFFFF_FFFF_FFFF, digits: 12)
+  }
+
+  /// A new `traceparent`, sampled, 55 bytes.
+  mutating func put(traceparentUsing random: inout LoopRandom) {
+    put("00-")
+    put(hex: random.next(), digits: 16)
+    put(hex: random.next() | 1, digits: 16)
+    put("-")
+    put(hex: random.next() | 1, digits: 16)
+    put("-01")
+  }
+}
