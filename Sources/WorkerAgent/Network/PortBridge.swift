@@ -14,7 +14,6 @@ final class PortBridge: Sendable {
   /// Accepts on a listening unix socket, which is the bridge's from now on.
   init(listener: CInt, pod: any RunningPod, port: UInt16, group: any EventLoopGroup) async throws {
     server = try await ServerBootstrap(group: group)
-      .serverChannelOption(.backlog, value: Self.backlog)
       .childChannelOption(.autoRead, value: false)
       .childChannelOption(.allowRemoteHalfClosure, value: true)
       .childChannelInitializer { child in
@@ -23,6 +22,9 @@ final class PortBridge: Sendable {
       }
       .withBoundSocket(listener)
       .get()
+    // SwiftNIO listens on a socket it is given with a backlog of 128, whatever is asked of it; beyond that a burst of
+    // connections fails with EAGAIN.
+    _ = Glibc.listen(listener, Self.backlog)
   }
 
   /// Stops accepting; connections under way end with the pod.

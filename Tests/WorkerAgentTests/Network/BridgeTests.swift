@@ -49,6 +49,44 @@ struct BridgeTests {
     try await echo.close()
   }
 
+  @Test func `a burst of connections finds room while the loop is busy`() async throws {
+    let folder = try TemporaryFolder()
+    let path = "\(folder.path)/p.s"
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let bridge = try await PortBridge(
+      listener: Descriptors.listen(at: path), pod: LoopbackPod(port: nil), port: 8080, group: group)
+    let (busy, free) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+    group.next().execute {
+      busy.signal()
+      free.wait()
+    }
+    busy.wait()
+    let sockets = (0..<600).map { _ in Self.connected(path) }
+    free.signal()
+    #expect(sockets.count { $0 >= 0 } == 600, "the rest met EAGAIN")
+    for fd in sockets where fd >= 0 { close(fd) }
+    await bridge.close()
+    try await group.shutdownGracefully()
+  }
+
+  /// A socket that is connected at once; -1 when it cannot be.
+  private static func connected(_ path: String) -> CInt {
+    let fd = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+    let done = withUnsafePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        connect(fd, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+      }
+    }
+    guard done == 0 else {
+      close(fd)
+      return -1
+    }
+    return fd
+  }
+
   @Test func `a connection whose pod does not listen is closed`() async throws {
     let folder = try TemporaryFolder()
     let path = "\(folder.path)/p.s"

@@ -497,4 +497,5 @@ server.on('error', (error) => {
 try {
   writeSync(CONTROL_PIPE, '1');
 } catch {} // nobody waits for it
-server.listen({ fd: LISTENER });
+// A burst of connections waits in the socket, as many as the gateway sends.
+server.listen({ fd: LISTENER, backlog: 1024 });
