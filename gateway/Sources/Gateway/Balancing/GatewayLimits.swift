@@ -4,6 +4,8 @@ package enum GatewayLimits {
   package static let headBytes = 32 * 1024
   /// Header fields of a request at most; beyond it 431.
   package static let headerCount = 100
+  /// Options in a request's `Connection` fields at most; beyond it 400.
+  package static let connectionOptions = 32
   /// Bytes of a request target at most; beyond it 414.
   package static let targetBytes = 8 * 1024
   /// Bytes of a body held while its request waits for a pod, and replayable for an idempotent function.
@@ -58,6 +60,10 @@ package enum GatewayLimits {
   package static let logRecords = 50_000
   /// Access records in one append.
   package static let logBatch = 5000
+  /// Bytes of access records in one append, a record more at most; the log service takes 32 MiB.
+  package static let logBatchBytes = 4 << 20
+  /// Bytes of access records held; beyond it further ones are dropped and counted.
+  package static let logBytes = 64 << 20
   /// Milliseconds between two attempts to append at most.
   package static let logBackoffMaximum: Int64 = 2000
   /// Milliseconds records gather before an append, and the first pause after one that failed.

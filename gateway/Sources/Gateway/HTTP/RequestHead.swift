@@ -65,6 +65,7 @@ struct RequestHead: Equatable {
     var close = false
     var keep = false
     var wantsUpgrade = false
+    var options = 0
     for field in lines.fields {
       switch field.kind {
       case .other, .forwarded, .forwardedFor, .forwardedDetail, .hopByHop, .platform, .disguised, .credential: break
@@ -84,6 +85,7 @@ struct RequestHead: Equatable {
         }
       case .connection:
         ByteScan.list(field.value, bytes) { part in
+          options += 1
           let option = part.of(bytes)
           if ByteScan.equals(option, "close") {
             close = true
@@ -113,6 +115,9 @@ struct RequestHead: Equatable {
     if !isAbsolute { host = named }
     guard HeaderRules.isHost(host.of(bytes)), HeaderRules.isHost(named.of(bytes)) else {
       throw Refusal(.badRequest, "Host holds a character it may not hold")
+    }
+    guard options <= GatewayLimits.connectionOptions else {
+      throw Refusal(.badRequest, "more than \(GatewayLimits.connectionOptions) options in Connection")
     }
     guard lengths <= 1 else { throw Refusal(.badRequest, "Content-Length stands twice") }
     if codings > 0 {

@@ -12,12 +12,15 @@ final class AccessLog: Sendable {
   private struct Batch {
     var lines = ByteBuffer()
     var count = 0
+
+    var isFull: Bool { count >= GatewayLimits.logBatch || lines.readableBytes >= GatewayLimits.logBatchBytes }
   }
 
   private struct Held {
     /// Never empty lists of lines; only the last takes more.
     var batches: Deque<Batch> = []
     var count = 0
+    var bytes = 0
     var dropped = 0
   }
 
@@ -43,13 +46,15 @@ final class AccessLog: Sendable {
   /// Adds a record; when the buffer is full it is dropped and counted.
   func add(_ record: CallRecord, clock: inout TimeText) {
     let first = held.withLock { held in
-      guard held.count < limit else {
+      guard held.count < limit, held.bytes < GatewayLimits.logBytes else {
         held.dropped += 1
         return false
       }
-      if held.batches.last.map({ $0.count >= GatewayLimits.logBatch }) ?? true { held.batches.append(Batch()) }
+      if held.batches.last.map(\.isFull) ?? true { held.batches.append(Batch()) }
       let last = held.batches.count - 1
+      let before = held.batches[last].lines.readableBytes
       record.write(into: &held.batches[last].lines, clock: &clock)
+      held.bytes += held.batches[last].lines.readableBytes - before
       held.batches[last].count += 1
       held.count += 1
       return held.count == 1
@@ -74,7 +79,7 @@ final class AccessLog: Sendable {
       }
       if await send(batch, sequence, sink, logger) {
         sequence += UInt64(batch.count)
-        let more = batch.count == GatewayLimits.logBatch
+        let more = batch.count == GatewayLimits.logBatch || batch.bytes.count >= GatewayLimits.logBatchBytes
         batch = LogLines()
         pause = GatewayLimits.logInterval
         // A full batch has the next one behind it; otherwise records gather.
@@ -106,6 +111,7 @@ final class AccessLog: Sendable {
     let batch = held.withLock { held in
       let batch = held.batches.popFirst() ?? Batch()
       held.count -= batch.count
+      held.bytes -= batch.lines.readableBytes
       return batch
     }
     return LogLines(bytes: Array(batch.lines.readableBytesView), count: batch.count)

@@ -43,7 +43,8 @@ extension ClientConnection: CallClient {
     record.status = refusal.code.status
     record.code = refusal.code
     record.message = refusal.message
-    services.account(unrouted: record, loop)
+    services.account(refused: record, refusedBy, loop)
+    refusedBy = nil
     write(refusal.code, refusal.message, "gateway", callID: words.callID, elapsed: 0)
   }
 
@@ -115,6 +116,7 @@ extension ClientConnection: CallClient {
   private func finish(_ last: ByteBuffer) {
     guard let context else { return }
     call = nil
+    if services.isDraining { closes = true }
     guard closes else {
       context.writeAndFlush(wrapOutboundOut(last), promise: nil)
       if case .active(ended: true) = phase { return nextRequest() }
@@ -126,15 +128,31 @@ extension ClientConnection: CallClient {
     let sent = context.eventLoop.makePromise(of: Void.self)
     let readAll: Bool
     if case .active(ended: true) = phase { readAll = true } else { readAll = false }
+    let services = services
+    services.answerStarted()
     sent.futureResult.assumeIsolated().whenComplete { [weak self] _ in
+      services.answerTaken()
       guard let self, let context = self.context else { return }
       self.answerSent = true
       self.idleSince = monotonicNow()
       self.armTimer()
       if readAll { context.close(promise: nil) } else { context.close(mode: .output, promise: nil) }
     }
-    context.writeAndFlush(wrapOutboundOut(last), promise: sent)
     linger()
+    context.writeAndFlush(wrapOutboundOut(last), promise: sent)
+  }
+
+  /// Closes once everything that was written is taken.
+  func closeWhenSent() {
+    guard let context else { return }
+    let sent = context.eventLoop.makePromise(of: Void.self)
+    let services = services
+    services.answerStarted()
+    sent.futureResult.assumeIsolated().whenComplete { [weak self] _ in
+      services.answerTaken()
+      self?.context?.close(promise: nil)
+    }
+    context.writeAndFlush(wrapOutboundOut(ByteBuffer()), promise: sent)
   }
 
   func tunnel(to upstream: UpstreamConnection, lease: Lease) {
@@ -145,9 +163,7 @@ extension ClientConnection: CallClient {
       return
     }
     phase = .tunnel
-    let fromPod = upstream.becomeTunnel()
-    let fromClient = input
-    input = ByteBuffer()
+    upstream.becomeTunnel()
     loop.pool.release(upstream)
     let loop = loop
     let services = services
@@ -163,9 +179,12 @@ extension ClientConnection: CallClient {
       })
     // Not from inside the reading of the pod's connection, whose handler leaves its pipeline.
     loop.eventLoop.assumeIsolated().execute { [self] in
+      // One event may read more than once: what came until now belongs in front of what the tunnel reads.
+      let fromClient = input
+      input = ByteBuffer()
       Tunnel.join(
-        client: client, clientHandler: self, read: fromClient, pod: pod, podHandler: upstream, readFromPod: fromPod,
-        events: events)
+        client: client, clientHandler: self, read: fromClient, pod: pod, podHandler: upstream,
+        readFromPod: upstream.takeRest(), events: events)
     }
   }
 }

@@ -40,6 +40,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   private var body = BodyReader(.none)
   /// A request for an upgrade: what comes behind it is no request.
   private var holdsRest = false
+  /// The function whose limits refuse the request that was read, until that is accounted for.
+  var refusedBy: FunctionDispatcher?
   private var address: ClientAddress?
   private var processing = false
   private var readHeld = false
@@ -52,6 +54,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   /// Until when the rest of a body whose request was answered early may come.
   var earlyUntil: Int64?
   private var timerAt: Int64?
+  private var timer: Scheduled<Void>?
 
   init(services: GatewayServices, loop: GatewayLoop) {
     self.services = services
@@ -104,6 +107,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     services.metrics.clientDisconnected()
     loop.clients[ObjectIdentifier(self)] = nil
     phase = .closed
+    timer?.cancel()
+    timer = nil
     call?.clientGone()
     call = nil
     input = ByteBuffer()
@@ -111,7 +116,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   /// The gateway shuts down: a connection between two requests is closed, others close after their answer.
   func drain() {
-    if case .idle = phase, headStarted == nil { context?.close(promise: nil) }
+    if case .idle = phase, headStarted == nil { closeWhenSent() }
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
@@ -123,8 +128,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     // A call may be over before its `start` returns; the loop below goes on with the next one then.
     guard !processing else { return }
     processing = true
-    defer { processing = false }
     while step() {}
+    // What ends inside the flush goes on by itself.
+    processing = false
     call?.flushUpstream()
     // What was read is let go, so that its room can be read into again.
     if input.readableBytes == 0 { input = ByteBuffer() }
@@ -183,6 +189,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     // An empty line before a request is passed over, as RFC 9112 (2.2) asks of servers.
     if lines.lineStart == 0, input.getInteger(at: input.readerIndex, as: UInt16.self) == 0x0D0A {
       input.moveReaderIndex(forwardBy: 2)
+      headStarted = nil
       return true
     }
     let reading = input.withUnsafeReadableBytes { read($0) }
@@ -273,7 +280,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   private func words(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> CallText {
     let path = head.target.text(bytes).prefix { $0 != "?" }.prefix(1024)
     return CallText(
-      method: head.method.isEmpty ? "-" : head.method.text(bytes), path: path.isEmpty ? "-" : String(path),
+      method: head.method.isEmpty ? "-" : String(head.method.text(bytes).prefix(32)),
+      path: path.isEmpty ? "-" : String(path),
       call: head.callID.map { $0.text(bytes) } ?? UUIDv7.make())
   }
 
@@ -291,9 +299,11 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       throw Refusal(.functionNotFound, "no function \"\(name)\" in namespace \"\(target.namespace(bytes))\"\(hint)")
     }
     if case .length(let length) = head.framing, length > info.route.maxBody {
+      refusedBy = dispatcher
       throw Refusal(.bodyTooLarge, "the body is larger than \(info.route.maxBody) bytes (maxBody)")
     }
     if let other = head.otherExpectation {
+      refusedBy = dispatcher
       throw Refusal(.badRequest, "the expectation \"\(other.text(bytes))\" cannot be met")
     }
     let upgrades = head.upgrade.map { !ByteScan.starts($0.of(bytes), "h2") } ?? false
@@ -324,7 +334,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     callDeadline = nil
     idleSince = monotonicNow()
     if input.readableBytes == 0 {
-      if services.isDraining { context?.close(promise: nil) } else { readMore() }
+      if services.isDraining { closeWhenSent() } else { readMore() }
     } else if !processing {
       // Not from inside the pool's bookkeeping: the next call starts on a clean stack.
       loop.eventLoop.assumeIsolated().execute { [self] in
@@ -348,6 +358,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     case .tunnel, .closed: return
     }
     readHeld = false
+    // The client's time begins when it may send.
+    if case .active(ended: false) = phase { lastRead = monotonicNow() }
     context.read()
   }
 
@@ -380,7 +392,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   func armTimer() {
     guard let due = nextDue, due < timerAt ?? .max, let context else { return }
     timerAt = due
-    context.eventLoop.assumeIsolated().scheduleTask(deadline: .uptimeNanoseconds(UInt64(max(0, due)))) { [weak self] in
+    timer?.cancel()
+    let deadline = NIODeadline.uptimeNanoseconds(UInt64(max(0, due)))
+    timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { [weak self] in
       guard let self, self.timerAt == due else { return }
       self.timerAt = nil
       self.checkTime(monotonicNow())
@@ -393,9 +407,11 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     switch phase {
     case .idle:
       if headStarted == nil {
-        context?.close(promise: nil)
+        closeWhenSent()
       } else {
         closes = true
+        isHEAD = false
+        bodyIsSmall = false
         phase = .active(ended: false)
         refuse(Refusal(.requestTimeout, "the head took too long"))
       }

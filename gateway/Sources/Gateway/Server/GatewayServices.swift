@@ -14,6 +14,8 @@ final class GatewayServices: Sendable {
   let logger: Logger
   private let draining = Atomic(false)
   private let calls = Atomic(0)
+  /// Last answers of connections that the kernel has not taken yet.
+  private let answers = Atomic(0)
   private let loops = Mutex<[ObjectIdentifier: NIOLoopBound<GatewayLoop>]>([:])
   private let drained: AsyncStream<Void>
   private let drainedInput: AsyncStream<Void>.Continuation
@@ -39,13 +41,32 @@ final class GatewayServices: Sendable {
   /// From now on connections close after their answer; those between two requests close now.
   func startDraining() {
     draining.store(true, ordering: .sequentiallyConsistent)
-    onEachLoop { loop in for client in Array(loop.clients.values) { client.drain() } }
-    if callsOpen == 0 { drainedInput.yield() }
+    // Every loop has looked at its connections before anything counts as drained.
+    answers.add(loops.withLock { $0.count }, ordering: .sequentiallyConsistent)
+    onEachLoop { loop in
+      for client in Array(loop.clients.values) { client.drain() }
+      self.answerTaken()
+    }
   }
 
-  /// Waits until no call is open after `startDraining`.
+  /// Waits until no call is open and the last answers are taken, after `startDraining`.
   func waitUntilDrained() async {
-    for await _ in drained where callsOpen == 0 { return }
+    for await _ in drained where isDrained { return }
+  }
+
+  private var isDrained: Bool { callsOpen == 0 && answers.load(ordering: .sequentiallyConsistent) == 0 }
+
+  private func signalIfDrained() {
+    if isDraining, isDrained { drainedInput.yield() }
+  }
+
+  /// The last bytes for a client were written.
+  func answerStarted() { answers.add(1, ordering: .relaxed) }
+
+  /// The kernel took them, or the client is gone.
+  func answerTaken() {
+    answers.subtract(1, ordering: .sequentiallyConsistent)
+    signalIfDrained()
   }
 
   /// A call began.
@@ -80,12 +101,18 @@ final class GatewayServices: Sendable {
   func account(_ record: CallRecord, _ dispatcher: FunctionDispatcher, _ loop: GatewayLoop) {
     dispatcher.meters.add(record, loop: loop.index)
     accessLog?.add(record, clock: &loop.clock)
-    if calls.subtract(1, ordering: .sequentiallyConsistent).newValue == 0, isDraining { drainedInput.yield() }
+    if calls.subtract(1, ordering: .sequentiallyConsistent).newValue == 0 { signalIfDrained() }
   }
 
-  /// Counts and logs a request that was answered without a function.
-  func account(unrouted record: CallRecord, _ loop: GatewayLoop) {
-    metrics.addUnrouted(record)
+  /// Counts and logs a request that became no call, for a function or for none.
+  func account(refused record: CallRecord, _ dispatcher: FunctionDispatcher?, _ loop: GatewayLoop) {
+    var record = record
+    record.info = dispatcher?.info
+    if let dispatcher {
+      dispatcher.meters.add(record, loop: loop.index)
+    } else {
+      metrics.addUnrouted(record)
+    }
     accessLog?.add(record, clock: &loop.clock)
   }
 

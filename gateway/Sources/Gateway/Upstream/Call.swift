@@ -73,6 +73,8 @@ final class Call {
   private var headEnd = 0
   private var held: [ByteBuffer] = []
   private var heldBytes = 0
+  /// Whether the last of `held` is our own copy that takes more.
+  private var lastHeldIsCopy = false
   // False once a part of the body was sent and is not held any more.
   private var replayable = true
   private var continueSent = false
@@ -119,6 +121,7 @@ final class Call {
     replays = 0
     trailers = nil
     heldBytes = 0
+    lastHeldIsCopy = false
     replayable = true
     continueSent = false
     waitingSince = request.arrived
@@ -314,8 +317,18 @@ final class Call {
         return
       }
     }
-    held.append(part)
     heldBytes += part.readableBytes
+    // A slice keeps all alive that was read with it: small parts are copied behind one another.
+    guard part.readableBytes <= Self.copiedBytes else {
+      held.append(part)
+      lastHeldIsCopy = false
+      return
+    }
+    if held.isEmpty || !lastHeldIsCopy || (held.last?.readableBytes ?? 0) > Self.answerBytes {
+      held.append(ByteBuffer())
+      lastHeldIsCopy = true
+    }
+    held[held.count - 1].writeImmutableBuffer(part)
   }
 
   // MARK: the pod's side
@@ -382,7 +395,9 @@ final class Call {
     let was = phase
     phase = .done
     switch was {
-    case .waiting: _ = dispatcher.cancel(requestID)
+    case .waiting:
+      noteWait(monotonicNow())
+      _ = dispatcher.cancel(requestID)
     case .connecting, .done: break
     case .forwarding(let upstream): upstream.abandon(lease)
     }

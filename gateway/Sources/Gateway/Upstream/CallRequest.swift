@@ -82,11 +82,10 @@ extension CallText {
   }
 
   private static func writeFraming(_ head: RequestHead, _ source: UnsafeRawBufferPointer, into out: inout ByteWriter) {
-    if !head.host.isEmpty {
-      out.put("host: ")
-      out.put(head.host.of(source))
-      out.put("\r\n")
-    }
+    // Always: what speaks HTTP/1.1 may refuse a request without one.
+    out.put("host: ")
+    out.put(head.host.of(source))
+    out.put("\r\n")
     switch head.framing {
     case .none, .close: break
     case .length(let length):
@@ -125,9 +124,12 @@ extension CallText {
     out.put("\r\nforwarded: ")
     chain(.forwarded)
     out.put(client.element)
-    out.put(";host=\"")
-    out.put(head.host.of(source))
-    out.put(client.isTLS ? "\";proto=https\r\n" : "\";proto=http\r\n")
+    if !head.host.isEmpty {
+      out.put(";host=\"")
+      out.put(head.host.of(source))
+      out.put("\"")
+    }
+    out.put(client.isTLS ? ";proto=https\r\n" : ";proto=http\r\n")
   }
 
   /// Ends the head with the time by which the call must be over, epoch milliseconds; one written before is replaced.

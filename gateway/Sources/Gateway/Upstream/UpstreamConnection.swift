@@ -79,7 +79,12 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     failure = nil
     lines.reset()
     body = nil
-    context?.write(wrapOutboundOut(head), promise: nil)
+    guard let context else { return }
+    guard call.request.framing != .none else { return context.write(wrapOutboundOut(head), promise: nil) }
+    // With a body behind it a flush may take more than one write, of which a later one may fail.
+    let sent = context.eventLoop.makePromise(of: Void.self)
+    sent.futureResult.assumeIsolated().whenSuccess { [weak self] in self?.delivered = true }
+    context.write(wrapOutboundOut(head), promise: sent)
   }
 
   /// Writes bytes of the current request's body.
@@ -108,8 +113,11 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   /// the slot stays taken.
   func abandon(_ lease: Lease) {
     state = .abandoned(lease)
-    guard let context, context.channel.isActive else { return close() }
+    // Not a byte was sent: there is nothing the pod has to let go of.
+    guard let context, context.channel.isActive, delivered else { return close() }
     resumeReading()
+    // The end of the input waits behind what was not sent yet.
+    context.flush()
     context.close(mode: .output).assumeIsolated().whenFailure { [weak self] _ in self?.close() }
     let late = context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(GatewayLimits.abandonMilliseconds)) {
       [weak self] in
@@ -119,14 +127,22 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     context.channel.closeFuture.assumeIsolated().whenComplete { _ in late.cancel() }
   }
 
-  /// Hands the channel over to a byte tunnel, with what was read behind the 101; the slot is the tunnel's from now on.
-  func becomeTunnel() -> ByteBuffer {
-    state = .tunnel
+  /// Hands the channel over to a byte tunnel; the slot is the tunnel's from now on.
+  func becomeTunnel() { state = .tunnel }
+
+  /// What was read behind the 101, for the tunnel.
+  func takeRest() -> ByteBuffer {
     defer { input = ByteBuffer() }
     return input
   }
 
   func close() { context?.close(promise: nil) }
+
+  /// Closes a connection whose pod is gone: an answer that is on it is cut off, not complete.
+  func cut() {
+    if failure == nil { failure = .broken("its pod is gone") }
+    close()
+  }
 
   // MARK: channel
 
@@ -206,6 +222,13 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     case .busy, .abandoned: break
     }
     guard input.readableBytes > 0 else { return false }
+    // What came before the request was sent is no answer to it.
+    guard delivered else {
+      failure = .notDelivered("it spoke before it was asked")
+      input.clear()
+      close()
+      return false
+    }
     guard let piece = try body?.next(&input) else { return try readHead() }
     switch piece {
     case .more: return false
@@ -234,10 +257,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     if head.isInterim { return true }
     if head.status == 101 {
       // One that nobody asked for, or before the request was complete, has no meaning.
-      guard let call, call.mayUpgrade else {
-        close()
-        return false
-      }
+      guard let call, call.mayUpgrade else { throw ParseFailure("a 101 that nobody asked for") }
       call.switchProtocols()
       return false
     }

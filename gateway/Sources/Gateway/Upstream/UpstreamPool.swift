@@ -116,14 +116,18 @@ final class UpstreamPool {
   /// A start of a pod takes nothing more: idle connections close now; with `abort`, used ones that do not end by
   /// themselves are closed after `goneMilliseconds`.
   func retire(_ key: PodKey, abort: Bool) {
-    guard let lane = lanes.values.first(where: { $0.key == key }) else { return }
-    let idle = lane.idle
-    lane.idle = []
-    for connection in idle { connection.close() }
-    guard abort, !lane.used.isEmpty else { return }
+    // A pod that was forgotten and offered again has two lanes.
+    let retired = lanes.values.filter { $0.key == key }
+    for lane in retired {
+      let idle = lane.idle
+      lane.idle = []
+      for connection in idle { connection.close() }
+    }
+    guard abort, retired.contains(where: { !$0.used.isEmpty }) else { return }
     eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(GatewayLimits.goneMilliseconds)) { [weak self] in
-      guard let lane = self?.lanes.values.first(where: { $0.key == key }) else { return }
-      for connection in Array(lane.used) { connection.close() }
+      for lane in self?.lanes.values.filter({ $0.key == key }) ?? [] {
+        for connection in Array(lane.used) { connection.cut() }
+      }
     }
   }
 

@@ -172,6 +172,22 @@ private final class FakePodHandler: ChannelInboundHandler, RemovableChannelHandl
     case "/no-content":
       writeHead(context, [], status: .noContent)
       complete(context)
+    case "/large":
+      writeHead(context, [("content-length", "8000000")])
+      let bytes = ByteBuffer(repeating: UInt8(ascii: "l"), count: 8_000_000)
+      context.write(wrapOutboundOut(.body(.byteBuffer(bytes))), promise: nil)
+      complete(context)
+    case "/upgrade-burst":
+      // The 101 and what follows it in one go: more than one read of the other side.
+      let raw = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: burst\r\n\r\n"
+      var bytes = ByteBuffer(string: raw)
+      for number in 0..<10_000 { bytes.writeString("\(100_000 + number)...\n") }
+      let encoder = try? context.pipeline.syncOperations.context(handlerType: HTTPResponseEncoder.self)
+      encoder?.writeAndFlush(NIOAny(IOData.byteBuffer(bytes)), promise: nil)
+      context.eventLoop.assumeIsolated().execute { self.becomeEcho(context) }
+    case "/unasked-upgrade":
+      writeHead(context, [("connection", "upgrade"), ("upgrade", "x")], status: .switchingProtocols)
+      context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     case "/upgrade":
       writeHead(context, [("connection", "upgrade"), ("upgrade", "echo")], status: .switchingProtocols)
       context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)

@@ -185,11 +185,14 @@ private final class Tally: Sendable {
     platform.set(makeRoute())
     try await shutDownGracefully(platform) { clients, shutDown in
       let connection = try await clients.connect()
-      try await connection.send(head: .GET, "/function/echo/sleep?ms=300")
-      try await connection.sendEnd()
+      let idle = try await clients.connect()
+      try await connection.send(head: .POST, "/function/echo", [("content-length", "1")])
       let running = await eventually { platform.pod("u1")?.counts.withLock { $0.running } == 1 }
       #expect(running)
       shutDown()
+      #expect(await eventually { !idle.channel.isActive }, "an idle connection is closed when draining begins")
+      try await connection.send(body: [1])
+      try await connection.sendEnd()
       let answer = try await connection.inbox.next()
       #expect(answer.status == 200 && answer.complete)
       #expect(answer.header("connection") == "close")

@@ -55,17 +55,20 @@ final class TestClients: Sendable {
     return answer
   }
 
-  /// Sends bytes as they are; answers what came until the other side closed, or until `until` is in it.
-  func raw(_ text: String, until: String? = nil, within: Duration = .seconds(5)) async throws -> (String, closed: Bool)
-  {
-    let inbox = RawInbox()
-    let channel = try await ClientBootstrap(group: group)
+  func bootstrap(_ inbox: RawInbox) -> ClientBootstrap {
+    ClientBootstrap(group: group)
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           try channel.pipeline.syncOperations.addHandler(RawCollector(inbox: inbox))
         }
       }
-      .connect(host: "127.0.0.1", port: port).get()
+  }
+
+  /// Sends bytes as they are; answers what came until the other side closed, or until `until` is in it.
+  func raw(_ text: String, until: String? = nil, within: Duration = .seconds(5)) async throws -> (String, closed: Bool)
+  {
+    let inbox = RawInbox()
+    let channel = try await bootstrap(inbox).connect(host: "127.0.0.1", port: port).get()
     // A gateway that closes before all was taken is fine.
     try? await channel.writeAndFlush(ByteBuffer(string: text))
     let clock = ContinuousClock()
@@ -79,6 +82,39 @@ final class TestClients: Sendable {
     let result = inbox.state.withLock { (String(decoding: $0.bytes, as: UTF8.self), $0.closed) }
     try? await channel.close()
     return (result.0, closed: result.1)
+  }
+}
+
+/// A client that reads only when asked to, a little at a time.
+final class SlowReader: Sendable {
+  private let channel: any Channel
+  private let inbox: RawInbox
+
+  init(channel: any Channel, inbox: RawInbox) {
+    self.channel = channel
+    self.inbox = inbox
+  }
+
+  /// Reads until the other side closed; answers how many bytes came.
+  func readAll() async throws -> Int {
+    while !inbox.state.withLock({ $0.closed }) {
+      channel.read()
+      try await Task.sleep(for: .microseconds(200))
+    }
+    return inbox.state.withLock { $0.bytes.count }
+  }
+}
+
+extension TestClients {
+  /// Sends a request and reads nothing of its answer yet.
+  func slowReader(_ text: String) async throws -> SlowReader {
+    let inbox = RawInbox()
+    let channel = try await bootstrap(inbox)
+      .channelOption(.autoRead, value: false)
+      .channelOption(.socketOption(.so_rcvbuf), value: 4096)
+      .connect(host: "127.0.0.1", port: port).get()
+    try await channel.writeAndFlush(ByteBuffer(string: text))
+    return SlowReader(channel: channel, inbox: inbox)
   }
 }
 
