@@ -2,6 +2,7 @@ import ClusterAPI
 import ClusterModel
 import ClusterTestSupport
 import Foundation
+import NIOCore
 import NIOHTTP1
 import Synchronization
 import Testing
