@@ -23,6 +23,9 @@ let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-htt
 let log = Target.Dependency.product(name: "Logging", package: "swift-log")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioFoundation = Target.Dependency.product(name: "NIOFoundationCompat", package: "swift-nio")
+let nioHTTP2 = Target.Dependency.product(name: "NIOHTTP2", package: "swift-nio-http2")
+let nioHPACK = Target.Dependency.product(name: "NIOHPACK", package: "swift-nio-http2")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
@@ -93,7 +96,10 @@ let targets: [Target] = [
     ]),
   room(
     "Gateway",
-    ["ClusterModel", "ClusterAPI", "Planning", nioCore, nioPosix, nioSSL, log, serviceLifecycle, deque],
+    [
+      "ClusterModel", "ClusterAPI", "Planning", nioCore, nioPosix, nioSSL, nioTLS, nioHTTP2, nioHPACK, log,
+      serviceLifecycle, deque,
+    ],
     path: "gateway/Sources/Gateway"),
   room(
     "LogService",
@@ -122,8 +128,7 @@ let targets: [Target] = [
     "GatewayTests",
     [
       "Gateway", "Planning", "ClusterModel", "ClusterAPI", "ClusterTestSupport", nioCore, nioPosix, nioHTTP1,
-      nioEmbedded,
-      log, serviceLifecycle,
+      nioEmbedded, nioHTTP2, nioHPACK, nioSSL, log, serviceLifecycle,
     ],
     path: "gateway/Tests/GatewayTests"),
   tests(
@@ -180,6 +185,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),

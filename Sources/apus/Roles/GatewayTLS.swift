@@ -37,7 +37,7 @@ struct GatewayTLS {
   {
     var tls = TLSConfiguration.makeServerConfiguration(certificateChain: chain, privateKey: key)
     tls.minimumTLSVersion = .tlsv12
-    tls.applicationProtocols = ["http/1.1"]
+    tls.applicationProtocols = ["h2", "http/1.1"]
     return try NIOSSLContext(configuration: tls)
   }
 

@@ -30,6 +30,30 @@ package enum GatewayLimits {
   package static let earlySeconds: Int64 = 10
   /// Bytes read of the requests behind the one that is answered; beyond it the client is not read.
   package static let pipelinedBytes = 64 * 1024
+  /// Streams of an HTTP/2 connection open at once; one more is refused.
+  package static let streamsMax = 100
+  /// Bytes of a stream's body a client may send before they are taken, and bytes of its answer held for the client.
+  package static let streamWindow = 65_535
+  /// Bytes of all bodies of an HTTP/2 connection that may be on the way.
+  package static let connectionWindow = 1024 * 1024
+  /// Bytes of an answer's head, or of its trailers, on a stream; beyond it the stream is reset.
+  package static let streamHeadBytes = 15 * 1024
+  /// Streams a client may reset in `frameRateSeconds`; beyond it the connection is closed.
+  package static let streamResets = 200
+  /// Malformed requests, and other faults of one stream, on an HTTP/2 connection; beyond it the connection is closed.
+  package static let streamFaults = 200
+  /// Frames in a row that continue a header list; beyond it the connection is closed.
+  package static let continuationFrames = 5
+  /// Empty data frames in a row; beyond it the connection is closed.
+  package static let emptyFrames = 8
+  /// PING, SETTINGS and PRIORITY frames in `frameRateSeconds`; beyond it the connection is closed.
+  package static let controlFrames = 2000
+  /// Answers to such frames held while the client takes none; beyond it the connection is closed.
+  package static let controlFramesHeld = 1000
+  /// Seconds over which frames are counted.
+  package static let frameRateSeconds: Int64 = 30
+  /// Milliseconds a client has to notice that its HTTP/2 connection takes no further streams.
+  package static let goAwayMilliseconds: Int64 = 1000
   /// Seconds without a byte in either direction after which a tunnel is closed.
   package static let tunnelIdleSeconds: Int64 = 600
   /// Milliseconds one end of a tunnel has to take what the other sent last.

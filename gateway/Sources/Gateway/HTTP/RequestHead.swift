@@ -110,15 +110,28 @@ struct RequestHead: Equatable {
         traceparent = traces == 1 && HeaderRules.isTraceparent(field.value.of(bytes)) ? field.value : nil
       }
     }
+    try settleHost(named, hosts, bytes)
+    guard options <= GatewayLimits.connectionOptions else {
+      throw Refusal(.badRequest, "more than \(GatewayLimits.connectionOptions) options in Connection")
+    }
+    try settleFraming(lengths, codings)
+    keepAlive = isHTTP10 ? keep && !close : !close
+    if isHTTP10 || framing == .none { expectsContinue = false }
+    if isHTTP10 || !wantsUpgrade { upgrade = nil }
+  }
+
+  /// One host, unless the version is older than the field; an absolute target has named it already.
+  private mutating func settleHost(_ named: Span, _ hosts: Int, _ bytes: UnsafeRawBufferPointer) throws(Refusal) {
     guard hosts <= 1 else { throw Refusal(.badRequest, "Host stands twice") }
     guard hosts == 1 || isHTTP10 else { throw Refusal(.badRequest, "Host is missing") }
     if !isAbsolute { host = named }
     guard HeaderRules.isHost(host.of(bytes)), HeaderRules.isHost(named.of(bytes)) else {
       throw Refusal(.badRequest, "Host holds a character it may not hold")
     }
-    guard options <= GatewayLimits.connectionOptions else {
-      throw Refusal(.badRequest, "more than \(GatewayLimits.connectionOptions) options in Connection")
-    }
+  }
+
+  /// One length, or one coding, or neither.
+  private mutating func settleFraming(_ lengths: Int, _ codings: Int) throws(Refusal) {
     guard lengths <= 1 else { throw Refusal(.badRequest, "Content-Length stands twice") }
     if codings > 0 {
       guard lengths == 0 else { throw Refusal(.badRequest, "both Transfer-Encoding and Content-Length") }
@@ -126,9 +139,6 @@ struct RequestHead: Equatable {
       guard !isHTTP10 else { throw Refusal(.badRequest, "Transfer-Encoding in HTTP/1.0") }
       framing = .chunked
     }
-    keepAlive = isHTTP10 ? keep && !close : !close
-    if isHTTP10 || framing == .none { expectsContinue = false }
-    if isHTTP10 || !wantsUpgrade { upgrade = nil }
   }
 
   private mutating func requestLine(_ line: Span, _ bytes: UnsafeRawBufferPointer) throws(Refusal) {

@@ -6,7 +6,8 @@ import NIOCore
 ///
 /// What was read and has no taker yet stays in `input`; a piece is taken out when its turn comes, so that requests behind
 /// one another keep their order. Isolation: everything happens on the channel's event loop. Reading is asked for
-/// explicitly, so that a body is read only as fast as the function takes it.
+/// explicitly, so that a body is read only as fast as the function takes it. A stream of HTTP/2 has one of its own, for
+/// its one request; its channel is the stream's.
 final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
@@ -24,6 +25,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   let services: GatewayServices
   let loop: GatewayLoop
+  /// The connection this is a stream of.
+  private let multiplexer: HTTP2Connection?
   var context: ChannelHandlerContext?
   var phase = Phase.idle
   var call: Call?
@@ -56,9 +59,10 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   private var timerAt: Int64?
   private var timer: Scheduled<Void>?
 
-  init(services: GatewayServices, loop: GatewayLoop) {
+  init(services: GatewayServices, loop: GatewayLoop, stream multiplexer: HTTP2Connection? = nil) {
     self.services = services
     self.loop = loop
+    self.multiplexer = multiplexer
     idleSince = monotonicNow()
   }
 
@@ -69,6 +73,10 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
   func channelActive(context: ChannelHandlerContext) {
+    if let multiplexer {
+      multiplexer.opened(self, context.channel)
+      return context.read()
+    }
     let open = services.metrics.clientConnected()
     loop.clients[ObjectIdentifier(self)] = self
     if open > services.configuration.connectionsMax {
@@ -104,14 +112,28 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   private func closed() {
     if case .closed = phase { return }
-    services.metrics.clientDisconnected()
-    loop.clients[ObjectIdentifier(self)] = nil
     phase = .closed
     timer?.cancel()
     timer = nil
+    if let multiplexer {
+      multiplexer.closed(self)
+    } else {
+      services.metrics.clientDisconnected()
+      loop.clients[ObjectIdentifier(self)] = nil
+    }
     call?.clientGone()
     call = nil
     input = ByteBuffer()
+  }
+
+  /// Leaves a connection that turned out to speak another protocol, before its first request; false when it cannot.
+  func handOver() -> Bool {
+    guard case .idle = phase, headStarted == nil else { return false }
+    phase = .closed
+    timer?.cancel()
+    timer = nil
+    loop.clients[ObjectIdentifier(self)] = nil
+    return true
   }
 
   /// The gateway shuts down: a connection between two requests is closed, others close after their answer.
@@ -268,7 +290,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     isHEAD = head.isHEAD
     body = BodyReader(head.framing)
     holdsRest = head.upgrade != nil
-    closes = !head.keepAlive || services.isDraining || holdsRest
+    closes = !head.keepAlive || services.isDraining || holdsRest || multiplexer != nil
     bodyIsSmall =
       switch head.framing {
       case .none: true
@@ -372,7 +394,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   /// What is due next in this phase, nanoseconds.
-  private var nextDue: Int64? {
+  var nextDue: Int64? {
     switch phase {
     case .idle:
       headStarted.map { $0 &+ GatewayLimits.headSeconds * 1_000_000_000 }
@@ -390,6 +412,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   /// One timer a connection: it is set anew only when something is due before it fires.
   func armTimer() {
+    if let multiplexer { return multiplexer.armTimer(nextDue) }
     guard let due = nextDue, due < timerAt ?? .max, let context else { return }
     timerAt = due
     timer?.cancel()
@@ -402,7 +425,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     }
   }
 
-  private func checkTime(_ now: Int64) {
+  /// Does what is due.
+  func checkTime(_ now: Int64) {
     guard let due = nextDue, due <= now else { return }
     switch phase {
     case .idle:
@@ -434,6 +458,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   /// The answer is out, but the client still sends: read and forget for a moment, so that no reset eats the answer.
   func linger() {
+    // The end of an answer may be the end of its channel.
+    if case .closed = phase { return }
     answerSent = false
     phase = .lingering
     call = nil

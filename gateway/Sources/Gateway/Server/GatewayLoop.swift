@@ -15,6 +15,8 @@ final class GatewayLoop {
   let index: Int
   let pool: UpstreamPool
   var clients: [ObjectIdentifier: ClientConnection] = [:]
+  /// Connections of HTTP/2, whose streams are not among `clients`.
+  var multiplexed: [ObjectIdentifier: HTTP2Connection] = [:]
   /// The client's side of each tunnel.
   var tunnels: [ObjectIdentifier: any Channel] = [:]
   var routes = RouteCache()

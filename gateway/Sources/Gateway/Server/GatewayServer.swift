@@ -185,8 +185,12 @@ package final class GatewayServer: Service {
         channel.eventLoop.makeCompletedFuture {
           guard let loop = services.loop(on: channel.eventLoop) else { throw ChannelError.ioOnClosedChannel }
           let pipeline = channel.pipeline.syncOperations
-          if let tls = self.serverTLS.withLock({ $0 }) { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
-          try pipeline.addHandler(ClientConnection(services: services, loop: loop))
+          let tls = self.serverTLS.withLock { $0 }
+          if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
+          let client = ClientConnection(services: services, loop: loop)
+          try pipeline.addHandler(
+            ProtocolDetector(before: client, services: services, loop: loop, isTLS: tls != nil))
+          try pipeline.addHandler(client)
         }
       }
   }

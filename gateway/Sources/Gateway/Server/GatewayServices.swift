@@ -45,6 +45,7 @@ final class GatewayServices: Sendable {
     answers.add(loops.withLock { $0.count }, ordering: .sequentiallyConsistent)
     onEachLoop { loop in
       for client in Array(loop.clients.values) { client.drain() }
+      for connection in Array(loop.multiplexed.values) { connection.drain() }
       self.answerTaken()
     }
   }
@@ -92,6 +93,7 @@ final class GatewayServices: Sendable {
   func closeAll() {
     onEachLoop { loop in
       for client in Array(loop.clients.values) { client.context?.close(promise: nil) }
+      for connection in Array(loop.multiplexed.values) { connection.stop() }
       for client in Array(loop.tunnels.values) { client.close(promise: nil) }
       loop.pool.closeAll()
     }

@@ -194,16 +194,19 @@ final class FakePlatform: RouteFeed, Activation, UsageSink, LogSink {
 /// Runs a gateway over a fake platform for the length of a test.
 func withGateway(
   _ routes: [FunctionRoute], platform given: FakePlatform? = nil, threads: Int = 2, hostIdentity: String = "here",
+  configure: (inout GatewayConfiguration) throws -> Void = { _ in },
   _ body: (FakePlatform, GatewayServer, TestClients) async throws -> Void
 ) async throws {
   let platform = try given ?? FakePlatform()
   for route in routes { platform.set(route) }
   var logger = Logger(label: "test")
   logger.logLevel = .critical
+  var configuration = GatewayConfiguration(
+    host: "127.0.0.1", port: 0, gatewayID: "g1", hostIdentity: hostIdentity, threads: threads, drainSeconds: 5)
+  try configure(&configuration)
   let gateway = GatewayServer(
-    configuration: GatewayConfiguration(
-      host: "127.0.0.1", port: 0, gatewayID: "g1", hostIdentity: hostIdentity, threads: threads, drainSeconds: 5),
-    routes: platform, activation: platform, usage: platform, logs: platform, logger: logger)
+    configuration: configuration, routes: platform, activation: platform, usage: platform, logs: platform,
+    logger: logger)
   let running = Task { try await gateway.run() }
   let outcome: Result<Void, any Error>
   do {

@@ -12,6 +12,10 @@ final class FakePod: Sendable {
     var served = 0
     var connections = 0
     var cancelled = 0
+    /// Bytes of `/big` that the gateway's connection took.
+    var sent = 0
+    /// Trailers of the last request that had some.
+    var trailers: [(String, String)] = []
     var heads: [HTTPRequestHead] = []
   }
 
@@ -85,7 +89,7 @@ final class FakePod: Sendable {
 }
 
 /// Serves one connection of a fake pod.
-private final class FakePodHandler: ChannelInboundHandler, RemovableChannelHandler {
+final class FakePodHandler: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = HTTPServerRequestPart
   typealias OutboundOut = HTTPServerResponsePart
 
@@ -111,7 +115,9 @@ private final class FakePodHandler: ChannelInboundHandler, RemovableChannelHandl
       } else {
         body.writeBuffer(&part)
       }
-    case .end: if let head { finish(head, context) }
+    case .end(let trailers):
+      if let trailers { pod.counts.withLock { $0.trailers = trailers.map { ($0.name, $0.value) } } }
+      if let head { finish(head, context) }
     }
   }
 
@@ -169,6 +175,21 @@ private final class FakePodHandler: ChannelInboundHandler, RemovableChannelHandl
         context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: part)))), promise: nil)
       }
       complete(context)
+    case "/trailers":
+      writeHead(context, [("transfer-encoding", "chunked")])
+      context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
+      end(cancelled: false)
+      context.writeAndFlush(wrapOutboundOut(.end(["x-sum": "42", "x-last": "yes"])), promise: nil)
+    case "/large-head":
+      let count = head.uri.split(separator: "=").last.flatMap { Int($0) } ?? 0
+      writeHead(context, [("content-length", "0"), ("x-large", String(repeating: "\\", count: count))])
+      complete(context)
+    case "/events":
+      writeHead(context, [("transfer-encoding", "chunked"), ("content-type", "text/event-stream")])
+      event(1, context)
+    case "/big":
+      writeHead(context, [("content-length", String(Self.bigBytes))])
+      big(Self.bigBytes, context)
     case "/no-content":
       writeHead(context, [], status: .noContent)
       complete(context)
@@ -193,6 +214,29 @@ private final class FakePodHandler: ChannelInboundHandler, RemovableChannelHandl
       context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
       context.eventLoop.assumeIsolated().execute { self.becomeEcho(context) }
     default: echo(head, context)
+    }
+  }
+
+  static let bigBytes = 16 << 20
+  /// Events of `/events`, and the milliseconds between two.
+  static let events = (count: 40, pause: Int64(50))
+
+  private func event(_ number: Int, _ context: ChannelHandlerContext) {
+    guard context.channel.isActive else { return }
+    let text = "data: \(number) \(NIODeadline.now().uptimeNanoseconds)\n\n"
+    context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: text)))), promise: nil)
+    guard number < Self.events.count else { return complete(context) }
+    context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(Self.events.pause)) { [self] in
+      event(number + 1, context)
+    }
+  }
+
+  private func big(_ left: Int, _ context: ChannelHandlerContext) {
+    guard left > 0 else { return complete(context) }
+    let part = ByteBuffer(repeating: 98, count: min(left, 64 * 1024))
+    context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(part)))).assumeIsolated().whenSuccess { [self] in
+      pod.counts.withLock { $0.sent += part.readableBytes }
+      big(left - part.readableBytes, context)
     }
   }
 

@@ -10,7 +10,7 @@ func shutDownGracefully(
   var logger = Logger(label: "test")
   logger.logLevel = .critical
   let gateway = GatewayServer(
-    configuration: GatewayConfiguration(port: 0, gatewayID: "g1", hostIdentity: "here", drainSeconds: 5),
+    configuration: GatewayConfiguration(port: 0, gatewayID: "g1", hostIdentity: "here", drainSeconds: 30),
     routes: platform, activation: platform, usage: platform, logs: platform, logger: logger)
   let group = ServiceGroup(
     configuration: ServiceGroupConfiguration(services: [.init(service: gateway)], logger: logger))
