@@ -36,7 +36,7 @@ up: ## From nothing to an answer: build, start, deploy the samples, wait for eac
 test: debug samples-native ## Everything a test run needs, then every test
 	@scripts/test
 
-bench: build ## Every benchmark, one line of JSON each: make bench AREA=all|coldstart|gateway|logs|footprint
+bench: build ## Every benchmark, one line of JSON each: make bench AREA=all|async|coldstart|gateway|logs|footprint
 	@scripts/bench $(AREA)
 
 soak: debug samples-native ## Long forms of the harnesses: make soak AREA=crash|load|fuzz|all MINUTES=30

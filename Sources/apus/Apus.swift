@@ -28,7 +28,7 @@ struct Apus: AsyncParsableCommand {
         subcommands: [
           New.self, Deploy.self, Invoke.self, Scale.self, Rollback.self, Delete.self,
         ]),
-      CommandGroup(name: "Looking", subcommands: [Get.self, Describe.self, Logs.self]),
+      CommandGroup(name: "Looking", subcommands: [Get.self, Describe.self, Logs.self, CallsCommand.self]),
       CommandGroup(
         name: "Nodes and access",
         subcommands: [

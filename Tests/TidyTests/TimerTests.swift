@@ -7,6 +7,9 @@ struct TimerTests {
   /// File → how many waits it may hold, and what they are.
   static let named: [String: (count: Int, why: String)] = [
     "Sources/ControlPlane/ControlPlane.swift": (1, "collection of history and packages"),
+    "Sources/ControlPlane/Calls/CallService+Running.swift": (
+      2, "tick: calls whose wait is over, results whose time is; pause before an end is written again"
+    ),
     "Sources/ControlPlane/Orchestration/Orchestrator.swift": (1, "tick: losses, deadlines, back-off"),
     "Sources/ControlPlane/API/Sessions/OneShot.swift": (1, "deadline of a session's second stream"),
     "Sources/WorkerAgent/Agent/Waits.swift": (1, "the worker's waits, each named there"),

@@ -4,6 +4,7 @@ package enum CallErrorCode: String, Codable, Hashable, Sendable, CaseIterable {
   case functionNotFound = "function_not_found"
   case methodNotAllowed = "method_not_allowed"
   case requestTimeout = "request_timeout"
+  case callKnown = "call_known"
   case bodyTooLarge = "body_too_large"
   case headTooLarge = "head_too_large"
   case uriTooLong = "uri_too_long"
@@ -28,6 +29,7 @@ package enum CallErrorCode: String, Codable, Hashable, Sendable, CaseIterable {
     case .functionNotFound: 404
     case .methodNotAllowed: 405
     case .requestTimeout: 408
+    case .callKnown: 409
     case .bodyTooLarge: 413
     case .uriTooLong: 414
     case .headTooLarge: 431
@@ -43,7 +45,8 @@ package enum CallErrorCode: String, Codable, Hashable, Sendable, CaseIterable {
   /// Who should act.
   package var actor: Actor {
     switch self {
-    case .badRequest, .functionNotFound, .methodNotAllowed, .requestTimeout, .bodyTooLarge, .headTooLarge, .uriTooLong:
+    case .badRequest, .functionNotFound, .methodNotAllowed, .requestTimeout, .callKnown, .bodyTooLarge, .headTooLarge,
+      .uriTooLong:
       .caller
     case .functionFailed, .podCrashed, .startFailed, .badResponse, .functionTimeout, .responseStartTimeout,
       .idleTimeout:

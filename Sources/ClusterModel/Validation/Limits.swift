@@ -40,4 +40,46 @@ package enum Limits {
   package static let reconnectWithin: Int64 = 200
   /// Lateness of the server's own timer beyond which no node is declared lost, milliseconds.
   package static let timerLateness: Int64 = 500
+  /// Largest body of an asynchronous call, bytes; more is 413.
+  package static let asyncBody = 1 << 20
+  /// Asynchronous calls of one function that may wait or run; one more is 429.
+  package static let asyncQueueCalls = 10_000
+  /// Bytes of the calls of one function that wait, run or are dead; beyond it 429.
+  package static let asyncQueueBytes = 1 << 30
+  /// Dead letters of one function; beyond it new calls are 429, so that none is dropped.
+  package static let asyncDeadLetters = 10_000
+  /// Times an asynchronous call is tried before it is a dead letter.
+  package static let asyncAttempts = 5
+  /// Longest wait before the second attempt, milliseconds; doubles with each attempt, and chance picks a part of it.
+  package static let asyncBackoff: Int64 = 1000
+  /// Longest wait between two attempts by ourselves, milliseconds.
+  package static let asyncBackoffMaximum: Int64 = 60_000
+  /// Longest `Retry-After` that is honoured, milliseconds.
+  package static let asyncRetryAfterMaximum: Int64 = 600_000
+  /// Wait before the gateway is tried again when it could not be reached, milliseconds; not counted as an attempt.
+  package static let asyncUnreachedPause: Int64 = 1000
+  /// Asynchronous calls that run at once, in all.
+  package static let asyncRunning = 256
+  /// Asynchronous calls of one function that run at once; fewer when its pods take fewer.
+  package static let asyncRunningOfFunction = 64
+  /// Time the gateway gets beyond a function's own times, milliseconds.
+  package static let asyncPatience: Int64 = 15_000
+  /// Bytes of an answer's body that are kept; the rest is cut off, and the result says so.
+  package static let asyncResultBody = 1 << 20
+  /// Results kept in all; the oldest goes first.
+  package static let asyncResults = 50_000
+  /// Bytes of results and their requests kept in all; the oldest goes first.
+  package static let asyncResultBytes = 1 << 30
+  /// How long a result is kept when the server is not told otherwise.
+  package static let asyncResultTime = TimeSpan.seconds(3600)
+  /// Longest callback URL, bytes.
+  package static let callbackURL = 2048
+  /// Time one callback may take, milliseconds.
+  package static let callbackPatience: Int64 = 10_000
+  /// Times a callback is sent until it is taken (2xx).
+  package static let callbackAttempts = 3
+  /// Callbacks under way at once.
+  package static let callbacksRunning = 32
+  /// Calls in one answer of the list, at most.
+  package static let callsListed = 10_000
 }

@@ -20,6 +20,10 @@ package enum APIPath: Sendable, Hashable {
   case artifact(namespace: String, digest: String)
   /// Join tokens.
   case tokens
+  /// The asynchronous calls of a namespace.
+  case calls(namespace: String)
+  /// One of them, or (`retry`) running it once more.
+  case call(namespace: String, id: String, retry: Bool)
 
   /// Reads the path after the group (`""` for core, `apus.dev`) and version; nil when it means nothing.
   package init?(group: String, rest: String) {
@@ -42,8 +46,18 @@ package enum APIPath: Sendable, Hashable {
     if parts == ["tokens"] { return .tokens }
     guard parts.count >= 3, parts[0] == "namespaces" else { return nil }
     if parts.count == 3, parts[2] == "logs" { return .logs(namespace: parts[1]) }
+    if parts[2] == "calls" { return calls(parts) }
     if parts.count == 4, parts[2] == "artifacts" { return .artifact(namespace: parts[1], digest: parts[3]) }
     return nil
+  }
+
+  private static func calls(_ parts: [String]) -> APIPath? {
+    switch parts.count {
+    case 3: .calls(namespace: parts[1])
+    case 4: .call(namespace: parts[1], id: parts[3], retry: false)
+    case 5 where parts[4] == "retry": .call(namespace: parts[1], id: parts[3], retry: true)
+    default: nil
+    }
   }
 
   private static func resource(_ group: String, _ parts: [String]) -> APIPath? {

@@ -67,6 +67,10 @@ struct APIDispatch: Sendable {
       return try await LogRoutes(services: services).logs(request, context, query, namespace)
     case .artifact(let namespace, let digest):
       return try await ArtifactRoutes(services: services).respond(request, context, namespace, digest)
+    case .calls(let namespace):
+      return try await CallRoutes(services: services).collection(request, context, query, namespace)
+    case .call(let namespace, let id, let retry):
+      return try await CallRoutes(services: services).object(request, context, namespace, id, retry: retry)
     case .tokens: return try await InternalRoutes(services: services).createToken(request, context)
     }
   }

@@ -22,6 +22,8 @@ package struct APIServices: Sendable {
   package var logQueries: any LogQueries
   /// Function packages.
   package var artifacts: any Artifacts
+  /// Asynchronous calls; nil keeps none.
+  package var calls: (any CallQueue & CallCatalog)?
   /// Bearer tokens.
   package var tokens: TokenRegistry
   /// The cluster's certificate authority.
@@ -39,7 +41,7 @@ package struct APIServices: Sendable {
     resources: any ResourceService, sessions: any NodeSessions, secrets: any PodSecrets, feed: any RouteFeed,
     activation: any Activation, usage: any UsageSink, logSink: any LogSink, logQueries: any LogQueries,
     artifacts: any Artifacts, tokens: TokenRegistry, authority: CertificateAuthority, version: String,
-    now: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
+    calls: (any CallQueue & CallCatalog)? = nil, now: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
     stamp: (@Sendable (_ node: String, _ lines: [[UInt8]]) async throws(APIStatus) -> [[UInt8]])? = nil
   ) {
     self.resources = resources
@@ -51,6 +53,7 @@ package struct APIServices: Sendable {
     self.logSink = logSink
     self.logQueries = logQueries
     self.artifacts = artifacts
+    self.calls = calls
     self.tokens = tokens
     self.authority = authority
     self.version = version

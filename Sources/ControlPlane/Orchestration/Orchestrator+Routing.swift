@@ -21,6 +21,11 @@ extension Orchestrator: RouteFeed, Activation {
     return stream
   }
 
+  /// What gateways know of a function; nil when there is none.
+  package func route(namespace: String, function: String) -> FunctionRoute? {
+    functions["\(namespace)/\(function)"]?.route
+  }
+
   /// A gateway went; draining pods no longer wait for it.
   private func unsubscribed(_ gateway: String, _ id: Int) {
     subscribers[gateway]?[id] = nil

@@ -45,7 +45,7 @@ extension ClusterConnection {
     self.init(
       resources: service, artifacts: HTTPArtifacts(client: client), logs: HTTPLogQueries(client: client),
       tables: service, tokens: HTTPJoinTokens(kubeconfig: kubeconfig), api: endpoint.url, gateway: gateway,
-      authority: kubeconfig.authority,
+      authority: kubeconfig.authority, calls: HTTPCallCatalog(client: client),
       namespace: "default")
   }
 }

@@ -19,6 +19,8 @@ struct ClusterConnection: Sendable {
   let gateway: String?
   /// The cluster's authority, PEM: a gateway may show a certificate of it.
   var authority = ""
+  /// Asynchronous calls; nil where there are none.
+  var calls: (any CallCatalog)?
   /// The namespace commands work in when none is given.
   let namespace: String
 }

@@ -54,7 +54,8 @@ struct GatewayCommand: AsyncParsableCommand {
         threads: Processors.usable, connectionsMax: FileLimit.connections(files: FileLimit.raise()),
         publicOnly: listening.publicOnly),
       routes: HTTPRouteFeed(client: client), activation: HTTPActivation(client: client),
-      usage: HTTPUsageSink(client: client), logs: HTTPLogSink(client: client), logger: logger)
+      usage: HTTPUsageSink(client: client), logs: HTTPLogSink(client: client),
+      calls: HTTPCallQueue(client: client, gateway: name), logger: logger)
     let admin = AdminServer.metrics(
       host: listening.adminHost, port: listening.adminPort, logger: logger, metrics: { front.metricsText() },
       ready: { front.ready ? nil : "the gateway has no routes yet" })

@@ -1,5 +1,6 @@
 import CLinux
 import ClusterAPI
+import ClusterClient
 import ClusterModel
 import ControlPlane
 import FoundationEssentials
@@ -17,6 +18,9 @@ import StateStore
 struct ServerRole {
   let folder: DataFolder
   let listening: ListenOptions
+  let calls: CallOptions
+  /// Through which gateway asynchronous calls are run when this process has none.
+  let callsThrough: String?
   let apiPort: Int
   let gateway: Bool
   /// How the process ended before, when it was started again.
@@ -40,8 +44,13 @@ struct ServerRole {
     // Reading all intent leaves holes in the heap that nothing of this size needs again.
     apus_trim_heap()
     let tokens = TokenRegistry(store: store, authorityHash: authority.keyHash)
-    let api = try apiServer(plane, logs, tokens, authority)
-    let front = try gatewayServer(plane, logs, authority)
+    let entrance = CallGateway(named: gateway ? nil : callsThrough, listening: listening)
+    let callStore = try SQLiteStore.open(path: folder.calls)
+    let callService = gateway || callsThrough != nil ? callService(plane, callStore, entrance) : nil
+    try await callService?.prepare()
+    let api = try apiServer(plane, logs, callService, tokens, authority)
+    let front = try gatewayServer(plane, logs, callService, authority)
+    entrance.use(front)
 
     var services: [any Service] = [logs, RunningService("control-plane", plane.run), api]
     let admin = front.map { front in
@@ -52,6 +61,7 @@ struct ServerRole {
     }
     if let front, let admin { services += [front, admin] }
     if let front, let files = listening.tlsFiles { services.append(files.reloading(front, logger: logger)) }
+    if let callService { services.append(RunningService("calls", callService.run)) }
     services.append(
       RunningService("announcement") {
         let ports = RememberedPorts(
@@ -71,17 +81,26 @@ struct ServerRole {
         gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
     logger.notice("server starting", metadata: ["data": "\(folder.path)", "boot": "\(store.bootCount)"])
     try await group.run()
+    await callStore.close()
     await store.close()
   }
 
+  /// Asynchronous calls, run through the gateway like anybody's.
+  private func callService(_ plane: ControlPlane, _ store: SQLiteStore, _ entrance: CallGateway) -> CallService {
+    CallService(
+      store: store, options: calls.options, invoker: GatewayInvoker { entrance.url }, logger: logger,
+      route: { await plane.orchestrator.route(namespace: $0, function: $1) })
+  }
+
   private func apiServer(
-    _ plane: ControlPlane, _ logs: LogService, _ tokens: TokenRegistry, _ authority: CertificateAuthority
+    _ plane: ControlPlane, _ logs: LogService, _ calls: CallService?, _ tokens: TokenRegistry,
+    _ authority: CertificateAuthority
   ) throws -> AdminServer {
     let issued = try authority.server(names: serverNames, now: .now())
     let services = APIServices(
       resources: plane.resources, sessions: plane.orchestrator, secrets: plane.orchestrator, feed: plane.orchestrator,
       activation: plane.orchestrator, usage: plane.usage, logSink: logs, logQueries: logs, artifacts: plane.artifacts,
-      tokens: tokens, authority: authority, version: Version.current,
+      tokens: tokens, authority: authority, version: Version.current, calls: calls,
       stamp: { await plane.stamp.checked($1, of: $0) })
     return AdminServer(
       host: listening.listen, port: apiPort == 0 ? remembered.api ?? 0 : apiPort,
@@ -94,7 +113,7 @@ struct ServerRole {
   }
 
   private func gatewayServer(
-    _ plane: ControlPlane, _ logs: LogService, _ authority: CertificateAuthority
+    _ plane: ControlPlane, _ logs: LogService, _ calls: CallService?, _ authority: CertificateAuthority
   ) throws -> GatewayServer? {
     guard gateway else { return nil }
     let port = listening.gatewayPort == 0 ? remembered.gateway ?? 0 : listening.gatewayPort
@@ -107,7 +126,8 @@ struct ServerRole {
         serverTLS: try gatewayTLS(authority),
         threads: Processors.usable, connectionsMax: FileLimit.connections(files: FileLimit.raise()),
         publicOnly: listening.publicOnly),
-      routes: plane.orchestrator, activation: plane.orchestrator, usage: plane.usage, logs: logs, logger: logger)
+      routes: plane.orchestrator, activation: plane.orchestrator, usage: plane.usage, logs: logs, calls: calls,
+      logger: logger)
   }
 
   private func gatewayTLS(_ authority: CertificateAuthority) throws -> NIOSSLContext? {

@@ -13,10 +13,20 @@ struct ServerCommand: AsyncParsableCommand {
 
   @OptionGroup var role: RoleOptions
   @OptionGroup var listening: ListenOptions
+  @OptionGroup var calls: CallOptions
   @Option(help: "The API's port; 0 takes a free one.") var apiPort = 6440
   @Flag(help: "Run no gateway in this process.") var noGateway = false
 
-  func validate() throws { try listening.check() }
+  @Option(
+    help: ArgumentHelp("With --no-gateway: the gateway through which asynchronous calls are run.", valueName: "url"))
+  var callsThrough: String?
+
+  func validate() throws {
+    try listening.check()
+    if let callsThrough, !callsThrough.hasPrefix("http://"), !callsThrough.hasPrefix("https://") {
+      throw ValidationError("--calls-through: \"\(callsThrough)\" is no URL; use http://HOST:PORT")
+    }
+  }
 
   func run() async throws {
     if role.supervised {
@@ -25,7 +35,8 @@ struct ServerCommand: AsyncParsableCommand {
     }
     let folder = DataFolder.choose(role.data)
     try await ServerRole(
-      folder: folder, listening: listening, apiPort: apiPort, gateway: !noGateway, ending: role.after,
+      folder: folder, listening: listening, calls: calls, callsThrough: callsThrough, apiPort: apiPort,
+      gateway: !noGateway, ending: role.after,
       logger: role.logger("apus.server")
     ).run()
   }

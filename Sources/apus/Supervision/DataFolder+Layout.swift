@@ -6,6 +6,8 @@ import Glibc
 extension DataFolder {
   /// The durable store.
   var store: String { path + "/state/store.sqlite" }
+  /// Asynchronous calls, apart from intent: their writes are many and nobody watches them.
+  var calls: String { path + "/state/calls.sqlite" }
   /// Function packages of the server.
   var artifacts: String { path + "/artifacts" }
   /// The log index.

@@ -14,6 +14,7 @@ struct SuperviseCommand: AsyncParsableCommand {
 
   @OptionGroup var role: RoleOptions
   @OptionGroup var listening: ListenOptions
+  @OptionGroup var calls: CallOptions
   @Option var apiPort = 6440
   @Option var workers = 2
   @Flag var noRestart = false
@@ -32,7 +33,7 @@ struct SuperviseCommand: AsyncParsableCommand {
     let level = ["--log-level", role.logLevel.rawValue]
     let plan = Supervisor.Plan(
       folder: folder, workers: workers, restart: !noRestart,
-      serverFlags: listening.flags + ["--api-port", "\(apiPort)"] + level,
+      serverFlags: listening.flags + calls.flags + ["--api-port", "\(apiPort)"] + level,
       workerFlags: ["--memory", share.description] + level)
     let supervisor = Supervisor(plan: plan, executable: InstalledFiles.realExecutable(), logger: logger) {
       let cluster = try ClusterConnection.open(kubeconfig: folder.kubeconfig)

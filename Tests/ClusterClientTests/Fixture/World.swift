@@ -21,6 +21,7 @@ final class World: Sendable {
   let routing = FakeRouting()
   let logs = FakeLogs()
   let artifacts = FakeArtifacts()
+  let calls = FakeCalls()
   let clock = ManualClock()
   let folder: TemporaryFolder
   let authority: CertificateAuthority
@@ -75,7 +76,7 @@ final class World: Sendable {
     APIServices(
       resources: resources, sessions: sessions, secrets: FakeSecrets(), feed: routing, activation: routing,
       usage: routing, logSink: logs, logQueries: logs, artifacts: artifacts, tokens: tokens, authority: authority,
-      version: "0.1.0", now: { [clock] in clock.timestamp })
+      version: "0.1.0", calls: calls, now: { [clock] in clock.timestamp })
   }
 
   // MARK: Clients

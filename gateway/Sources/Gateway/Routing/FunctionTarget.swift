@@ -14,6 +14,8 @@ struct FunctionTarget: Equatable {
   /// What a target means.
   enum Meaning: Equatable {
     case function(FunctionTarget)
+    /// `/async-function/NAME…`: the call is kept and run later.
+    case async(FunctionTarget)
     case health
     case unknown
     case malformed(String)
@@ -27,8 +29,9 @@ struct FunctionTarget: Equatable {
     }
     var pathEnd = target.start
     while pathEnd < target.end, bytes[pathEnd] != UInt8(ascii: "?") { pathEnd += 1 }
-    let start = target.start + lead.utf8CodeUnitCount
-    guard pathEnd > start, starts(bytes, target.start, lead) else {
+    let isAsync = pathEnd - target.start > asyncLead.utf8CodeUnitCount && starts(bytes, target.start, asyncLead)
+    let start = target.start + (isAsync ? asyncLead : lead).utf8CodeUnitCount
+    guard isAsync || (pathEnd > start && starts(bytes, target.start, lead)) else {
       return Span(start: target.start, end: pathEnd).of(bytes).elementsEqual("/healthz".utf8) ? .health : .unknown
     }
     var end = start
@@ -38,13 +41,14 @@ struct FunctionTarget: Equatable {
       end += 1
     }
     guard isLabel(bytes, start, dot ?? end), dot.map({ isLabel(bytes, $0 + 1, end) }) ?? true else { return .unknown }
-    return .function(
-      FunctionTarget(
-        label: Span(start: start, end: end), dot: dot, prefix: Span(start: target.start, end: end),
-        rest: Span(start: end, end: target.end), restPath: Span(start: end, end: pathEnd)))
+    let found = FunctionTarget(
+      label: Span(start: start, end: end), dot: dot, prefix: Span(start: target.start, end: end),
+      rest: Span(start: end, end: target.end), restPath: Span(start: end, end: pathEnd))
+    return isAsync ? .async(found) : .function(found)
   }
 
   private static let lead: StaticString = "/function/"
+  private static let asyncLead: StaticString = "/async-function/"
 
   private static func starts(_ bytes: UnsafeRawBufferPointer, _ offset: Int, _ text: StaticString) -> Bool {
     for index in 0..<text.utf8CodeUnitCount where bytes[offset + index] != text.utf8Start[index] { return false }

@@ -81,7 +81,9 @@ extension ClientConnection: CallClient {
       out.put("\r\nX-Apus-Error: ")
       out.put(code.rawValue)
       if code == .queueFull { out.put("\r\nRetry-After: 1") }
-      if code == .methodNotAllowed { out.put("\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") }
+      if code == .methodNotAllowed {
+        out.put(allowsPostOnly ? "\r\nAllow: POST" : "\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+      }
       if closes { out.put("\r\nConnection: close") }
       out.put("\r\n\r\n")
     }

@@ -30,11 +30,15 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var context: ChannelHandlerContext?
   var phase = Phase.idle
   var call: Call?
+  /// A call for later whose body is read, or which is being made durable.
+  var intake: AsyncIntake?
   var closes = false
   /// Answered while the rest of a small body is still read and thrown away; the connection goes on after it.
   var answeredEarly = false
   /// Of the request that is being answered.
   var isHEAD = false
+  /// Whether its path takes POST only.
+  var allowsPostOnly = false
   /// Whether its body is so small that it is cheaper to read it to its end than to close the connection.
   var bodyIsSmall = true
   /// What was read and not taken yet.
@@ -112,6 +116,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   private func closed() {
     if case .closed = phase { return }
+    // One whose body is complete is made durable all the same.
+    if let intake, case .active(ended: false) = phase { refuse(intake, Refusal(.badRequest, "the client went away")) }
+    intake = nil
     phase = .closed
     timer?.cancel()
     timer = nil
@@ -177,11 +184,16 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       case .more: return false
       case .bytes(let bytes):
         call?.body(bytes)
+        if let intake { take(bytes, for: intake) }
         if body.isEnded { ended(nil) }
       case .end(let trailers): ended(trailers)
       }
     } catch {
       closes = true
+      if let intake {
+        refuse(intake, Refusal(.badRequest, "this is not HTTP/1.1: \(error.message)"))
+        return true
+      }
       guard let call else {
         context?.close(promise: nil)
         return false
@@ -196,6 +208,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     guard case .active(ended: false) = phase else { return }
     phase = .active(ended: true)
     call?.end(trailers: trailers)
+    if let intake { ended(intake) }
     if answeredEarly { nextRequest() }
   }
 
@@ -205,6 +218,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     case refused(Refusal, CallText, namespace: String, length: Int?)
     case health(Int)
     case call(Call, Int)
+    case intake(AsyncIntake, Int)
   }
 
   private func readHead() -> Bool {
@@ -235,6 +249,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       self.call = call
       services.callStarted()
       call.start()
+    case .intake(let intake, let length):
+      begin(length)
+      begin(intake)
     }
     if body.isEnded { ended(nil) }
     return true
@@ -276,6 +293,16 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       let refusal = Refusal(.functionNotFound, "nothing is served here; functions are at /function/NAME")
       return .refused(refusal, words(head, bytes), namespace: "", length: length)
     case .health: return .health(length)
+    case .async(let target):
+      let words = words(head, bytes)
+      allowsPostOnly = true
+      do throws(Refusal) {
+        let info = try found(head, target, bytes).1
+        return .intake(
+          try intake(head, lines, target, bytes, words: words, info: info, client: client()), length)
+      } catch {
+        return .refused(error, words, namespace: target.namespace(bytes), length: length)
+      }
     case .function(let target):
       do throws(Refusal) {
         return .call(try route(head, target, bytes), length)
@@ -288,6 +315,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   /// What the connection keeps of a request.
   private func note(_ head: RequestHead) {
     isHEAD = head.isHEAD
+    allowsPostOnly = false
     body = BodyReader(head.framing)
     holdsRest = head.upgrade != nil
     closes = !head.keepAlive || services.isDraining || holdsRest || multiplexer != nil
@@ -307,8 +335,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       call: head.callID.map { $0.text(bytes) } ?? UUIDv7.make())
   }
 
-  private func route(_ head: RequestHead, _ target: FunctionTarget, _ bytes: UnsafeRawBufferPointer) throws(Refusal)
-    -> Call
+  /// The function a request is for, if it may be called and the request is one it takes.
+  private func found(_ head: RequestHead, _ target: FunctionTarget, _ bytes: UnsafeRawBufferPointer) throws(Refusal)
+    -> (FunctionDispatcher, RouteInfo)
   {
     let found = loop.routes.dispatcher(target, bytes, services.table)
     let info = found?.info
@@ -328,6 +357,13 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       refusedBy = dispatcher
       throw Refusal(.badRequest, "the expectation \"\(other.text(bytes))\" cannot be met")
     }
+    return (dispatcher, info)
+  }
+
+  private func route(_ head: RequestHead, _ target: FunctionTarget, _ bytes: UnsafeRawBufferPointer) throws(Refusal)
+    -> Call
+  {
+    let (dispatcher, info) = try found(head, target, bytes)
     let upgrades = head.upgrade.map { !ByteScan.starts($0.of(bytes), "h2") } ?? false
     var passed = head
     if !upgrades { passed.upgrade = nil }
@@ -442,6 +478,11 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     case .active(let ended):
       if let callDeadline, callDeadline <= now, let call { return call.timedOut() }
       guard !ended else { return }
+      if let intake {
+        closes = true
+        return refuse(
+          intake, Refusal(.requestTimeout, "no byte of the body for \(GatewayLimits.bodyIdleSeconds) s"))
+      }
       guard call != nil else {
         context?.close(promise: nil)
         return

@@ -21,6 +21,7 @@ package final class GatewayServer: Service {
   private let activation: any Activation
   private let usage: any UsageSink
   private let logs: (any LogSink)?
+  private let calls: (any CallQueue)?
   private let logger: Logger
   private let shared = Mutex(Shared())
   private let workerTLS: Mutex<NIOSSLContext?>
@@ -28,16 +29,18 @@ package final class GatewayServer: Service {
   private let bound: AsyncStream<Int>
   private let boundInput: AsyncStream<Int>.Continuation
 
-  /// A gateway over the control plane's protocols; `logs` nil writes no access records.
+  /// A gateway over the control plane's protocols; `logs` nil writes no access records, `calls` nil takes no
+  /// asynchronous calls.
   package init(
     configuration: GatewayConfiguration, routes: any RouteFeed, activation: any Activation, usage: any UsageSink,
-    logs: (any LogSink)?, logger: Logger
+    logs: (any LogSink)?, calls: (any CallQueue)? = nil, logger: Logger
   ) {
     self.configuration = configuration
     self.routes = routes
     self.activation = activation
     self.usage = usage
     self.logs = logs
+    self.calls = calls
     self.logger = logger
     workerTLS = Mutex(configuration.workerTLS)
     serverTLS = Mutex(configuration.serverTLS)
@@ -132,7 +135,8 @@ package final class GatewayServer: Service {
     let start = String(UInt64.random(in: .min ... .max), radix: 16)
     let log = logs == nil ? nil : AccessLog(source: "gateway/\(configuration.gatewayID).\(start)")
     let services = GatewayServices(
-      configuration: configuration, table: table, metrics: GatewayMetrics(), accessLog: log, logger: logger)
+      configuration: configuration, table: table, metrics: GatewayMetrics(), accessLog: log, logger: logger,
+      calls: calls)
     effects.attach(services)
     return services
   }

@@ -11,9 +11,11 @@ final class GatewayServices: Sendable {
   let table: RouteTable
   let metrics: GatewayMetrics
   let accessLog: AccessLog?
+  /// Where calls for later go; nil keeps none.
+  let calls: (any CallQueue)?
   let logger: Logger
   private let draining = Atomic(false)
-  private let calls = Atomic(0)
+  private let open = Atomic(0)
   /// Last answers of connections that the kernel has not taken yet.
   private let answers = Atomic(0)
   private let loops = Mutex<[ObjectIdentifier: NIOLoopBound<GatewayLoop>]>([:])
@@ -22,12 +24,13 @@ final class GatewayServices: Sendable {
 
   init(
     configuration: GatewayConfiguration, table: RouteTable, metrics: GatewayMetrics, accessLog: AccessLog?,
-    logger: Logger
+    logger: Logger, calls: (any CallQueue)? = nil
   ) {
     self.configuration = configuration
     self.table = table
     self.metrics = metrics
     self.accessLog = accessLog
+    self.calls = calls
     self.logger = logger
     (drained, drainedInput) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
   }
@@ -36,7 +39,7 @@ final class GatewayServices: Sendable {
   var isDraining: Bool { draining.load(ordering: .relaxed) }
 
   /// Calls that are not over.
-  var callsOpen: Int { calls.load(ordering: .relaxed) }
+  var callsOpen: Int { open.load(ordering: .relaxed) }
 
   /// From now on connections close after their answer; those between two requests close now.
   func startDraining() {
@@ -71,7 +74,7 @@ final class GatewayServices: Sendable {
   }
 
   /// A call began.
-  func callStarted() { calls.add(1, ordering: .relaxed) }
+  func callStarted() { open.add(1, ordering: .relaxed) }
 
   /// Makes what an event loop owns; called on it.
   func makeLoop(on eventLoop: any EventLoop, index: Int, workerTLS: @escaping @Sendable () -> NIOSSLContext?) {
@@ -103,7 +106,13 @@ final class GatewayServices: Sendable {
   func account(_ record: CallRecord, _ dispatcher: FunctionDispatcher, _ loop: GatewayLoop) {
     dispatcher.meters.add(record, loop: loop.index)
     accessLog?.add(record, clock: &loop.clock)
-    if calls.subtract(1, ordering: .sequentiallyConsistent).newValue == 0 { signalIfDrained() }
+    if open.subtract(1, ordering: .sequentiallyConsistent).newValue == 0 { signalIfDrained() }
+  }
+
+  /// Counts and logs a request that was kept for later, or not.
+  func account(intake record: CallRecord, _ loop: GatewayLoop) {
+    account(refused: record, nil, loop)
+    if open.subtract(1, ordering: .sequentiallyConsistent).newValue == 0 { signalIfDrained() }
   }
 
   /// Counts and logs a request that became no call, for a function or for none.

@@ -26,7 +26,11 @@ import Testing
     let enumerated = lines.drop { $0 != "      enum:" }.dropFirst().filter { $0.hasPrefix("        - ") }
     #expect(enumerated.count == CallErrorCode.allCases.count)
     let paths = lines.filter { $0.hasPrefix("  /") && $0.hasSuffix(":") }.map { $0.dropFirst(2).dropLast() }
-    #expect(paths == ["/healthz", "/function/{name}", "/function/{name}/{path}"])
+    #expect(
+      paths == [
+        "/healthz", "/function/{name}", "/function/{name}/{path}", "/async-function/{name}",
+        "/async-function/{name}/{path}",
+      ])
     for path in paths {
       let target = path.replacing("{name}", with: "a").replacing("{path}", with: "b/c")
       let meaning = Array(target.utf8).withUnsafeBytes { FunctionTarget.parse($0, Span(start: 0, end: $0.count)) }

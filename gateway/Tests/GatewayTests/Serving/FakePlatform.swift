@@ -194,7 +194,7 @@ final class FakePlatform: RouteFeed, Activation, UsageSink, LogSink {
 /// Runs a gateway over a fake platform for the length of a test.
 func withGateway(
   _ routes: [FunctionRoute], platform given: FakePlatform? = nil, threads: Int = 2, hostIdentity: String = "here",
-  configure: (inout GatewayConfiguration) throws -> Void = { _ in },
+  calls: (any CallQueue)? = nil, configure: (inout GatewayConfiguration) throws -> Void = { _ in },
   _ body: (FakePlatform, GatewayServer, TestClients) async throws -> Void
 ) async throws {
   let platform = try given ?? FakePlatform()
@@ -206,7 +206,7 @@ func withGateway(
   try configure(&configuration)
   let gateway = GatewayServer(
     configuration: configuration, routes: platform, activation: platform, usage: platform, logs: platform,
-    logger: logger)
+    calls: calls, logger: logger)
   let running = Task { try await gateway.run() }
   let outcome: Result<Void, any Error>
   do {
