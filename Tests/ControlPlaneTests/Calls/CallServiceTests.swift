@@ -29,10 +29,10 @@ import Testing
     let callback: @Sendable (CallbackPost) -> String?
 
     init(
-      callback: @escaping @Sendable (CallbackPost) -> String? = { _ in nil },
       answer: @escaping @Sendable (AsyncCall, Int) async -> CallOutcome = { _, _ in
         .answered(CallAnswer(status: 200, body: [111, 107]))
-      }
+      },
+      callback: @escaping @Sendable (CallbackPost) -> String? = { _ in nil }
     ) throws {
       folder = try TemporaryFolder()
       self.answer = answer
@@ -270,12 +270,13 @@ import Testing
 
   @Test func `a callback gets the answer with its headers, is tried three times, and survives a restart`() async throws
   {
-    let stage = try Stage(callback: { _ in "refused" }) { _, _ in
-      .answered(
-        CallAnswer(
-          status: 418, headers: [CallHeader("Content-Type", "text/x"), CallHeader("X-Function-Name", "lie")],
-          body: [116], seconds: 0.25))
-    }
+    let stage = try Stage(
+      answer: { _, _ in
+        .answered(
+          CallAnswer(
+            status: 418, headers: [CallHeader("Content-Type", "text/x"), CallHeader("X-Function-Name", "lie")],
+            body: [116], seconds: 0.25))
+      }, callback: { _ in "refused" })
     let store = try stage.open()
     let service = try await stage.service(store)
     try await running(service) {
