@@ -42,6 +42,8 @@ package enum Limits {
   package static let timerLateness: Int64 = 500
   /// Largest body of an asynchronous call, bytes; more is 413.
   package static let asyncBody = 1 << 20
+  /// Bytes of asynchronous calls' bodies that one gateway holds until they are durable; beyond it 429.
+  package static let asyncIntakeBytes = 128 << 20
   /// Asynchronous calls of one function that may wait or run; one more is 429.
   package static let asyncQueueCalls = 10_000
   /// Bytes of the calls of one function that wait, run or are dead; beyond it 429.

@@ -30,6 +30,15 @@ struct ServerRole {
   /// How long the gateway's own certificate towards workers is good; the process makes a new one at each start.
   static let identityHours = 24.0 * 365
 
+  /// Nobody watches the store of calls, so that it need not remember what changed last.
+  private static let callStoreOptions: SQLiteOptions = {
+    var options = SQLiteOptions()
+    options.ringEvents = 16
+    options.ringBytes = 1 << 16
+    options.readersMax = 2
+    return options
+  }()
+
   /// Runs until SIGTERM; pods live on without it.
   func run() async throws {
     try folder.prepare()
@@ -45,7 +54,7 @@ struct ServerRole {
     apus_trim_heap()
     let tokens = TokenRegistry(store: store, authorityHash: authority.keyHash)
     let entrance = CallGateway(named: gateway ? nil : callsThrough, listening: listening)
-    let callStore = try SQLiteStore.open(path: folder.calls)
+    let callStore = try SQLiteStore.open(path: folder.calls, options: Self.callStoreOptions)
     let callService = gateway || callsThrough != nil ? callService(plane, callStore, entrance) : nil
     try await callService?.prepare()
     let api = try apiServer(plane, logs, callService, tokens, authority)

@@ -37,6 +37,9 @@ final class AsyncIntake {
     return true
   }
 
+  /// Bytes of the body that the gateway counted as held.
+  var held: Int { Int(record.bytesIn) }
+
   /// The whole call.
   var call: AsyncCall { AsyncCall(head, body: body) }
 
@@ -123,7 +126,11 @@ extension ClientConnection {
 
   /// A piece of its body.
   func take(_ bytes: ByteBuffer, for intake: AsyncIntake) {
-    if !intake.take(bytes) { refuse(intake, intake.tooLarge) }
+    let hasRoom = services.takeIntake(bytes.readableBytes)
+    guard intake.take(bytes) else { return refuse(intake, intake.tooLarge) }
+    if !hasRoom {
+      refuse(intake, Refusal(.queueFull, "this gateway holds \(Limits.asyncIntakeBytes) bytes of calls already"))
+    }
   }
 
   /// The body is complete: the call is made durable, and only then acknowledged.
@@ -178,7 +185,7 @@ extension ClientConnection {
     intake.record.duration = Double(monotonicNow() &- intake.arrived) / 1e6
     intake.record.clientGone = !isCurrent
     change(&intake.record)
-    services.account(intake: intake.record, loop)
+    services.account(intake: intake.record, held: intake.held, loop)
     return isCurrent
   }
 }

@@ -18,6 +18,7 @@ final class GatewayServices: Sendable {
   private let open = Atomic(0)
   /// Last answers of connections that the kernel has not taken yet.
   private let answers = Atomic(0)
+  private let intake = Atomic(0)
   private let loops = Mutex<[ObjectIdentifier: NIOLoopBound<GatewayLoop>]>([:])
   private let drained: AsyncStream<Void>
   private let drainedInput: AsyncStream<Void>.Continuation
@@ -109,8 +110,14 @@ final class GatewayServices: Sendable {
     if open.subtract(1, ordering: .sequentiallyConsistent).newValue == 0 { signalIfDrained() }
   }
 
-  /// Counts and logs a request that was kept for later, or not.
-  func account(intake record: CallRecord, _ loop: GatewayLoop) {
+  /// Takes room for a piece of a call's body that is held until it is durable; false when there is none.
+  func takeIntake(_ bytes: Int) -> Bool {
+    intake.add(bytes, ordering: .relaxed).newValue <= Limits.asyncIntakeBytes
+  }
+
+  /// Counts and logs a request that was kept for later, or not, and gives the room of its body back.
+  func account(intake record: CallRecord, held: Int, _ loop: GatewayLoop) {
+    intake.subtract(held, ordering: .relaxed)
     account(refused: record, nil, loop)
     if open.subtract(1, ordering: .sequentiallyConsistent).newValue == 0 { signalIfDrained() }
   }

@@ -174,6 +174,26 @@ private final class FakeQueue: CallQueue {
     }
   }
 
+  @Test func `bodies that are not durable yet are held up to a bound, and their room comes back`() async throws {
+    let queue = FakeQueue()
+    try await withGateway([makeRoute()], calls: queue) { _, _, clients in
+      queue.hold()
+      let body = [UInt8](repeating: 1, count: Limits.asyncBody)
+      let most = Limits.asyncIntakeBytes / Limits.asyncBody
+      try await withThrowingTaskGroup(of: Int.self) { group in
+        for _ in 0..<most {
+          group.addTask { try await clients.request(.POST, "/async-function/echo", body: body).status }
+        }
+        #expect(await eventually(within: .seconds(30)) { queue.state.withLock { $0.waiting.count } == most })
+        let more = try await clients.request(.POST, "/async-function/echo", body: [1])
+        #expect(more.status == 429 && more.header("retry-after") == "1")
+        queue.letGo()
+        for try await status in group { #expect(status == 202) }
+      }
+      #expect(try await clients.request(.POST, "/async-function/echo", body: body).status == 202)
+    }
+  }
+
   @Test func `a gateway without a queue says so`() async throws {
     try await withGateway([makeRoute()]) { _, _, clients in
       let answer = try await clients.request(.POST, "/async-function/echo", body: [1])
