@@ -129,7 +129,8 @@ extension ClientConnection {
     let hasRoom = services.takeIntake(bytes.readableBytes)
     guard intake.take(bytes) else { return refuse(intake, intake.tooLarge) }
     if !hasRoom {
-      refuse(intake, Refusal(.queueFull, "this gateway holds \(Limits.asyncIntakeBytes) bytes of calls already"))
+      refuse(
+        intake, Refusal(.queueFull, "this gateway holds \(services.configuration.intakeBytes) bytes of calls already"))
     }
   }
 

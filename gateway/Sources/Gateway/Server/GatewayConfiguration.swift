@@ -1,3 +1,4 @@
+import ClusterModel
 package import NIOSSL
 package import Planning
 
@@ -25,6 +26,8 @@ package struct GatewayConfiguration: Sendable {
   package var connectionsMax: Int
   /// Whether only functions marked public answer; the others are unknown here.
   package var publicOnly: Bool
+  /// Bytes of asynchronous calls' bodies held until they are durable; beyond it 429.
+  package var intakeBytes: Int = Limits.asyncIntakeBytes
 
   /// A configuration with everything but the addresses at its default.
   package init(

@@ -112,7 +112,7 @@ final class GatewayServices: Sendable {
 
   /// Takes room for a piece of a call's body that is held until it is durable; false when there is none.
   func takeIntake(_ bytes: Int) -> Bool {
-    intake.add(bytes, ordering: .relaxed).newValue <= Limits.asyncIntakeBytes
+    intake.add(bytes, ordering: .relaxed).newValue <= configuration.intakeBytes
   }
 
   /// Counts and logs a request that was kept for later, or not, and gives the room of its body back.

@@ -176,10 +176,10 @@ private final class FakeQueue: CallQueue {
 
   @Test func `bodies that are not durable yet are held up to a bound, and their room comes back`() async throws {
     let queue = FakeQueue()
-    try await withGateway([makeRoute()], calls: queue) { _, _, clients in
+    let most = 4
+    let body = [UInt8](repeating: 1, count: 1000)
+    try await withGateway([makeRoute()], calls: queue, intakeBytes: most * body.count) { _, _, clients in
       queue.hold()
-      let body = [UInt8](repeating: 1, count: Limits.asyncBody)
-      let most = Limits.asyncIntakeBytes / Limits.asyncBody
       try await withThrowingTaskGroup(of: Int.self) { group in
         for _ in 0..<most {
           group.addTask { try await clients.request(.POST, "/async-function/echo", body: body).status }

@@ -194,7 +194,8 @@ final class FakePlatform: RouteFeed, Activation, UsageSink, LogSink {
 /// Runs a gateway over a fake platform for the length of a test.
 func withGateway(
   _ routes: [FunctionRoute], platform given: FakePlatform? = nil, threads: Int = 2, hostIdentity: String = "here",
-  calls: (any CallQueue)? = nil, configure: (inout GatewayConfiguration) throws -> Void = { _ in },
+  calls: (any CallQueue)? = nil, intakeBytes: Int = Limits.asyncIntakeBytes,
+  configure: (inout GatewayConfiguration) throws -> Void = { _ in },
   _ body: (FakePlatform, GatewayServer, TestClients) async throws -> Void
 ) async throws {
   let platform = try given ?? FakePlatform()
@@ -203,6 +204,7 @@ func withGateway(
   logger.logLevel = .critical
   var configuration = GatewayConfiguration(
     host: "127.0.0.1", port: 0, gatewayID: "g1", hostIdentity: hostIdentity, threads: threads, drainSeconds: 5)
+  configuration.intakeBytes = intakeBytes
   try configure(&configuration)
   let gateway = GatewayServer(
     configuration: configuration, routes: platform, activation: platform, usage: platform, logs: platform,
