@@ -43,9 +43,11 @@ import Testing
       #expect(try await one.request("GET", "/healthz").status == 200)
       #expect(try await two.request("GET", "/healthz").status == 200)
       #expect(gateway.metricsText().contains("apus_gateway_connections 2"))
-      #expect(try await clients.request(.GET, "/healthz").status == 503)
-      let third = try await HTTP2Client.connect(port: clients.port)
-      let refused = await eventually { third.state.value.withLock { $0.closed } }
+      let (full, _) = try await clients.raw("GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+      #expect(full.hasPrefix("HTTP/1.1 503 "))
+      // It may be closed before it is connected, to its own mind.
+      let third = try? await HTTP2Client.connect(port: clients.port)
+      let refused = await eventually { third?.state.value.withLock { $0.closed } ?? true }
       #expect(refused)
       await one.close()
       let room = await eventually { gateway.metricsText().contains("apus_gateway_connections 1") }
@@ -55,7 +57,7 @@ import Testing
     }
   }
 
-  @Test func `curl speaks it, with bodies`() async throws {
+  @Test func `curl speaks it with prior knowledge`() async throws {
     try await withGateway([makeRoute(concurrency: 200, max: 1)]) { (platform, _, clients) async throws in
       let url = "http://127.0.0.1:\(clients.port)/function/echo"
       let version = try await Command.run("curl", ["-V"])
@@ -96,6 +98,10 @@ import Testing
       #expect(try await Command.run("curl", flags + ["--http2", "-d", "a", url]) == "a 2")
       #expect(try await Command.run("curl", flags + ["--http1.1", "-d", "b", url]) == "b 1.1")
       #expect(try await Command.run("curl", flags + ["--no-alpn", "-d", "c", url]) == "c 1.1")
+      // Several requests on a connection: with prior knowledge the curl of Debian 12 fails at the second, on any server.
+      let parallel = ["-sS", "--cacert", certificate, "--max-time", "20", "-Z", "-w", "%{http_version} %{http_code}\n"]
+      let many = try await Command.run("curl", parallel + [url + "/[1-300]"])
+      #expect(many.split(separator: "\n").count { $0.hasSuffix("2 200") } == 300, "\(many)")
       var trust = TLSConfiguration.makeClientConfiguration()
       trust.trustRoots = .file(certificate)
       trust.certificateVerification = .noHostnameVerification

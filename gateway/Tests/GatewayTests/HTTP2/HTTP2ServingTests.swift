@@ -173,7 +173,8 @@ import Testing
         stream.head("POST", "/function/echo", [("content-length", told)], end: false)
         stream.data(Array(body.utf8), end: end)
         let result = await stream.result()
-        #expect(result.reset == 1, "\(told) \(body): \(result)")
+        // A request of no bytes may be answered before the first one too many comes.
+        #expect(result.reset == 1 || (told == "0" && result.status == 200), "\(told) \(body): \(result)")
       }
       let over = await eventually { platform.pod("u1")?.counts.withLock { $0.running } ?? 0 == 0 }
       #expect(over)
