@@ -26,7 +26,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   let services: GatewayServices
   let loop: GatewayLoop
   /// The connection this is a stream of.
-  private let multiplexer: HTTP2Connection?
+  let multiplexer: HTTP2Connection?
   var context: ChannelHandlerContext?
   var phase = Phase.idle
   var call: Call?
@@ -52,16 +52,16 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   private var address: ClientAddress?
   private var processing = false
   private var readHeld = false
-  private var headStarted: Int64?
-  private var callDeadline: Int64?
-  private var lastRead: Int64 = 0
+  var headStarted: Int64?
+  var callDeadline: Int64?
+  var lastRead: Int64 = 0
   var idleSince: Int64
   /// Whether the last answer was taken by the kernel; the connection lingers from then on.
   var answerSent = false
   /// Until when the rest of a body whose request was answered early may come.
   var earlyUntil: Int64?
-  private var timerAt: Int64?
-  private var timer: Scheduled<Void>?
+  var timerAt: Int64?
+  var timer: Scheduled<Void>?
 
   init(services: GatewayServices, loop: GatewayLoop, stream multiplexer: HTTP2Connection? = nil) {
     self.services = services
@@ -419,82 +419,6 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     // The client's time begins when it may send.
     if case .active(ended: false) = phase { lastRead = monotonicNow() }
     context.read()
-  }
-
-  // MARK: time
-
-  /// Limits the current call.
-  func setDeadline(_ deadline: Int64) {
-    callDeadline = deadline
-    armTimer()
-  }
-
-  /// What is due next in this phase, nanoseconds.
-  var nextDue: Int64? {
-    switch phase {
-    case .idle:
-      headStarted.map { $0 &+ GatewayLimits.headSeconds * 1_000_000_000 }
-        ?? idleSince &+ GatewayLimits.keepAliveSeconds * 1_000_000_000
-    case .active(ended: true): call == nil ? nil : callDeadline
-    case .active(ended: false):
-      min(
-        call == nil ? earlyUntil ?? .max : callDeadline ?? .max,
-        lastRead &+ GatewayLimits.bodyIdleSeconds * 1_000_000_000)
-    case .lingering where answerSent: idleSince &+ GatewayLimits.lingerMilliseconds * 1_000_000
-    case .lingering: idleSince &+ GatewayLimits.answerStallSeconds * 1_000_000_000
-    case .tunnel, .closed: nil
-    }
-  }
-
-  /// One timer a connection: it is set anew only when something is due before it fires.
-  func armTimer() {
-    if let multiplexer { return multiplexer.armTimer(nextDue) }
-    guard let due = nextDue, due < timerAt ?? .max, let context else { return }
-    timerAt = due
-    timer?.cancel()
-    let deadline = NIODeadline.uptimeNanoseconds(UInt64(max(0, due)))
-    timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { [weak self] in
-      guard let self, self.timerAt == due else { return }
-      self.timerAt = nil
-      self.checkTime(monotonicNow())
-      self.armTimer()
-    }
-  }
-
-  /// Does what is due.
-  func checkTime(_ now: Int64) {
-    guard let due = nextDue, due <= now else { return }
-    switch phase {
-    case .idle:
-      if headStarted == nil {
-        closeWhenSent()
-      } else {
-        closes = true
-        isHEAD = false
-        bodyIsSmall = false
-        phase = .active(ended: false)
-        refuse(Refusal(.requestTimeout, "the head took too long"))
-      }
-    case .active(let ended):
-      if let callDeadline, callDeadline <= now, let call { return call.timedOut() }
-      guard !ended else { return }
-      if let intake {
-        closes = true
-        return refuse(
-          intake, Refusal(.requestTimeout, "no byte of the body for \(GatewayLimits.bodyIdleSeconds) s"))
-      }
-      guard call != nil else {
-        context?.close(promise: nil)
-        return
-      }
-      if call?.awaitsBody ?? true {
-        call?.requestBroken(.requestTimeout, "no byte of the body for \(GatewayLimits.bodyIdleSeconds) s")
-      } else {
-        lastRead = now
-      }
-    case .lingering: context?.close(promise: nil)
-    case .tunnel, .closed: break
-    }
   }
 
   /// The answer is out, but the client still sends: read and forget for a moment, so that no reset eats the answer.

@@ -192,10 +192,11 @@ private final class Tally: Sendable {
       #expect(running)
       shutDown()
       #expect(await eventually { !idle.channel.isActive }, "an idle connection is closed when draining begins")
-      try await connection.send(body: [1])
-      try await connection.sendEnd()
+      // Whatever was answered says more than a write that fails.
+      try? await connection.send(body: [1])
+      try? await connection.sendEnd()
       let answer = try await connection.inbox.next()
-      #expect(answer.status == 200 && answer.complete)
+      #expect(answer.status == 200 && answer.complete, "\(answer.text)")
       #expect(answer.header("connection") == "close")
     }
     await platform.shutdown()
