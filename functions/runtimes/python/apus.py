@@ -20,6 +20,7 @@ FRAMING = frozenset(
 )
 TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 DEFAULT_TIMEOUT_MS = 30_000
+TEXT = [("Content-Type", "text/plain; charset=utf-8")]
 
 
 class Response:
@@ -108,15 +109,17 @@ class Log:
 class Context:
     """The call: call_id, deadline (epoch ms), function, revision, namespace, pod, log, cancelled."""
 
-    __slots__ = ("call_id", "deadline", "function", "revision", "namespace", "pod", "traceparent", "log", "_gone")
+    __slots__ = (
+        "call_id", "deadline", "function", "revision", "namespace", "pod", "traceparent", "log", "_connection"
+    )
 
-    def __init__(self, call_id, deadline, identity, traceparent, output, gone):
+    def __init__(self, call_id, deadline, identity, traceparent, output, connection):
         self.call_id = call_id
         self.deadline = deadline if deadline is not None else int(time.time() * 1000) + DEFAULT_TIMEOUT_MS
         self.function, self.revision, self.namespace, self.pod = identity
         self.traceparent = traceparent
         self.log = Log(output)
-        self._gone = gone
+        self._connection = connection
 
     def remaining_ms(self):
         """Milliseconds until the deadline, never below 0."""
@@ -125,7 +128,7 @@ class Context:
     @property
     def cancelled(self):
         """True once the client has gone or the deadline has passed: stop, nobody waits for the answer."""
-        return self._gone() or self.remaining_ms() == 0
+        return self._connection.gone() or self.remaining_ms() == 0
 
 
 def unquote(text):
@@ -186,6 +189,8 @@ def render_json(value):
 def render(result):
     """(status, list of header pairs, body) of what a handler returned; body is bytes or an iterator.
     TypeError or ValueError when it cannot be sent."""
+    if type(result) is str:
+        return 200, TEXT, result.encode("utf-8", "replace")
     if isinstance(result, Response):
         status, given, body = result.status, result.headers or {}, result.body
         if not isinstance(status, int) or not 200 <= status <= 599:

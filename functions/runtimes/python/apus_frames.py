@@ -12,6 +12,7 @@ DENSE_BYTES = 40 * 1024  # the same for text that JSON escapes sixfold, so that 
 MESSAGE_CHARACTERS = 16 * 1024
 FIELDS = 256
 FRAME_BYTES = 256 * 1024
+TRACEBACK_CHARACTERS = 32 * 1024
 
 current = _contextvars.ContextVar("apus.call")
 quote = _json.encode_basestring
@@ -37,17 +38,24 @@ class Frames:
 class CallOutput:
     """The output of one call: keeps the unfinished line of each stream until its end is written."""
 
-    __slots__ = ("frames", "prefix", "pending", "part", "lock")
+    __slots__ = ("frames", "call", "pending", "part", "lock")
 
     def __init__(self, frames, call):
         self.frames = frames
-        self.prefix = f'{{"call":{quote(call)},' if call else "{"
-        self.pending = {"stdout": "", "stderr": ""}
-        self.part = {"stdout": 0, "stderr": 0}
+        self.call = call
+        self.pending = None  # nothing was written yet, as in most calls
+        self.part = None
         self.lock = _thread.allocate_lock()
+
+    @property
+    def prefix(self):
+        return f'{{"call":{quote(self.call)},' if self.call else "{"
 
     def write(self, stream, text):
         with self.lock:
+            if self.pending is None:
+                self.pending = {"stdout": "", "stderr": ""}
+                self.part = {"stdout": 0, "stderr": 0}
             *lines, rest = (self.pending[stream] + text).split("\n")
             for line in lines:
                 self._line(stream, line, True)
@@ -83,6 +91,8 @@ class CallOutput:
 
     def flush(self):
         """Sends what was written without an end of line."""
+        if self.pending is None:
+            return
         with self.lock:
             for stream, rest in self.pending.items():
                 if rest or self.part[stream]:
@@ -115,6 +125,19 @@ def render_fields(fields):
     except (ValueError, TypeError, RecursionError):  # NaN, a loop, too deep: as text rather than not at all
         encoder = _json.make_encoder({}, str, quote, None, ":", ",", False, True, False)
         return "".join(encoder({str(name): repr(value)[:1024] for name, value in fields.items()}, 0))
+
+
+def traceback_of(error):
+    """The traceback as text, without the runner's own frames."""
+    import traceback
+
+    here = error.__traceback__
+    while here is not None and here.tb_frame.f_globals.get("__name__") in ("apus_serve", "__main__", "runner"):
+        here = here.tb_next
+    text = "".join(traceback.format_exception(type(error), error, here or error.__traceback__))
+    if len(text) > TRACEBACK_CHARACTERS:
+        text = text[: TRACEBACK_CHARACTERS // 2] + "\n…\n" + text[-TRACEBACK_CHARACTERS // 2 :]
+    return text
 
 
 class CapturedStream:

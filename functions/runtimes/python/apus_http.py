@@ -5,6 +5,10 @@ HEADER_COUNT = 256
 CHUNK_LINE_BYTES = 256
 TRAILER_BYTES = 8 * 1024
 CHUNKED = -1  # Request.length of a body in chunks
+KNOWN_LINES = 256  # lines of heads that are remembered parsed: a caller repeats most of them in each request
+KNOWN_LINE_BYTES = 256
+UNIQUE = frozenset(("x-call-id", "traceparent", "x-apus-deadline"))  # never the same twice
+KNOWN_ANSWERS = 64  # beginnings of answers that are remembered
 
 REASONS = {
     200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 206: "Partial Content", 301: "Moved Permanently",
@@ -17,7 +21,6 @@ REASONS = {
 }
 TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 PRINTABLE = bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100)) + b"\t"
-LINES = PRINTABLE + b"\r\n"
 HEX = b"0123456789abcdefABCDEF"
 
 
@@ -58,10 +61,21 @@ def text_of(data):
         return data.decode("latin-1")
 
 
-def parse_head(head):
-    """The Request of a head; BadRequest when it is not strictly one."""
-    lines = head.split(b"\r\n")
-    parts = lines[0].split(b" ")
+_lines = {}  # a clean line → its name and value, or of a request line: method, path, query and minor version
+_names = {}  # a field's name as it was sent → in lower case
+_answers = {}  # status and pairs → the beginning of an answer's head
+
+
+def remember(known, key, value):
+    """Keeps what a short line was parsed to; all are forgotten when there are too many."""
+    if len(key) <= KNOWN_LINE_BYTES:
+        if len(known) >= KNOWN_LINES:
+            known.clear()
+        known[key] = value
+
+
+def parse_request_line(line):
+    parts = line.split(b" ")
     if len(parts) != 3:
         raise BadRequest("the request line is not METHOD TARGET VERSION")
     method, target, version = parts
@@ -73,36 +87,83 @@ def parse_head(head):
         minor = 0
     else:
         raise BadRequest("only HTTP/1.1 and HTTP/1.0 are spoken here", 505)
-    breaks = len(lines) - 1
-    if head.count(b"\r") != breaks or head.count(b"\n") != breaks or head.translate(None, LINES):
-        raise BadRequest("a control character in the head")
+    clean(line)
     if not target.startswith(b"/") and not (target == b"*" and method == b"OPTIONS"):
         raise BadRequest("the target does not start with /")
     if b"\t" in target or b"#" in target:
         raise BadRequest("the target holds a character that must be encoded")
-    if len(lines) > HEADER_COUNT + 1:
-        raise BadRequest(f"more than {HEADER_COUNT} header fields", 431, "head_too_large")
-    headers = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(b":")
-        if not colon or not name or name.translate(None, TOKEN):
-            raise BadRequest("a header line is not NAME: VALUE")
-        add_header(headers, name.decode("ascii").lower(), text_of(value.strip(b" \t")))
-    request = Request()
     path, _, query = target.partition(b"?")
-    request.method, request.minor, request.headers = method.decode("ascii"), minor, headers
-    request.path, request.query = path.decode("utf-8", "surrogateescape"), query.decode("utf-8", "surrogateescape")
+    parsed = (
+        method.decode("ascii"), path.decode("utf-8", "surrogateescape"), query.decode("utf-8", "surrogateescape"), minor
+    )
+    remember(_lines, line, parsed)
+    return parsed
+
+
+def lower_name(name):
+    """A field's name in lower case, as text; BadRequest when it is none."""
+    lower = _names.get(name)
+    if lower is None:
+        if not name or name.translate(None, TOKEN):
+            raise BadRequest("a header line is not NAME: VALUE")
+        lower = name.decode("ascii").lower()
+        remember(_names, name, lower)
+    return lower
+
+
+def parse_header_line(line):
+    """Name and value of a header line, whose value may still hold control characters if it is never the same twice."""
+    name, colon, value = line.partition(b":")
+    if not colon:
+        raise BadRequest("a header line is not NAME: VALUE")
+    lower = lower_name(name)
+    pair = lower, text_of(value.strip(b" \t"))
+    if lower not in UNIQUE:
+        clean(line)
+        remember(_lines, line, pair)
+    return pair
+
+
+def clean(line):
+    if line.translate(None, PRINTABLE):
+        raise BadRequest("a control character in the head")
+
+
+def parse_head(head):
+    """The Request of a head; BadRequest when it is not strictly one."""
+    first, *lines = head.split(b"\r\n")
+    if len(lines) > HEADER_COUNT:
+        raise BadRequest(f"more than {HEADER_COUNT} header fields", 431, "head_too_large")
+    request = Request()
+    line = _lines.get(first)
+    # A request line is remembered as four parts, a header line as two: neither is taken for the other.
+    if line is None or len(line) != 4:
+        line = parse_request_line(first)
+    request.method, request.path, request.query, request.minor = line
+    request.headers = headers = {}
+    unique = b""
+    for text in lines:
+        pair = _lines.get(text)
+        if pair is None or len(pair) != 2:
+            pair = parse_header_line(text)
+            if pair[0] in UNIQUE:
+                unique += text
+        name, value = pair
+        if name in headers:
+            repeat(headers, name, value)
+        else:
+            headers[name] = value
+    clean(unique)
     frame(request)
     return request
 
 
-def add_header(headers, name, value):
-    known = headers.get(name)
-    if known is None:
-        headers[name] = value
-    elif name == "host" or name == "transfer-encoding":
+def repeat(headers, name, value):
+    """A field that stands twice."""
+    known = headers[name]
+    if name == "host" or name == "transfer-encoding":
         raise BadRequest(f"{name} stands twice")
-    elif name == "content-length":
+    if name == "content-length":
         if known != value:
             raise BadRequest("two different Content-Lengths")
     else:
@@ -111,33 +172,34 @@ def add_header(headers, name, value):
 
 def frame(request):
     """Decides how long the body is and whether the connection goes on."""
-    headers = request.headers
-    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
-    if coding is not None:
-        if length is not None:
+    headers, minor = request.headers, request.minor
+    request.length = 0
+    if "transfer-encoding" in headers:
+        if "content-length" in headers:
             raise BadRequest("both Transfer-Encoding and Content-Length")
-        if request.minor == 0:
+        if minor == 0:
             raise BadRequest("Transfer-Encoding in HTTP/1.0")
-        if coding.lower() != "chunked":
+        if headers["transfer-encoding"].lower() != "chunked":
             raise BadRequest("a transfer coding other than chunked", 501)
         request.length = CHUNKED
-    elif length is not None:
+    elif "content-length" in headers:
+        length = headers["content-length"]
         if not (length.isascii() and length.isdigit() and len(length) <= 18):
             raise BadRequest("Content-Length is not a number")
         request.length = int(length)
-    else:
-        request.length = 0
-    if request.minor == 1 and "host" not in headers:
+    if minor == 1 and "host" not in headers:
         raise BadRequest("Host is missing")
-    connection = headers.get("connection", "").lower()
-    if request.minor == 1:
-        request.keep_alive = "close" not in connection
+    if "connection" not in headers:
+        request.keep_alive = minor == 1
+    elif minor == 1:
+        request.keep_alive = "close" not in headers["connection"].lower()
     else:
-        request.keep_alive = "keep-alive" in connection
-    expect = headers.get("expect")
-    if expect is not None and expect.lower() != "100-continue":
-        raise BadRequest("an expectation other than 100-continue", 417)
-    request.expects = expect is not None and request.minor == 1 and request.length != 0
+        request.keep_alive = "keep-alive" in headers["connection"].lower()
+    request.expects = False
+    if "expect" in headers:
+        if headers["expect"].lower() != "100-continue":
+            raise BadRequest("an expectation other than 100-continue", 417)
+        request.expects = minor == 1 and request.length != 0
 
 
 class Chunks:
@@ -216,14 +278,33 @@ class Chunks:
 
 def answer_head(status, pairs, length, keep_alive, minor):
     """The head of an answer. length: bytes of the body, CHUNKED, or None for no framing header at all."""
-    lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}"]
-    lines += [f"{name}: {value}" for name, value in pairs]
+    beginning = answer_beginning(status, pairs)
+    if keep_alive and minor == 1:
+        if length is None:
+            return beginning + b"\r\n"
+        if length != CHUNKED:
+            return b"%bContent-Length: %d\r\n\r\n" % (beginning, length)
+    framing = b""
     if length == CHUNKED:
-        lines.append("Transfer-Encoding: chunked")
+        framing = b"Transfer-Encoding: chunked\r\n"
     elif length is not None:
-        lines.append(f"Content-Length: {length}")
+        framing = b"Content-Length: %d\r\n" % length
     if not keep_alive:
-        lines.append("Connection: close")
+        framing += b"Connection: close\r\n"
     elif minor == 0:
-        lines.append("Connection: keep-alive")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "replace")
+        framing += b"Connection: keep-alive\r\n"
+    return beginning + framing + b"\r\n"
+
+
+def answer_beginning(status, pairs):
+    """The status line and the handler's own fields; remembered when there is at most one of them."""
+    key = (status, *pairs) if len(pairs) < 2 else None
+    known = _answers.get(key)
+    if known is None:
+        lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}", *(f"{name}: {value}" for name, value in pairs), ""]
+        known = "\r\n".join(lines).encode("utf-8", "replace")
+        if key is not None and len(known) <= KNOWN_LINE_BYTES:
+            if len(_answers) >= KNOWN_ANSWERS:
+                _answers.clear()
+            _answers[key] = known
+    return known

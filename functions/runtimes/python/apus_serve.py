@@ -11,21 +11,21 @@ import select
 
 import apus
 import apus_frames
-from apus_http import CHUNKED, BadRequest, Chunks, answer_head, parse_head, split_head
+from apus_http import CHUNKED, HEAD_BYTES, BadRequest, Chunks, answer_head, parse_head, split_head
 
 LISTENER, FRAME_PIPE, CONTROL_PIPE = 3, 4, 5
 DEFAULT_MAX_BODY = 100 * 1024 * 1024
-READ_BYTES = 64 * 1024
+READ_BYTES = 16 * 1024
 STALL_SECONDS = 60  # a body that stops arriving, an answer nobody reads
 HEAD_SECONDS = 30  # a head that was begun must end
 DRAIN_BYTES = 1024 * 1024
 FAILURE_CHARACTERS = 1024
-TRACEBACK_CHARACTERS = 32 * 1024
 STALL = STALL_SECONDS.to_bytes(8, sys.byteorder) + bytes(8)  # struct timeval
 SO_RCVTIMEO, SO_SNDTIMEO, POLLRDHUP = 20, 21, 0x2000
 READABLE = select.EPOLLIN | select.EPOLLRDHUP
 
-
+HEAD_END = b"\r\n\r\n"
+REAP_CALLS = 8  # orphans are looked for after so many calls
 END = object()  # what next() gives when a generator is done
 
 
@@ -34,7 +34,7 @@ class Gone(Exception):
 
 
 class Connection:
-    __slots__ = ("fd", "socket", "buffer", "request", "since", "running", "continued")
+    __slots__ = ("fd", "socket", "buffer", "request", "running", "watched")
 
     def __init__(self, fd):
         self.fd = fd
@@ -43,8 +43,8 @@ class Connection:
         self.socket.setsockopt(_socket.SOL_SOCKET, SO_SNDTIMEO, STALL)
         self.buffer = bytearray()
         self.request = None
-        self.since = 0.0
         self.running = False
+        self.watched = False  # by the loop's epoll
 
     def gone(self):
         """True when the client closed or half closed the connection: the sign that it gave up."""
@@ -63,6 +63,13 @@ class Connection:
         del self.buffer[: found[1]]
         return True
 
+    def take(self, data):
+        """True when these bytes, the only ones there are, are exactly one head: the usual way of a request."""
+        if not data.endswith(HEAD_END) or data.find(HEAD_END) != len(data) - 4 or len(data) > HEAD_BYTES:
+            return False
+        self.request = parse_head(data[:-4])
+        return True
+
     def receive(self):
         """More bytes into the buffer, waiting for them."""
         try:
@@ -77,6 +84,8 @@ class Connection:
 
     def read_body(self, limit):
         request = self.request
+        if request.length == 0:
+            return b""
         if request.length > limit:
             raise BadRequest(f"the body is larger than {limit} bytes", 413, "body_too_large")
         if request.expects and (request.length == CHUNKED or len(self.buffer) < request.length):
@@ -137,6 +146,7 @@ class Server:
         self.handler = handler
         self.frames = frames
         self.concurrency = max(1, int(environment.get("APUS_CONCURRENCY") or 1))
+        self.threads = self.concurrency > 1
         self.max_body = int(environment.get("APUS_MAX_BODY") or DEFAULT_MAX_BODY)
         self.identity = tuple(environment.get(f"APUS_{name}", "") for name in ("FUNCTION", "REVISION", "NAMESPACE", "POD"))
         self.listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, LISTENER)
@@ -150,6 +160,7 @@ class Server:
         self.draining = False
         self.full = False  # no descriptor left for another connection
         self.reaps = posix.getpid() == 1
+        self.unreaped = 0  # calls ended since orphans were looked for
         self.wake_read, self.wake_write = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
 
     def terminate(self, *_):
@@ -200,7 +211,7 @@ class Server:
                 return
             connection = Connection(fd)
             self.connections[fd] = connection
-            self.epoll.register(fd, READABLE)
+            self.watch(connection)
             self.readable(connection)
 
     def readable(self, connection):
@@ -212,27 +223,37 @@ class Server:
             data = b""
         if not data:
             return self.close(connection)
-        connection.buffer += data
-        self.advance(connection, True)
+        self.advance(connection, data)
 
-    def advance(self, connection, registered):
+    def advance(self, connection, data=b""):
         """Queues the connection's next call if its head is there; otherwise waits for more bytes."""
         try:
-            whole = connection.advance()
+            whole = False if connection.buffer else connection.take(data)
+            if not whole:
+                connection.buffer += data
+                whole = connection.advance()
         except BadRequest as bad:
             connection.refuse(bad.status, bad.code, str(bad))
             return self.close(connection)
         if whole:
-            self.beginning.pop(connection, None)
+            if self.beginning:
+                self.beginning.pop(connection, None)
             self.ready.append(connection)
-            if registered:
-                self.epoll.unregister(connection.fd)
+            if self.threads and connection.watched:  # else nothing is polled before this call has ended
+                self.unwatch(connection)
             return
-        if connection.buffer:
-            if connection not in self.beginning:
-                self.beginning[connection] = apus.time.monotonic()
-        if not registered:
-            self.epoll.register(connection.fd, READABLE)
+        if connection.buffer and connection not in self.beginning:
+            self.beginning[connection] = apus.time.monotonic()
+        if not connection.watched:
+            self.watch(connection)
+
+    def watch(self, connection):
+        connection.watched = True
+        self.epoll.register(connection.fd, READABLE)
+
+    def unwatch(self, connection):
+        connection.watched = False
+        self.epoll.unregister(connection.fd)
 
     def expire(self):
         now = apus.time.monotonic()
@@ -255,7 +276,7 @@ class Server:
             connection = self.ready.pop(0)
             connection.running = True
             self.running += 1
-            if self.concurrency == 1:
+            if not self.threads:
                 self.ended(connection, self.call(connection))
             elif not self.start_thread(connection):
                 return
@@ -273,7 +294,7 @@ class Server:
             else:
                 connection.refuse(503, "no_capacity", "no thread is left for this call: raise spec.resources.pids")
                 connection.request = None
-                self.close(connection, registered=False)
+                self.close(connection)
             return False
 
     def call_in_thread(self, connection):
@@ -291,11 +312,14 @@ class Server:
         connection.running = False
         connection.request = None
         self.running -= 1
-        if self.reaps and not self.running:
+        self.unreaped += 1
+        if self.unreaped >= REAP_CALLS and self.reaps and not self.running:
+            self.unreaped = 0
             self.reap()
         if not goes_on:
-            return self.close(connection, registered=False)
-        self.advance(connection, False)
+            self.close(connection)
+        elif connection.buffer or not connection.watched:
+            self.advance(connection)
 
     def reap(self):
         """As pid 1: takes leave of the children that a call left behind."""
@@ -305,15 +329,12 @@ class Server:
         except ChildProcessError:
             pass
 
-    def close(self, connection, registered=True):
+    def close(self, connection):
         if self.connections.pop(connection.fd, None) is None:
             return
         self.beginning.pop(connection, None)
-        if registered and connection.request is None:
-            try:
-                self.epoll.unregister(connection.fd)
-            except OSError:
-                pass
+        if connection.watched:  # a child of the function may hold the descriptor: closing would not end the watch
+            self.unwatch(connection)
         connection.socket.close()
         if self.full and not self.draining:
             self.full = False
@@ -338,7 +359,7 @@ class Server:
         output = apus_frames.CallOutput(self.frames, call_id)
         event = apus.Event(body, request.method, request.path, request.query, headers)
         context = apus.Context(
-            call_id, deadline, self.identity, headers.get("traceparent", ""), output, connection.gone
+            call_id, deadline, self.identity, headers.get("traceparent", ""), output, connection
         )
         body = None
         token = apus_frames.current.set(output)
@@ -365,7 +386,7 @@ class Server:
             text = ""
         message = f"{name}: {text}" if text else name
         output.flush()
-        output.record("error", message, {"error": name, "traceback": traceback_of(error)})
+        output.record("error", message, {"error": name, "traceback": apus_frames.traceback_of(error)})
         body = {"code": "function_failed", "message": message, "component": "function", "call": call_id}
         headers = [("Content-Type", "application/json"), ("X-Function-Error", name if name.isascii() else "Exception")]
         return 500, headers, apus.render_json(body)
@@ -421,19 +442,6 @@ class Server:
                     self.failed(error, output, "")
 
 
-def traceback_of(error):
-    """The traceback as text, without the runner's own frames."""
-    import traceback
-
-    here = error.__traceback__
-    while here is not None and here.tb_frame.f_globals.get("__name__") in ("apus_serve", "__main__", "runner"):
-        here = here.tb_next
-    text = "".join(traceback.format_exception(type(error), error, here or error.__traceback__))
-    if len(text) > TRACEBACK_CHARACTERS:
-        text = text[: TRACEBACK_CHARACTERS // 2] + "\n…\n" + text[-TRACEBACK_CHARACTERS // 2 :]
-    return text
-
-
 def load(spec, folder):
     """The function named FILE[:NAME] below folder."""
     file, _, name = spec.partition(":")
@@ -477,7 +485,7 @@ def run(folder=None):
         handler = load(environment.get("APUS_HANDLER") or "handler.py:handle", folder or posix.getcwd())
         server = Server(handler, apus_frames.Frames(FRAME_PIPE), environment)
     except BaseException as error:
-        text = str(error) + "\n" if isinstance(error, SystemExit) else traceback_of(error)
+        text = str(error) + "\n" if isinstance(error, SystemExit) else apus_frames.traceback_of(error)
         sys.stderr.write(text)
         sys.stderr.flush()
         raise SystemExit(1) from None
