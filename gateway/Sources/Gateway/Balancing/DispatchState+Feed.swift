@@ -12,7 +12,7 @@ extension DispatchState {
     if new.revision != old.revision || new.uid != old.uid {
       wish.asked = 0
       lastFailure = nil
-      for (uid, pod) in pods where pod.idleSince != nil { pods[uid]?.idleSince = now }
+      for place in pods.values.indices where pods[place].idleSince != nil { pods[place].idleSince = now }
     }
     if let (code, message) = refusal {
       for waiting in queue.removeAll() { actions.append(.fail(waiting.id, code, message)) }
@@ -129,9 +129,9 @@ extension DispatchState {
   }
 
   private mutating func retireAll(actions: inout [Action]) {
-    for (uid, pod) in pods where !pod.givenUp {
-      pods[uid]?.givenUp = true
-      actions.append(.retire(pod.key, abort: false))
+    for place in pods.values.indices where !pods[place].givenUp {
+      pods[place].givenUp = true
+      actions.append(.retire(pods[place].key, abort: false))
     }
   }
 }

@@ -56,7 +56,7 @@ struct DispatchState {
   var keepAlive = KeepAlivePolicy()
   var queue = WaitingQueue()
   var running: [RequestID: Running] = [:]
-  var pods: [String: PodState] = [:]
+  var pods = PodTable()
   var wish = WishState()
   var removed = false
   var lastFailure: StartFailure?
@@ -80,13 +80,13 @@ struct DispatchState {
 
   /// The short way of `arrive`: a slot, if nobody waits and one is free now. Decides as `arrive` would.
   mutating func reserve(now: Int64) -> (RequestID, Assignment)? {
-    guard queue.isEmpty, !removed, let index = pickIndex() else { return nil }
+    guard queue.isEmpty, !removed, let place = pickPlace() else { return nil }
     let id = nextID
     nextID += 1
-    pods.values[index].inFlight += 1
-    pods.values[index].lastUsed = now
-    pods.values[index].idleSince = nil
-    let start = pods.values[index].start
+    pods[place].inFlight += 1
+    pods[place].lastUsed = now
+    pods[place].idleSince = nil
+    let start = pods[place].start
     running[id] = Running(pod: start.key, arrived: now, requeues: 0, dispatchedAt: now)
     return (id, Assignment(start: start, cold: false, info: info))
   }
@@ -95,17 +95,17 @@ struct DispatchState {
   /// and the pod goes on as it was. Nil, and nothing is changed, where more has to be decided. `idle`: the pod has
   /// nothing more inside and may be given up for that.
   mutating func finishAlone(_ id: RequestID, now: Int64) -> (keep: Bool, idle: Bool)? {
-    guard queue.isEmpty, !removed, let call = running[id], let index = pods.index(forKey: call.pod.uid),
-      pods.values[index].key == call.pod, pods.values[index].phase == .ready, pods.values[index].quarantined.isEmpty
+    guard queue.isEmpty, !removed, let index = running.index(forKey: id),
+      let place = pods.place(of: running.values[index].pod), pods[place].phase == .ready,
+      pods[place].quarantined.isEmpty
     else { return nil }
-    running[id] = nil
-    pods.values[index].inFlight -= 1
-    pods.values[index].refusals = 0
-    let empty = pods.values[index].inFlight == 0
-    if empty { pods.values[index].idleSince = now }
+    smooth(&serviceTime, Double(now &- running.remove(at: index).value.dispatchedAt) / 1e6)
+    pods[place].inFlight -= 1
+    pods[place].refusals = 0
+    let empty = pods[place].inFlight == 0
+    if empty { pods[place].idleSince = now }
     let idle = empty && pods.values.count { $0.phase == .ready && !$0.givenUp } > info.route.minPods
-    smooth(&serviceTime, Double(now &- call.dispatchedAt) / 1e6)
-    return (!pods.values[index].givenUp && pods.values[index].suspectUntil == nil, idle)
+    return (!pods[place].givenUp && pods[place].suspectUntil == nil, idle)
   }
 
   /// A request arrived. It is dispatched, queued or failed; its id is new.
@@ -114,7 +114,7 @@ struct DispatchState {
     nextID += 1
     if let (code, message) = refusal {
       actions.append(.fail(id, code, message))
-    } else if queue.count >= route.queueLimit, pickPod() == nil {
+    } else if queue.count >= route.queueLimit, pickPlace() == nil {
       actions.append(.fail(id, .queueFull, "\(queue.count) requests wait for \"\(route.function)\" already"))
     } else {
       queue.insert(
@@ -214,37 +214,31 @@ struct DispatchState {
 
   /// Dispatches while a request waits and a slot is free, then asks for pods if some still wait.
   mutating func settle(now: Int64, actions: inout [Action]) {
-    for (uid, pod) in pods { if let until = pod.suspectUntil, until <= now { pods[uid]?.suspectUntil = nil } }
-    while !queue.isEmpty, let uid = pickPod(), var pod = pods[uid], let head = queue.popFirst() {
-      pod.inFlight += 1
-      pod.lastUsed = now
-      pod.idleSince = nil
-      pods[uid] = pod
-      running[head.id] = Running(pod: pod.key, arrived: head.arrived, requeues: head.requeues, dispatchedAt: now)
-      let cold = pod.readyAt > head.arrived
-      actions.append(
-        .dispatch(head.id, Assignment(start: pod.start, cold: cold, info: info)))
+    for place in pods.values.indices {
+      if let until = pods[place].suspectUntil, until <= now { pods[place].suspectUntil = nil }
+    }
+    while !queue.isEmpty, let place = pickPlace(), let head = queue.popFirst() {
+      pods[place].inFlight += 1
+      pods[place].lastUsed = now
+      pods[place].idleSince = nil
+      let start = pods[place].start
+      running[head.id] = Running(pod: start.key, arrived: head.arrived, requeues: head.requeues, dispatchedAt: now)
+      let cold = pods[place].readyAt > head.arrived
+      actions.append(.dispatch(head.id, Assignment(start: start, cold: cold, info: info)))
     }
     scale(now: now, actions: &actions)
   }
 
   /// The pod the next request goes to: most requests below the limit first, then most recently used.
-  private func pickIndex() -> Dictionary<String, PodState>.Index? {
+  private func pickPlace() -> Int? {
     guard let revision = info.route.revision, !removed else { return nil }
-    var best: Dictionary<String, PodState>.Index?
-    var index = pods.startIndex
-    while index != pods.endIndex {
-      if pods.values[index].freeSlots(revision, info.route.concurrency) > 0,
-        best.map({ pods.values[index].isBetter(than: pods.values[$0]) }) ?? true
-      {
-        best = index
-      }
-      pods.formIndex(after: &index)
+    var best: Int?
+    for place in pods.values.indices where pods[place].freeSlots(revision, info.route.concurrency) > 0 {
+      if let found = best, !pods[place].isBetter(than: pods[found]) { continue }
+      best = place
     }
     return best
   }
-
-  private func pickPod() -> String? { pickIndex().map { pods.keys[$0] } }
 
   /// Asks for more pods when the policy wants more than exist and than were asked for.
   mutating func scale(now: Int64, actions: inout [Action]) {
@@ -316,13 +310,12 @@ struct DispatchState {
     _ id: RequestID, suspect: Bool, now: Int64, actions: inout [Action]
   ) -> Running? {
     guard let call = running.removeValue(forKey: id) else { return nil }
-    guard var pod = pods[call.pod.uid], pod.key == call.pod else { return call }
-    pod.inFlight -= 1
-    pod.quarantined.remove(id)
-    if suspect { pod.suspect(now: now) } else { pod.refusals = 0 }
-    if pod.inFlight == 0 { pod.idleSince = now }
-    pods[pod.key.uid] = pod
-    releaseWhenEmpty(pod.key.uid, actions: &actions)
+    guard let place = pods.place(of: call.pod) else { return call }
+    pods[place].inFlight -= 1
+    pods[place].quarantined.remove(id)
+    if suspect { pods[place].suspect(now: now) } else { pods[place].refusals = 0 }
+    if pods[place].inFlight == 0 { pods[place].idleSince = now }
+    releaseWhenEmpty(call.pod.uid, actions: &actions)
     return call
   }
 
@@ -338,8 +331,8 @@ struct DispatchState {
   }
 
   private func takesRequests(_ key: PodKey) -> Bool {
-    guard let pod = pods[key.uid], pod.key == key, pod.phase == .ready else { return false }
-    return !pod.givenUp && pod.suspectUntil == nil && !removed
+    guard let place = pods.place(of: key), pods[place].phase == .ready else { return false }
+    return !pods[place].givenUp && pods[place].suspectUntil == nil && !removed
   }
 
   private var expiredMessage: String {

@@ -259,7 +259,8 @@ final class FunctionDispatcher: Sendable {
       case .podIdle(let uid, let why): self.effects.podIdle(self, uid: uid, why)
       case .retire(let key, let abort): self.effects.retire(key, abort: abort)
       case .timer(let time):
-        timerLoop.scheduleTask(deadline: .uptimeNanoseconds(UInt64(max(0, time)))) { [weak self] in self?.tick(time) }
+        // Not weakly: an object that was referred to weakly is slower to retain for the rest of its life.
+        timerLoop.scheduleTask(deadline: .uptimeNanoseconds(UInt64(max(0, time)))) { [self] in tick(time) }
       }
     }
   }

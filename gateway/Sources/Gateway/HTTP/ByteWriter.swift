@@ -9,13 +9,17 @@ struct ByteWriter: ~Copyable {
   /// Writes from the beginning of `room` on; writing beyond its end traps.
   init(_ room: UnsafeMutableRawBufferPointer) { base = room }
 
+  // Inlined, so that a text known to the compiler becomes a few stores.
+  @inline(__always)
   mutating func put(_ text: StaticString) {
     put(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
   }
 
+  @inline(__always)
   mutating func put(_ bytes: UnsafeRawBufferPointer) {
-    guard bytes.count > 0 else { return }
-    UnsafeMutableRawBufferPointer(rebasing: base[count..<count + bytes.count]).copyMemory(from: bytes)
+    guard let from = bytes.baseAddress, let to = base.baseAddress else { return }
+    precondition(bytes.count <= base.count - count, "no room was made for this")
+    (to + count).copyMemory(from: from, byteCount: bytes.count)
     count += bytes.count
   }
 
@@ -67,13 +71,24 @@ struct ByteWriter: ~Copyable {
     put(hex: UInt64(value), digits: digits)
   }
 
-  /// The last `digits` hexadecimal digits of a number.
+  /// The last `digits` hexadecimal digits of a number, 16 at most.
   mutating func put(hex value: UInt64, digits: Int) {
-    for index in 0..<digits {
-      let nibble = UInt8(truncatingIfNeeded: value >> UInt64((digits - 1 - index) * 4)) & 15
-      base[count + index] = nibble < 10 ? 48 + nibble : 87 + nibble
-    }
-    count += digits
+    var text = (
+      Self.hex(UInt32(truncatingIfNeeded: value >> 32)).bigEndian,
+      Self.hex(UInt32(truncatingIfNeeded: value)).bigEndian
+    )
+    withUnsafeBytes(of: &text) { put(UnsafeRawBufferPointer(rebasing: $0[(16 - digits)...])) }
+  }
+
+  /// Eight hexadecimal digits, the first in the highest byte: each nibble is spread to a byte of its own, and those above
+  /// nine, which a carry out of `+ 6` tells, are moved on to the letters.
+  private static func hex(_ value: UInt32) -> UInt64 {
+    var word = UInt64(value)
+    word = (word | word << 16) & 0x0000_FFFF_0000_FFFF
+    word = (word | word << 8) & 0x00FF_00FF_00FF_00FF
+    word = (word | word << 4) & 0x0F0F_0F0F_0F0F_0F0F
+    let letters = (word &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+    return word &+ 0x3030_3030_3030_3030 &+ letters &* 39
   }
 
   /// Milliseconds as seconds with six digits after the point; at most 19 bytes.

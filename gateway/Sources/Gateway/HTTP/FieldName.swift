@@ -14,24 +14,6 @@ enum FieldName: UInt8 {
   /// May not stand in trailers: credentials and cookies.
   case credential
 
-  private static let known: [(name: StaticString, field: FieldName)] = [
-    ("te", .hopByHop), ("host", .host), ("expect", .expect), ("cookie", .credential), ("upgrade", .upgrade),
-    ("trailer", .hopByHop), ("forwarded", .forwarded), ("x-call-id", .callID), ("connection", .connection),
-    ("keep-alive", .hopByHop), ("set-cookie", .credential), ("traceparent", .traceparent),
-    ("authorization", .credential), ("content-length", .contentLength), ("http2-settings", .hopByHop),
-    ("x-forwarded-for", .forwardedFor), ("x-forwarded-host", .forwardedDetail), ("proxy-connection", .hopByHop),
-    ("transfer-encoding", .transferEncoding), ("x-forwarded-proto", .forwardedDetail),
-    ("x-forwarded-prefix", .forwardedDetail), ("proxy-authenticate", .hopByHop), ("x-duration-seconds", .platform),
-    ("proxy-authorization", .hopByHop),
-  ]
-
-  /// Names of each length.
-  private static let byLength: [[(name: StaticString, field: FieldName)]] = {
-    var lists = [[(name: StaticString, field: FieldName)]](repeating: [], count: 20)
-    for entry in known { lists[entry.name.utf8CodeUnitCount].append(entry) }
-    return lists
-  }()
-
   /// The field of a name, whatever its case.
   static func of(_ name: UnsafeRawBufferPointer) -> FieldName {
     guard let first = name.first else { return .other }
@@ -40,15 +22,51 @@ enum FieldName: UInt8 {
     guard letter >= 0, letter < 26, 0b1001_1100_1000_0100_1011_0101 >> letter & 1 == 1 else {
       return .other
     }
-    if name.count < byLength.count {
-      for entry in byLength[name.count] {
-        if let match = match(name, entry.name) { return match ? entry.field : .disguised }
-      }
-    }
-    if name.count >= 7, let match = match(UnsafeRawBufferPointer(rebasing: name[..<7]), "x-apus-") {
-      return match ? .platform : .disguised
+    if let found = name.count < 16 ? short(name) : long(name) { return found }
+    if name.count >= 7, let exact = match(UnsafeRawBufferPointer(rebasing: name[..<7]), "x-apus-") {
+      return exact ? .platform : .disguised
     }
     return .other
+  }
+
+  /// Among known names of up to 15 bytes.
+  private static func short(_ name: UnsafeRawBufferPointer) -> FieldName? {
+    switch name.count {
+    case 2: found(name, "te", .hopByHop)
+    case 4: found(name, "host", .host)
+    case 6: found(name, "expect", .expect) ?? found(name, "cookie", .credential)
+    case 7: found(name, "upgrade", .upgrade) ?? found(name, "trailer", .hopByHop)
+    case 9: found(name, "forwarded", .forwarded) ?? found(name, "x-call-id", .callID)
+    case 10:
+      found(name, "connection", .connection) ?? found(name, "keep-alive", .hopByHop)
+        ?? found(name, "set-cookie", .credential)
+    case 11: found(name, "traceparent", .traceparent)
+    case 13: found(name, "authorization", .credential)
+    case 14: found(name, "content-length", .contentLength) ?? found(name, "http2-settings", .hopByHop)
+    case 15: found(name, "x-forwarded-for", .forwardedFor)
+    default: nil
+    }
+  }
+
+  /// Among known names of 16 bytes and more.
+  private static func long(_ name: UnsafeRawBufferPointer) -> FieldName? {
+    switch name.count {
+    case 16: found(name, "x-forwarded-host", .forwardedDetail) ?? found(name, "proxy-connection", .hopByHop)
+    case 17: found(name, "transfer-encoding", .transferEncoding) ?? found(name, "x-forwarded-proto", .forwardedDetail)
+    case 18:
+      found(name, "x-forwarded-prefix", .forwardedDetail) ?? found(name, "proxy-authenticate", .hopByHop)
+        ?? found(name, "x-duration-seconds", .platform)
+    case 19: found(name, "proxy-authorization", .hopByHop)
+    default: nil
+    }
+  }
+
+  /// The field if the name is the known one, or reads like it.
+  @inline(__always)
+  private static func found(_ name: UnsafeRawBufferPointer, _ known: StaticString, _ field: FieldName) -> FieldName? {
+    // Most names of the same length differ in their first letter.
+    guard name[0] | 0x20 == known.utf8Start[0], let exact = match(name, known) else { return nil }
+    return exact ? field : .disguised
   }
 
   /// Whether a name is the known one (true), reads like it with `_` for `-` (false), or neither (nil).

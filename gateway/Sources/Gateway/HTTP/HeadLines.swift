@@ -1,4 +1,4 @@
-import NIOCore
+import Glibc
 
 /// A piece of a head: offsets from its first byte.
 struct Span: Equatable {
@@ -155,7 +155,32 @@ enum ByteScan {
     return count
   }
 
+  /// The next byte from an offset on that a JSON string escapes: a control character, a quote or a backslash. Found as
+  /// in `control`.
+  static func jsonEscape(_ bytes: UnsafeRawBufferPointer, from offset: Int) -> Int {
+    var index = offset
+    let count = bytes.count
+    while index + 8 <= count {
+      let word = bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self).littleEndian
+      let below = (word &- 0x2020_2020_2020_2020) & ~word
+      let quote = word ^ 0x2222_2222_2222_2222
+      let slash = word ^ 0x5C5C_5C5C_5C5C_5C5C
+      let quotes = (quote &- 0x0101_0101_0101_0101) & ~quote
+      let slashes = (slash &- 0x0101_0101_0101_0101) & ~slash
+      let found = (below | quotes | slashes) & 0x8080_8080_8080_8080
+      if found != 0 { return index + found.trailingZeroBitCount / 8 }
+      index += 8
+    }
+    while index < count {
+      let byte = bytes[index]
+      if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { return index }
+      index += 1
+    }
+    return count
+  }
+
   /// Whether a byte may stand in a name (RFC 9110, 5.6.2).
+  @inline(__always)
   static func isToken(_ byte: UInt8) -> Bool {
     byte < 128 && (byte < 64 ? tokenLow >> byte & 1 : tokenHigh >> (byte - 64) & 1) == 1
   }
@@ -167,6 +192,13 @@ enum ByteScan {
   private static let tokenLow: UInt64 = 0x03FF_6CFA_0000_0000
   // A-Z ^ _ ` a-z | ~
   private static let tokenHigh: UInt64 = 0x57FF_FFFF_C7FF_FFFE
+
+  /// Whether bytes are a text.
+  @inline(__always)
+  static func same(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+    guard bytes.count == text.utf8CodeUnitCount, let start = bytes.baseAddress else { return false }
+    return memcmp(start, text.utf8Start, bytes.count) == 0
+  }
 
   /// Whether bytes are a lower-case text, whatever their case.
   static func equals(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {

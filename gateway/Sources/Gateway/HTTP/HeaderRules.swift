@@ -73,15 +73,15 @@ enum HeaderRules {
   /// Whether a `Host` holds only what names and addresses hold.
   static func isHost(_ bytes: UnsafeRawBufferPointer) -> Bool {
     for byte in bytes {
-      switch byte {
-      case UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: ":"), UInt8(ascii: "["),
-        UInt8(ascii: "]"), UInt8(ascii: "%"), UInt8(ascii: "~"):
-        continue
-      default: guard isAlphanumeric(byte) else { return false }
-      }
+      guard byte < 128, (byte < 64 ? hostLow >> byte & 1 : hostHigh >> (byte - 64) & 1) == 1 else { return false }
     }
     return true
   }
+
+  // % - . 0-9 :
+  private static let hostLow: UInt64 = 0x07FF_6020_0000_0000
+  // A-Z [ ] _ a-z ~
+  private static let hostHigh: UInt64 = 0x47FF_FFFE_AFFF_FFFE
 
   /// Whether a `traceparent` is one of W3C version 00: `00-<32 hex>-<16 hex>-<2 hex>`, ids not all zero.
   static func isTraceparent(_ bytes: UnsafeRawBufferPointer) -> Bool {

@@ -124,10 +124,11 @@ struct RequestHead: Equatable {
   private mutating func settleHost(_ named: Span, _ hosts: Int, _ bytes: UnsafeRawBufferPointer) throws(Refusal) {
     guard hosts <= 1 else { throw Refusal(.badRequest, "Host stands twice") }
     guard hosts == 1 || isHTTP10 else { throw Refusal(.badRequest, "Host is missing") }
-    if !isAbsolute { host = named }
-    guard HeaderRules.isHost(host.of(bytes)), HeaderRules.isHost(named.of(bytes)) else {
+    // The host of an absolute target is looked at too.
+    guard HeaderRules.isHost(named.of(bytes)), !isAbsolute || HeaderRules.isHost(host.of(bytes)) else {
       throw Refusal(.badRequest, "Host holds a character it may not hold")
     }
+    if !isAbsolute { host = named }
   }
 
   /// One length, or one coding, or neither.
@@ -150,7 +151,7 @@ struct RequestHead: Equatable {
     }
     let version = line.end - 8
     guard version > index + 1, bytes[version - 1] == 32,
-      Span(start: version, end: line.end - 1).of(bytes).elementsEqual("HTTP/1.".utf8)
+      ByteScan.same(Span(start: version, end: line.end - 1).of(bytes), "HTTP/1.")
     else { throw Refusal(.badRequest, "spoken here are HTTP/1.0 and HTTP/1.1") }
     switch bytes[line.end - 1] {
     case UInt8(ascii: "1"): isHTTP10 = false
@@ -159,8 +160,8 @@ struct RequestHead: Equatable {
     }
     target = Span(start: index + 1, end: version - 1)
     let name = method.of(bytes)
-    isHEAD = name.elementsEqual("HEAD".utf8)
-    if name.elementsEqual("CONNECT".utf8) || name.elementsEqual("TRACE".utf8) {
+    isHEAD = ByteScan.same(name, "HEAD")
+    if ByteScan.same(name, "CONNECT") || ByteScan.same(name, "TRACE") {
       throw Refusal(.methodNotAllowed, "\(method.text(bytes)) is not allowed")
     }
     guard target.count <= GatewayLimits.targetBytes else {

@@ -65,7 +65,7 @@ struct ResponseHead: Equatable {
 
   private mutating func statusLine(_ line: Span, _ bytes: UnsafeRawBufferPointer) throws(ParseFailure) -> Bool {
     let text = line.of(bytes)
-    guard text.count >= 12, text[..<7].elementsEqual("HTTP/1.".utf8), text[8] == 32,
+    guard text.count >= 12, ByteScan.same(UnsafeRawBufferPointer(rebasing: text[..<7]), "HTTP/1."), text[8] == 32,
       text[7] == UInt8(ascii: "1") || text[7] == UInt8(ascii: "0"), text.count == 12 || text[12] == 32,
       let code = ByteScan.decimal(UnsafeRawBufferPointer(rebasing: text[9..<12])), (100...599).contains(code)
     else { throw ParseFailure("its status line is malformed") }

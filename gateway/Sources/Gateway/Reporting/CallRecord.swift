@@ -206,11 +206,12 @@ extension ByteWriter {
   /// Text inside the quotes of a JSON string; six times its length at most. What is not UTF-8 is written as it is.
   mutating func put(json bytes: UnsafeRawBufferPointer) {
     var start = 0
-    for index in 0..<bytes.count {
-      let byte = bytes[index]
-      if byte >= 0x20, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") { continue }
+    var index = ByteScan.jsonEscape(bytes, from: 0)
+    while index < bytes.count {
       put(UnsafeRawBufferPointer(rebasing: bytes[start..<index]))
       start = index + 1
+      let byte = bytes[index]
+      index = ByteScan.jsonEscape(bytes, from: start)
       switch byte {
       case UInt8(ascii: "\""): put(#"\""#)
       case UInt8(ascii: "\\"): put(#"\\"#)

@@ -165,6 +165,7 @@ extension ClientConnection: CallClient {
       return
     }
     phase = .tunnel
+    timer?.cancel()
     upstream.becomeTunnel()
     loop.pool.release(upstream)
     let loop = loop

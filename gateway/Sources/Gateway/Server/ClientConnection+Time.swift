@@ -33,11 +33,12 @@ extension ClientConnection {
     timerAt = due
     timer?.cancel()
     let deadline = NIODeadline.uptimeNanoseconds(UInt64(max(0, due)))
-    timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { [weak self] in
-      guard let self, self.timerAt == due else { return }
-      self.timerAt = nil
-      self.checkTime(monotonicNow())
-      self.armTimer()
+    // Not weakly: an object that was referred to weakly is slower to retain for the rest of its life.
+    timer = context.eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { [self] in
+      guard timerAt == due else { return }
+      timerAt = nil
+      checkTime(monotonicNow())
+      armTimer()
     }
   }
 

@@ -58,19 +58,22 @@ final class GatewayLoop {
   }
 }
 
-/// The system's randomness, 256 bytes at a time.
+/// The system's randomness, 256 bytes at a time: as many as one call of getentropy(3) gives.
 struct LoopRandom: RandomNumberGenerator {
-  private var words: [UInt64] = []
+  private var words = [UInt64](repeating: 0, count: 32)
+  private var used = 32
 
   mutating func next() -> UInt64 {
-    if let word = words.popLast() { return word }
-    words = Array(repeating: 0, count: 32)
-    let filled = words.withUnsafeMutableBytes { getentropy($0.baseAddress, $0.count) }
-    guard filled == 0, let word = words.popLast() else {
+    if used == words.count { fill() }
+    defer { used += 1 }
+    return words[used]
+  }
+
+  private mutating func fill() {
+    used = 0
+    if words.withUnsafeMutableBytes({ getentropy($0.baseAddress, $0.count) }) != 0 {
       var system = SystemRandomNumberGenerator()
-      words = []
-      return system.next()
+      for index in words.indices { words[index] = system.next() }
     }
-    return word
   }
 }

@@ -35,8 +35,10 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   let start: PodStart
   /// Calls its pod takes at once: as many connections are worth keeping.
   let concurrency: Int
-  weak var pool: UpstreamPool?
-  /// Its place among the used connections to its pod; the pool's.
+  /// Where it is taken back to, from its opening to its end.
+  var pool: UpstreamPool?
+  /// The pool's: the connections to its pod, and its place among those in use.
+  var lane: UpstreamPool.Lane?
   var place: Int?
   private var state = State.idle
   private var context: ChannelHandlerContext?
@@ -83,7 +85,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     guard call.request.framing != .none else { return context.write(wrapOutboundOut(head), promise: nil) }
     // With a body behind it a flush may take more than one write, of which a later one may fail.
     let sent = context.eventLoop.makePromise(of: Void.self)
-    sent.futureResult.assumeIsolated().whenSuccess { [weak self] in self?.delivered = true }
+    sent.futureResult.assumeIsolated().whenSuccess { [self] in delivered = true }
     context.write(wrapOutboundOut(head), promise: sent)
   }
 
@@ -195,6 +197,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     let was = state
     state = .closed
     pool?.forget(self)
+    pool = nil
     switch was {
     case .busy(let call):
       let reason = failure ?? .broken("the connection was closed")

@@ -16,12 +16,17 @@ final class UpstreamPool {
   private var lanes: [Int: Lane] = [:]
 
   /// The connections to one start of a pod.
-  private final class Lane {
+  final class Lane {
     let key: PodKey
+    /// The number of the pod's start.
+    let number: Int
     var idle: [UpstreamConnection] = []
     var used: [UpstreamConnection] = []
 
-    init(_ key: PodKey) { self.key = key }
+    init(_ start: PodStart) {
+      key = start.key
+      number = start.number
+    }
   }
 
   init(
@@ -55,7 +60,7 @@ final class UpstreamPool {
 
   private func lane(of start: PodStart) -> Lane {
     if let known = lanes[start.number] { return known }
-    let made = Lane(start.key)
+    let made = Lane(start)
     lanes[start.number] = made
     return made
   }
@@ -86,7 +91,9 @@ final class UpstreamPool {
       if case .success(let connection) = connection {
         metrics.upstreamConnected()
         connection.pool = self
-        enter(connection, lane(of: connection.start))
+        let lane = lane(of: connection.start)
+        connection.lane = lane
+        enter(connection, lane)
       }
       done(connection)
     }
@@ -97,8 +104,9 @@ final class UpstreamPool {
     leave(connection)
     let most = max(GatewayLimits.idleConnections, connection.concurrency)
     guard keep, connection.isOpen, connection.isIdle else { return connection.close() }
-    let lane = lane(of: connection.start)
+    let lane = connection.lane ?? lane(of: connection.start)
     guard lane.idle.count < most else { return connection.close() }
+    connection.lane = lane
     lane.idle.append(connection)
   }
 
@@ -108,9 +116,10 @@ final class UpstreamPool {
   /// A connection is closed.
   func forget(_ connection: UpstreamConnection) {
     leave(connection)
-    guard let lane = lanes[connection.start.number] else { return }
+    guard let lane = connection.lane else { return }
+    connection.lane = nil
     if let index = lane.idle.lastIndex(where: { $0 === connection }) { lane.idle.remove(at: index) }
-    if lane.idle.isEmpty, lane.used.isEmpty { lanes[connection.start.number] = nil }
+    if lane.idle.isEmpty, lane.used.isEmpty, lanes[lane.number] === lane { lanes[lane.number] = nil }
   }
 
   /// A start of a pod takes nothing more: idle connections close now; with `abort`, used ones that do not end by
@@ -139,7 +148,7 @@ final class UpstreamPool {
 
   /// Takes a connection out of the used ones; the last of them takes its place.
   private func leave(_ connection: UpstreamConnection) {
-    guard let place = connection.place, let lane = lanes[connection.start.number] else { return }
+    guard let place = connection.place, let lane = connection.lane else { return }
     connection.place = nil
     let last = lane.used.removeLast()
     guard last !== connection else { return }
