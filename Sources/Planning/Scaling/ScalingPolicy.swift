@@ -52,10 +52,24 @@ package struct ScalingPolicy: Hashable, Sendable {
   package struct Decision: Hashable, Sendable {
     /// Pods in all, ready and starting together.
     package var pods: Int
-    /// Why, in words for `describe`.
-    package var reason: String
     /// Milliseconds after which to ask again although nothing happened; set when a start was put off.
     package var askAgainAfter: Double?
+    let kind: Kind
+    let load: Load
+
+    enum Kind: Hashable { case keep, limited, wait, want }
+
+    /// Why, in words for `describe`; made when it is asked for, because a decision is made for every call that waits.
+    package var reason: String {
+      let figures =
+        "\(load.queued) queued, \(load.freeSlots) free slots, \(load.ready) ready, \(load.starting) starting"
+      return switch kind {
+      case .keep: "keep \(pods) pods: \(figures)"
+      case .limited: "keep \(pods) pods: \(figures), max \(load.maxPods) reached"
+      case .wait: "wait: \(figures), a slot is expected sooner than a pod starts"
+      case .want: "want \(pods) pods: \(figures)"
+      }
+    }
   }
 
   /// How many pods a load should have.
@@ -66,19 +80,13 @@ package struct ScalingPolicy: Hashable, Sendable {
     let needed = (unserved + concurrency - 1) / concurrency
     let wanted = load.ready + max(load.starting, needed)
     let bounded = min(wanted, max(load.maxPods, known))
-    let figures = "\(load.queued) queued, \(load.freeSlots) free slots, \(load.ready) ready, \(load.starting) starting"
-    guard bounded > known else {
-      let limited = wanted > bounded ? ", max \(load.maxPods) reached" : ""
-      return Decision(pods: known, reason: "keep \(known) pods: \(figures)\(limited)")
-    }
+    guard bounded > known else { return Decision(pods: known, kind: wanted > bounded ? .limited : .keep, load: load) }
     if waitWhenFaster, let wait = expectedWait(load, concurrency), let start = load.startTime, wait < start,
       load.oldestWait < start
     {
-      return Decision(
-        pods: known, reason: "wait: \(figures), a slot is expected sooner than a pod starts",
-        askAgainAfter: max(0.1, start - load.oldestWait))
+      return Decision(pods: known, askAgainAfter: max(0.1, start - load.oldestWait), kind: .wait, load: load)
     }
-    return Decision(pods: bounded, reason: "want \(bounded) pods: \(figures)")
+    return Decision(pods: bounded, kind: .want, load: load)
   }
 
   /// Milliseconds until the queue is worked off by the ready pods alone; nil when that cannot be said.

@@ -60,7 +60,7 @@ extension DispatchState {
   /// Starts failed. While pods serve, or the control plane still tries, it is only noted.
   mutating func startFailed(_ failure: StartFailure, now: Int64, actions: inout [Action]) {
     lastFailure = failure
-    lastDecision = "start failed (\(failure.attempts)): \(failure.message)"
+    lastNote = .words("start failed (\(failure.attempts)): \(failure.message)")
     wish.asked = 0
     let serving = pods.values.contains {
       $0.phase == .ready && !$0.givenUp && $0.suspectUntil == nil && $0.endpoint.revision == route.revision

@@ -51,6 +51,19 @@ struct DispatchState {
     let dispatchedAt: Int64
   }
 
+  /// What was decided last, for people.
+  enum Note {
+    case scaling(ScalingPolicy.Decision)
+    case words(String)
+
+    var text: String {
+      switch self {
+      case .scaling(let decision): decision.reason
+      case .words(let words): words
+      }
+    }
+  }
+
   private(set) var info: RouteInfo
   var policy: ScalingPolicy
   var keepAlive = KeepAlivePolicy()
@@ -60,7 +73,7 @@ struct DispatchState {
   var wish = WishState()
   var removed = false
   var lastFailure: StartFailure?
-  var lastDecision: String?
+  var lastNote: Note?
   var serviceTime: Double?
   var startTime: Double?
   private var nextID: RequestID = 1
@@ -245,7 +258,7 @@ struct DispatchState {
     guard !queue.isEmpty, !removed, let revision = route.revision, !wish.outstanding else { return }
     let load = self.load(revision, now: now)
     let decision = policy.decide(load)
-    lastDecision = decision.reason
+    lastNote = .scaling(decision)
     wish.askAgainAt = decision.askAgainAfter.map { now &+ Int64($0 * 1e6) }
     wish.repeatAt = nil
     guard decision.pods > load.ready + load.starting else { return }
@@ -296,10 +309,10 @@ struct DispatchState {
     guard let pod = pods[uid], !pod.givenUp else { return }
     pods[uid]?.givenUp = true
     wish.asked = 0
-    lastDecision =
+    lastNote =
       switch why {
-      case .idle: "gave up \(pod.endpoint.pod): idle for \(route.idleAfter)"
-      case .stuck: "gave up \(pod.endpoint.pod): it did not end a cancelled call"
+      case .idle: .words("gave up \(pod.endpoint.pod): idle for \(route.idleAfter)")
+      case .stuck: .words("gave up \(pod.endpoint.pod): it did not end a cancelled call")
       }
     actions.append(.retire(pod.key, abort: false))
     actions.append(.podIdle(uid, why))

@@ -83,7 +83,7 @@ final class FunctionDispatcher: Sendable {
       return Figures(
         inFlight: machine.running.count, queued: machine.queue.count,
         ready: pods.count { $0.phase == .ready && !$0.givenUp }, starting: pods.count { $0.phase == .starting },
-        draining: pods.count { $0.phase == .draining || $0.givenUp }, decision: machine.lastDecision,
+        draining: pods.count { $0.phase == .draining || $0.givenUp }, decision: machine.lastNote?.text,
         removed: machine.removed)
     }
   }
