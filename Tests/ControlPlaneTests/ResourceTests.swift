@@ -50,6 +50,33 @@ struct ResourceTests {
     }
   }
 
+  @Test("the bounds of an answer lie within the call's, and reach the gateways' routes")
+  func answerTimeouts() async throws {
+    let cluster = try await TestCluster()
+    func create(_ name: String, _ timeouts: [String: String]) async throws(APIStatus) -> JSONValue {
+      var spec = minimal
+      spec["timeout"] = .string("10s")
+      spec["timeouts"] = .object(timeouts.mapValues { .string($0) })
+      return try await cluster.plane.resources.create(
+        .function, namespace: "default", object: function(name, spec))
+    }
+    for (field, value, words) in [
+      ("responseStart", "11s", "spec.timeout 10s"), ("responseIdle", "1m", "spec.timeout 10s"),
+      ("responseIdle", "0s", "out of range"), ("responseStart", "soon", "is not a duration"),
+      ("responseStrat", "1s", "did you mean \"responseStart\"?"),
+    ] {
+      let error = await #expect(throws: APIStatus.self) { _ = try await create("f", [field: value]) }
+      #expect(error?.code == 422 && error?.details?.causes?.first?.field == "spec.timeouts.\(field)")
+      #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
+    }
+    let made = try await create("f", ["responseStart": "10s", "responseIdle": "250ms"]).decoded(as: Function.self)
+    let route = FunctionRoute(function: made, revision: nil, template: made.spec, unavailable: nil)
+    #expect(route.responseStart == .seconds(10) && route.responseIdle == TimeSpan(milliseconds: 250))
+    let plain = try await cluster.plane.resources.create(
+      .function, namespace: "default", object: function("g", minimal))
+    #expect(plain.at(path: "spec.timeouts") == nil, "there is no default")
+  }
+
   @Test("an update with a stale resourceVersion is refused and changes nothing")
   func staleUpdate() async throws {
     let cluster = try await TestCluster()

@@ -16,6 +16,10 @@ package struct FunctionRoute: Codable, Hashable, Sendable {
   package var concurrency: Int
   /// Time one call may take in all.
   package var timeout: TimeSpan
+  /// Time from the end of the request to the head of the answer; nil leaves it to `timeout`.
+  package var responseStart: TimeSpan?
+  /// Time between two pieces of the answer; nil leaves it to `timeout`.
+  package var responseIdle: TimeSpan?
   /// Pods kept without traffic.
   package var minPods: Int
   /// Pods at most.
@@ -42,6 +46,8 @@ package struct FunctionRoute: Codable, Hashable, Sendable {
     self.unavailable = unavailable
     concurrency = template.concurrency
     timeout = template.timeout
+    responseStart = template.timeouts?.responseStart
+    responseIdle = template.timeouts?.responseIdle
     minPods = function.spec.scale.min
     maxPods = function.spec.scale.max
     idleAfter = function.spec.scale.idleAfter

@@ -55,6 +55,8 @@ package struct FunctionSpec: Codable, Hashable, Sendable {
   package var resources: PodResources
   /// How long one call may take in all.
   package var timeout: TimeSpan
+  /// How long parts of one call may take; nil leaves them to `timeout`.
+  package var timeouts: TimeoutSpec?
   /// How long a draining pod's calls may go on.
   package var grace: TimeSpan
   /// Calls one pod runs at once.
@@ -119,6 +121,14 @@ package struct QueueSpec: Codable, Hashable, Sendable {
   package var limit: Int
   /// How long one may wait for a pod.
   package var timeout: TimeSpan
+}
+
+/// How long parts of one call may take; each is at most the call's `timeout`.
+package struct TimeoutSpec: Codable, Hashable, Sendable {
+  /// From the end of the request, once a pod has it, to the head of the pod's answer; nil leaves it to `timeout`.
+  package var responseStart: TimeSpan?
+  /// Between two pieces of an answer; nil leaves it to `timeout`.
+  package var responseIdle: TimeSpan?
 }
 
 /// When a pod counts as started, ready and alive.

@@ -47,7 +47,20 @@ package enum Admission {
     if least > most {
       faults.append(Fault(path: "spec.scale.min", message: "\(least) is above spec.scale.max \(most)"))
     }
-    return faults
+    return faults + timeouts(ofSpec: complete)
+  }
+
+  /// A part of a call cannot take longer than the whole.
+  private static func timeouts(ofSpec complete: JSONValue) -> [Fault] {
+    func span(_ path: String) -> TimeSpan? { complete.at(path: path)?.stringValue.flatMap(TimeSpan.init(_:)) }
+    guard let whole = span("timeout") else { return [] }
+    return ["timeouts.responseStart", "timeouts.responseIdle"].compactMap { path in
+      guard let part = span(path), part > whole else { return nil }
+      return Fault(
+        path: "spec.\(path)",
+        message: "\(part) is above spec.timeout \(whole), which ends the call before; raise that too"
+      )
+    }
   }
 }
 

@@ -69,6 +69,7 @@ package enum Schemas {
     "secrets": .optional(.list(.string(.dnsLabel), most: 32)),
     "resources": .optional(resources, default: .object([:])),
     "timeout": duration("30s", .init(milliseconds: 1)...Limits.timeoutMaximum),
+    "timeouts": .optional(timeouts),
     "grace": duration("10s", .seconds(0)...Limits.timeoutMaximum),
     "concurrency": .optional(.integer(1...Limits.concurrencyMaximum), default: .int(1)),
     "scale": .optional(scale, default: .object([:])),
@@ -83,6 +84,12 @@ package enum Schemas {
   private static func duration(_ text: String, _ range: ClosedRange<TimeSpan>) -> Schema.Member {
     .optional(.string(.duration(range)), default: .string(text))
   }
+
+  /// Without defaults: `timeout` bounds the whole call, and what is silent for long may be meant so.
+  private static let timeouts = Schema.object([
+    "responseStart": .optional(.string(.duration(.init(milliseconds: 1)...Limits.timeoutMaximum))),
+    "responseIdle": .optional(.string(.duration(.init(milliseconds: 1)...Limits.timeoutMaximum))),
+  ])
 
   private static let resources = Schema.object([
     "memory": .optional(.string(.bytes((8 << 20)...(1 << 40))), default: .string("128Mi")),

@@ -45,6 +45,12 @@ struct FunctionDescription {
     text.add("Scale", "\(spec.scale.min) to \(spec.scale.max) pods, an idle one is kept \(spec.scale.idleAfter)")
     text.add("Concurrency", "\(Figures.count(spec.concurrency, "call")) a pod at once")
     text.add("Timeout", "\(spec.timeout) a call, \(spec.probes.startup) to start, \(spec.grace) to drain")
+    text.add(
+      "Answer",
+      [
+        spec.timeouts?.responseStart.map { "begins within \($0)" },
+        spec.timeouts?.responseIdle.map { "goes on within \($0)" },
+      ].compactMap { $0 }.joined(separator: ", "))
     text.add("Queue", "\(Figures.count(spec.queue.limit, "request")), \(spec.queue.timeout) each")
     let resources = spec.resources
     text.add(

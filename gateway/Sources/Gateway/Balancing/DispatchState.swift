@@ -351,7 +351,8 @@ struct DispatchState {
   private var expiredMessage: String {
     let busy = pods.values.count { $0.phase == .ready && $0.inFlight > 0 }
     let starting = pods.values.count { $0.phase == .starting }
-    var text = "waited \(route.queueTimeout) for a pod; \(busy) busy, \(starting) starting, max \(route.maxPods)"
+    var text = "waited \(route.queueTimeout) (spec.queue.timeout) for a pod; \(busy) busy, \(starting) starting, "
+    text += "spec.scale.max is \(route.maxPods); raise either"
     if wish.failing { text += "; the control plane does not answer" }
     if let lastFailure { text += "; last start: \(lastFailure.message)" }
     return text

@@ -22,6 +22,8 @@ package enum GatewayLimits {
   package static let headSeconds: Int64 = 10
   /// Seconds a client may pause inside a body; beyond it 408.
   package static let bodyIdleSeconds: Int64 = 30
+  /// Seconds the body of an asynchronous call may take in all, as nothing else bounds it; beyond it 408.
+  package static let asyncBodySeconds: Int64 = 60
   /// Milliseconds an answered connection is still read, so that the answer is not lost to a reset.
   package static let lingerMilliseconds: Int64 = 1000
   /// Seconds a client may leave the end of its last answer untaken.

@@ -7,12 +7,18 @@ final class RouteInfo: Sendable, Equatable {
   let route: FunctionRoute
   /// Time of a call, nanoseconds.
   let timeout: Int64
+  /// Time from the end of the request to the head of the answer, nanoseconds; `Int64.max` bounds nothing.
+  let responseStart: Int64
+  /// Time between two pieces of the answer, nanoseconds; `Int64.max` bounds nothing.
+  let responseIdle: Int64
   /// How long an idle pod is kept, nanoseconds.
   let idleAfter: Int64
 
   init(_ route: FunctionRoute) {
     self.route = route
     timeout = route.timeout.milliseconds &* 1_000_000
+    responseStart = route.responseStart.map { $0.milliseconds &* 1_000_000 } ?? .max
+    responseIdle = route.responseIdle.map { $0.milliseconds &* 1_000_000 } ?? .max
     idleAfter = route.idleAfter.milliseconds &* 1_000_000
   }
 

@@ -9,6 +9,8 @@ enum FieldName: UInt8 {
   case forwardedDetail
   /// `X-Apus-*` and `X-Duration-Seconds`: the platform's own.
   case platform
+  /// `X-Timeout`: what the caller grants the call.
+  case timeout
   /// A name that CGI and what follows it would read as one of the above, because it takes `_` for `-`.
   case disguised
   /// May not stand in trailers: credentials and cookies.
@@ -36,7 +38,8 @@ enum FieldName: UInt8 {
     case 4: found(name, "host", .host)
     case 6: found(name, "expect", .expect) ?? found(name, "cookie", .credential)
     case 7: found(name, "upgrade", .upgrade) ?? found(name, "trailer", .hopByHop)
-    case 9: found(name, "forwarded", .forwarded) ?? found(name, "x-call-id", .callID)
+    case 9:
+      found(name, "forwarded", .forwarded) ?? found(name, "x-call-id", .callID) ?? found(name, "x-timeout", .timeout)
     case 10:
       found(name, "connection", .connection) ?? found(name, "keep-alive", .hopByHop)
         ?? found(name, "set-cookie", .credential)

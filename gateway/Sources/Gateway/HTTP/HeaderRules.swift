@@ -6,7 +6,8 @@ enum HeaderRules {
   /// Whether a function's field goes to the client as it is.
   static func passesToClient(_ kind: FieldName) -> Bool {
     switch kind {
-    case .other, .credential, .host, .traceparent, .forwarded, .forwardedFor, .forwardedDetail, .disguised: true
+    case .other, .credential, .host, .traceparent, .forwarded, .forwardedFor, .forwardedDetail, .disguised, .timeout:
+      true
     case .contentLength, .transferEncoding, .connection, .upgrade, .expect, .hopByHop, .callID, .platform: false
     }
   }

@@ -51,6 +51,8 @@ struct RequestHead: Equatable {
   var callID: Span?
   /// The client's trace context, if it is one.
   var traceparent: Span?
+  /// What the caller grants the call, as it was written.
+  var timeout: Span?
   /// Whether `Connection` names fields that must not pass.
   var namesFields = false
 
@@ -105,6 +107,9 @@ struct RequestHead: Equatable {
           otherExpectation = field.value
         }
       case .callID: if callID == nil, HeaderRules.isCallID(field.value.of(bytes)) { callID = field.value }
+      case .timeout:
+        guard timeout == nil else { throw Refusal(.badRequest, "X-Timeout stands twice") }
+        timeout = field.value
       case .traceparent:
         traces += 1
         traceparent = traces == 1 && HeaderRules.isTraceparent(field.value.of(bytes)) ? field.value : nil

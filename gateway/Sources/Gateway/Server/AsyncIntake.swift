@@ -37,6 +37,9 @@ final class AsyncIntake {
     return true
   }
 
+  /// When the body must be complete, monotonic nanoseconds.
+  var bodyDue: Int64 { arrived &+ GatewayLimits.asyncBodySeconds * 1_000_000_000 }
+
   /// Bytes of the body that the gateway counted as held.
   var held: Int { Int(record.bytesIn) }
 
@@ -76,6 +79,9 @@ final class AsyncIntake {
         callback = field.value.text(bytes)
       } else if field.kind == .forwardedFor, !field.value.isEmpty {
         before.append(field.value.text(bytes))
+      } else if field.kind == .timeout {
+        // It bounds each attempt, which passes a gateway like any call.
+        headers.append(CallHeader("x-timeout", field.value.text(bytes)))
       } else if HeaderRules.passesToFunction(field.kind),
         !(head.namesFields && HeaderRules.isNamed(field, lines, bytes))
       {

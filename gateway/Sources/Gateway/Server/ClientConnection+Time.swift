@@ -3,6 +3,17 @@ import NIOCore
 
 /// What is due when on a client connection, and what is done then.
 extension ClientConnection {
+  // These bounds are the same for everybody, so that no client holds a connection for longer (gateway/README.md).
+  private static let headTooSlow =
+    "the head was not complete \(GatewayLimits.headSeconds) s after its first byte (headSeconds, which is fixed); "
+    + "send it at once"
+  private static let bodySilent =
+    "no byte of the body for \(GatewayLimits.bodyIdleSeconds) s (bodyIdleSeconds, which is fixed); send it without "
+    + "such pauses"
+  private static let bodyTooSlow =
+    "the body was not complete after \(GatewayLimits.asyncBodySeconds) s (asyncBodySeconds, which is fixed); send it "
+    + "faster, or call the function without async-"
+
   /// Limits the current call.
   func setDeadline(_ deadline: Int64) {
     callDeadline = deadline
@@ -18,7 +29,7 @@ extension ClientConnection {
     case .active(ended: true): call == nil ? nil : callDeadline
     case .active(ended: false):
       min(
-        call == nil ? earlyUntil ?? .max : callDeadline ?? .max,
+        call == nil ? earlyUntil ?? intake?.bodyDue ?? .max : callDeadline ?? .max,
         lastRead &+ GatewayLimits.bodyIdleSeconds * 1_000_000_000)
     case .lingering where answerSent: idleSince &+ GatewayLimits.lingerMilliseconds * 1_000_000
     case .lingering: idleSince &+ GatewayLimits.answerStallSeconds * 1_000_000_000
@@ -54,22 +65,21 @@ extension ClientConnection {
         isHEAD = false
         bodyIsSmall = false
         phase = .active(ended: false)
-        refuse(Refusal(.requestTimeout, "the head took too long"))
+        refuse(Refusal(.requestTimeout, Self.headTooSlow))
       }
     case .active(let ended):
-      if let callDeadline, callDeadline <= now, let call { return call.timedOut() }
+      if let callDeadline, callDeadline <= now, let call { return call.checkTime(now) }
       guard !ended else { return }
       if let intake {
         closes = true
-        return refuse(
-          intake, Refusal(.requestTimeout, "no byte of the body for \(GatewayLimits.bodyIdleSeconds) s"))
+        return refuse(intake, Refusal(.requestTimeout, intake.bodyDue <= now ? Self.bodyTooSlow : Self.bodySilent))
       }
       guard call != nil else {
         context?.close(promise: nil)
         return
       }
       if call?.awaitsBody ?? true {
-        call?.requestBroken(.requestTimeout, "no byte of the body for \(GatewayLimits.bodyIdleSeconds) s")
+        call?.requestBroken(.requestTimeout, Self.bodySilent)
       } else {
         lastRead = now
       }

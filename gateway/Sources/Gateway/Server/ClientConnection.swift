@@ -357,6 +357,10 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       refusedBy = dispatcher
       throw Refusal(.badRequest, "the expectation \"\(other.text(bytes))\" cannot be met")
     }
+    if let limit = head.timeout, CallTimeout.nanoseconds(limit.of(bytes)) == nil {
+      refusedBy = dispatcher
+      throw Refusal(.badRequest, CallTimeout.rule)
+    }
     return (dispatcher, info)
   }
 
@@ -369,9 +373,10 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     if !upgrades { passed.upgrade = nil }
     let time = Timestamp.now()
     loop.head.writeHead(passed, lines, target, bytes, client: client(), at: time, using: &loop.random)
-    let request = CallRequest(
+    var request = CallRequest(
       info: info, isHEAD: head.isHEAD, isHTTP10: head.isHTTP10, framing: head.framing,
       expectsContinue: head.expectsContinue, upgrades: upgrades, keepAlive: !closes, arrived: lastRead, arrivedAt: time)
+    if let limit = head.timeout.flatMap({ CallTimeout.nanoseconds($0.of(bytes)) }) { request.limit = lastRead &+ limit }
     return loop.makeCall(request, for: dispatcher, client: self, services: services)
   }
 

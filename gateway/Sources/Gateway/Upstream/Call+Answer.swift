@@ -6,8 +6,10 @@ extension Call {
   /// The head of the answer came: it is written anew for the client, and waits in `answer` for what comes with it.
   func upstreamHead(_ head: ResponseHead, _ lines: HeadLines, _ source: UnsafeRawBufferPointer) {
     guard case .forwarding = phase else { return }
-    let elapsed = Double(monotonicNow() &- request.arrived) / 1e6
+    let now = monotonicNow()
+    let elapsed = Double(now &- request.arrived) / 1e6
     responseStarted = true
+    answerBegan(now)
     record.firstByte = elapsed
     record.status = head.status
     upstreamKeepAlive = head.keepAlive
@@ -105,6 +107,7 @@ extension Call {
   /// What was read is forwarded; answers whether to read on.
   func upstreamReadComplete() -> Bool {
     if answer.readableBytes > 0 { sendAnswer() }
+    noteProgress()
     client?.flushAnswer()
     return client?.clientIsWritable ?? true
   }

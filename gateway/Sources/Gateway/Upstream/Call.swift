@@ -75,6 +75,12 @@ final class Call {
   private var heldBytes = 0
   /// Whether the last of `held` is our own copy that takes more.
   private var lastHeldIsCopy = false
+  /// When the call must be over, nanoseconds; `Int64.max` while only the queue bounds it.
+  var totalDue = Int64.max
+  /// When the pod must have begun its answer, or gone on with it, nanoseconds; `Int64.max` while nothing asks for that.
+  var stageDue = Int64.max
+  /// When the last bytes of the answer came, nanoseconds; kept only where `responseIdle` is set.
+  var lastPiece: Int64 = 0
   // False once a part of the body was sent and is not held any more.
   private var replayable = true
   private var continueSent = false
@@ -124,6 +130,8 @@ final class Call {
     lastHeldIsCopy = false
     replayable = true
     continueSent = false
+    totalDue = .max
+    stageDue = .max
     waitingSince = request.arrived
   }
 
@@ -142,6 +150,10 @@ final class Call {
     if let (id, assignment) = dispatcher.reserve(now: request.arrived) {
       requestID = id
       return receive(.assigned(assignment))
+    }
+    if request.limit != .max {
+      totalDue = request.limit
+      client?.setDeadline(totalDue)
     }
     let (id, delivery) = dispatcher.arrive(makeWaiter())
     requestID = id
@@ -177,7 +189,10 @@ final class Call {
   func end(trailers: ByteBuffer?) {
     requestEnded = true
     self.trailers = trailers
-    if case .forwarding(let upstream) = phase { sendEnd(on: upstream) }
+    if case .forwarding(let upstream) = phase {
+      sendEnd(on: upstream)
+      awaitAnswer()
+    }
   }
 
   /// Sends out what was forwarded.
@@ -187,7 +202,9 @@ final class Call {
 
   /// The client takes bytes again.
   func clientWritable() {
-    if case .forwarding(let upstream) = phase { upstream.resumeReading() }
+    guard case .forwarding(let upstream) = phase else { return }
+    noteProgress()
+    upstream.resumeReading()
   }
 
   /// The client went away.
@@ -197,13 +214,6 @@ final class Call {
     if record.status == 0 { record.status = 499 }
     stop()
     finishRecord()
-  }
-
-  /// The function's time for a call is over.
-  func timedOut() {
-    guard !isDone else { return }
-    let component = assignment.map { "pod \($0.endpoint.pod)" } ?? "gateway"
-    giveUp(.functionTimeout, "spec.timeout (\(request.info.route.timeout)) reached", component: component)
   }
 
   /// The client did not send its body in time, or sent what is no HTTP.
@@ -230,9 +240,9 @@ final class Call {
       let now = isLoneReference ? request.arrived : monotonicNow()
       noteWait(now)
       if self.assignment == nil {
-        client?.setDeadline(now &+ request.info.timeout)
-        let waited = (now &- request.arrived) / 1_000_000
-        deadline = request.arrivedAt.milliseconds + waited + request.info.route.timeout.milliseconds
+        totalDue = min(now &+ request.info.timeout, request.limit)
+        client?.setDeadline(totalDue)
+        deadline = request.arrivedAt.milliseconds + (totalDue &- request.arrived) / 1_000_000
       }
       self.assignment = assignment
       record.pod = assignment.start
@@ -264,7 +274,10 @@ final class Call {
     record.text.writeDeadline(deadline, at: headEnd)
     connection.begin(self, head: record.text.bytes)
     for part in held { send(part, on: connection) }
-    if requestEnded { sendEnd(on: connection) }
+    if requestEnded {
+      sendEnd(on: connection)
+      awaitAnswer()
+    }
     if !starting { flush(connection) }
   }
 
@@ -302,6 +315,7 @@ final class Call {
   /// Back to the head of the queue: the request cannot have run, or may run again.
   private func goBack(_ why: String) {
     phase = .waiting
+    stageDue = .max
     waitingSince = monotonicNow()
     record.retries += 1
     dispatcher.requeue(requestID, makeWaiter(), why: why)

@@ -14,6 +14,8 @@ struct CallRequest {
   var keepAlive = true
   /// When the head was complete: nanoseconds on the monotonic clock, and by the wall clock.
   var arrived: Int64 = 0
+  /// When it must be over by the caller's own word (`X-Timeout`), on the same clock; `Int64.max` when it has none.
+  var limit = Int64.max
   var arrivedAt = Timestamp(nanoseconds: 0)
 }
 

@@ -187,6 +187,10 @@ final class FakePodHandler: ChannelInboundHandler, RemovableChannelHandler {
     case "/events":
       writeHead(context, [("transfer-encoding", "chunked"), ("content-type", "text/event-stream")])
       event(1, context)
+    case "/stall":
+      // Begins an answer and never goes on.
+      writeHead(context, [("content-length", "100")])
+      context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: "begun")))), promise: nil)
     case "/big":
       writeHead(context, [("content-length", String(Self.bigBytes))])
       big(Self.bigBytes, context)
