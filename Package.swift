@@ -98,7 +98,7 @@ let targets: [Target] = [
     "Gateway",
     [
       "ClusterModel", "ClusterAPI", "Planning", nioCore, nioPosix, nioSSL, nioTLS, nioHTTP2, nioHPACK, log,
-      serviceLifecycle, deque,
+      serviceLifecycle, deque, crypto,
     ],
     path: "gateway/Sources/Gateway"),
   room(
@@ -128,7 +128,7 @@ let targets: [Target] = [
     "GatewayTests",
     [
       "Gateway", "Planning", "ClusterModel", "ClusterAPI", "ClusterTestSupport", nioCore, nioPosix, nioHTTP1,
-      nioEmbedded, nioHTTP2, nioHPACK, nioSSL, log, serviceLifecycle,
+      nioEmbedded, nioHTTP2, nioHPACK, nioSSL, log, serviceLifecycle, crypto,
     ],
     path: "gateway/Tests/GatewayTests"),
   tests(

@@ -72,7 +72,7 @@ private final class OneFunction: ResourceService {
   }
 }
 
-private struct Nothing: Artifacts, LogQueries, ServerTables, JoinTokens {
+private struct Nothing: Artifacts, LogQueries, ServerTables, ClusterTokens {
   func has(namespace: String, digest: String) async throws(APIStatus) -> Bool { true }
   func put(
     namespace: String, digest: String, size: Int64?, chunks: AsyncThrowingStream<[UInt8], any Error>
@@ -93,6 +93,11 @@ private struct Nothing: Artifacts, LogQueries, ServerTables, JoinTokens {
     _ kind: ResourceKind, namespace: String?, options: ListOptions, after resourceVersion: String?
   ) async throws(APIStatus) -> AsyncThrowingStream<JSONValue, any Error> { AsyncThrowingStream { $0.finish() } }
   func createJoinToken(_ role: MemberRole, life: TimeSpan) async throws(APIStatus) -> String { "token" }
+  func createInvokeToken(
+    namespace: String, function: String?, life: TimeSpan?
+  ) async throws(APIStatus) -> String { "token" }
+  func tokens() async throws(APIStatus) -> [TokenSummary] { [] }
+  func revokeToken(_ id: String) async throws(APIStatus) {}
 }
 
 @Suite struct ClusterTests {
@@ -100,6 +105,34 @@ private struct Nothing: Artifacts, LogQueries, ServerTables, JoinTokens {
     ClusterConnection(
       resources: resources, artifacts: Nothing(), logs: Nothing(), tables: Nothing(), tokens: Nothing(),
       api: "https://a", gateway: "http://g", namespace: "default")
+  }
+
+  @Test(arguments: [
+    ("https://far.example:8080", true), ("http://127.0.0.1:8080", true), ("http://localhost:1", true),
+    ("http://[::1]:8080", true), ("http://10.0.0.1:8080", false), ("http://127.evil.example", false),
+    ("http://0.0.0.0:8080", false), ("nonsense", false),
+  ])
+  func `the user's token goes to a gateway only where nobody can listen`(gateway: String, goes: Bool) throws {
+    var cluster = ClusterConnection(
+      resources: OneFunction(try JSONValue(encoding: Samples.function())), artifacts: Nothing(), logs: Nothing(),
+      tables: Nothing(), tokens: Nothing(), api: "https://a", gateway: gateway, namespace: "default")
+    #expect(cluster.gatewayToken == nil)
+    cluster.token = "t"
+    #expect(cluster.gatewayToken == (goes ? "t" : nil))
+  }
+
+  @Test func `tokens are listed with what they are for and when they end`() {
+    let now = Samples.now
+    let table = TokenList.table(
+      [
+        TokenSummary(
+          id: "5c1e0a7b9d3f2468", role: "invoke", scope: "default/greet", created: now.advanced(milliseconds: -60_000),
+          expires: now.advanced(milliseconds: 30 * 86_400_000)),
+        TokenSummary(id: "0011", role: "admin", scope: "admin", created: now, expires: nil),
+        TokenSummary(id: "0012", role: "join", scope: "node", created: now, expires: now),
+      ], now: now)
+    #expect(table.rows.map(\.last) == ["in 30d", "never", "expired"])
+    #expect(table.rows[0] == ["5c1e0a7b9d3f2468", "invoke", "default/greet", "60s", "in 30d"])
   }
 
   @Test func `a write that meets other writers is made again on what they wrote, a bounded number of times`()

@@ -30,8 +30,16 @@ import Testing
         uid: "u", pod: "p", namespace: "default", function: "f", revision: "f-00001", node: "n", state: .ready,
         endpoint: PodEndpoint(socket: "/run/a.s", host: "h", worker: nil), startup: nil, incarnation: 1)
       world.routing.noted.feeds[0].yield(.endpoint(endpoint))
+      let credentials = [
+        InvokeCredential(
+          id: "0123456789abcdef", hash: Array(0..<32), scope: InvokeScope(namespace: "default", function: "f"),
+          expires: Timestamp(milliseconds: 1000)),
+        InvokeCredential(id: "0123456789abcdee", hash: [], scope: .everything),
+      ]
+      world.routing.noted.feeds[0].yield(.credentials(credentials))
       world.routing.noted.feeds[0].yield(.functionRemoved(namespace: "default", function: "f"))
       #expect(await iterator.next() == .endpoint(endpoint))
+      #expect(await iterator.next() == .credentials(credentials))
       #expect(await iterator.next() == .functionRemoved(namespace: "default", function: "f"))
       world.routing.noted.feeds[0].finish()
       #expect(await iterator.next() == nil)

@@ -24,6 +24,53 @@ struct OrchestratorTests {
     #expect(worker.started.first?.spec.number == 1)
   }
 
+  @Test("gateways hear of tokens behind the snapshot and in order; an old list that comes late is passed over")
+  func credentials() async throws {
+    let cluster = try await TestCluster()
+    let orchestrator = cluster.plane.orchestrator
+    func list(_ names: String...) -> [InvokeCredential] {
+      names.map { InvokeCredential(id: $0, hash: [], scope: .everything) }
+    }
+    var early = try await orchestrator.subscribe(gateway: "g1").makeAsyncIterator()
+    guard case .snapshot = await early.next() else { return #expect(Bool(false), "a feed begins with a snapshot") }
+    await orchestrator.use(list("a", "b"), version: 2)
+    await orchestrator.use(list("a"), version: 1)
+    await orchestrator.use(list("b"), version: 3)
+    #expect(await early.next() == .credentials(list("a", "b")))
+    #expect(await early.next() == .credentials(list("b")))
+    var late = try await orchestrator.subscribe(gateway: "g2").makeAsyncIterator()
+    guard case .snapshot = await late.next() else { return #expect(Bool(false), "a feed begins with a snapshot") }
+    #expect(await late.next() == .credentials(list("b")))
+  }
+
+  @Test("who may call is the function's, not its revision's: it holds at once and starts no pod")
+  func auth() async throws {
+    let cluster = try await TestCluster()
+    let worker = try await TestWorker("w1", cluster)
+    try await cluster.deploy("greet", code: "one")
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(await cluster.plane.orchestrator.route(namespace: "default", function: "greet")?.needsToken == nil)
+    for (value, needed) in [("token", true), ("none", nil)] as [(String, Bool?)] {
+      let written = try await cluster.plane.resources.patch(
+        .function, namespace: "default", name: "greet", subresource: nil,
+        patch: .object(["spec": .object(["auth": .string(value)])]))
+      let generation = written.at(path: "metadata.generation")?.intValue
+      let told = await eventually {
+        await cluster.plane.orchestrator.route(namespace: "default", function: "greet")?.needsToken == needed
+      }
+      #expect(told)
+      #expect(try await eventually { try await cluster.function("greet").status?.observedGeneration == generation })
+    }
+    #expect(try await cluster.function("greet").status?.latestRevision == "greet-00001")
+    #expect(worker.started.count == 1)
+    let wrong = await #expect(throws: APIStatus.self) {
+      _ = try await cluster.plane.resources.patch(
+        .function, namespace: "default", name: "greet", subresource: nil,
+        patch: .object(["spec": .object(["auth": .string("tokn")])]))
+    }
+    #expect(wrong?.message.contains("did you mean \"token\"?") == true)
+  }
+
   @Test("a wish for pods starts exactly as many as are missing, within the maximum, at once")
   func want() async throws {
     let cluster = try await TestCluster()

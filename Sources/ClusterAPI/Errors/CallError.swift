@@ -1,6 +1,8 @@
 /// The closed list of error codes a caller of a function can get from the platform itself.
 package enum CallErrorCode: String, Codable, Hashable, Sendable, CaseIterable {
   case badRequest = "bad_request"
+  case unauthorized = "unauthorized"
+  case forbidden = "forbidden"
   case functionNotFound = "function_not_found"
   case methodNotAllowed = "method_not_allowed"
   case requestTimeout = "request_timeout"
@@ -26,6 +28,8 @@ package enum CallErrorCode: String, Codable, Hashable, Sendable, CaseIterable {
   package var status: Int {
     switch self {
     case .badRequest: 400
+    case .unauthorized: 401
+    case .forbidden: 403
     case .functionNotFound: 404
     case .methodNotAllowed: 405
     case .requestTimeout: 408
@@ -45,7 +49,8 @@ package enum CallErrorCode: String, Codable, Hashable, Sendable, CaseIterable {
   /// Who should act.
   package var actor: Actor {
     switch self {
-    case .badRequest, .functionNotFound, .methodNotAllowed, .requestTimeout, .callKnown, .bodyTooLarge, .headTooLarge,
+    case .badRequest, .unauthorized, .forbidden, .functionNotFound, .methodNotAllowed, .requestTimeout, .callKnown,
+      .bodyTooLarge, .headTooLarge,
       .uriTooLong:
       .caller
     case .functionFailed, .podCrashed, .startFailed, .badResponse, .functionTimeout, .responseStartTimeout,

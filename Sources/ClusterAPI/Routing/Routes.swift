@@ -36,6 +36,8 @@ package struct FunctionRoute: Codable, Hashable, Sendable {
   package var idempotent: Bool
   /// Whether a gateway that listens beyond its own machine answers for it.
   package var isPublic: Bool
+  /// Whether callers must show a token that covers it; nil is no.
+  package var needsToken: Bool?
 
   /// A route from a function and the revision that serves.
   package init(function: Function, revision: String?, template: FunctionSpec, unavailable: String?) {
@@ -56,6 +58,7 @@ package struct FunctionRoute: Codable, Hashable, Sendable {
     maxBody = template.maxBody.value
     idempotent = template.idempotent
     isPublic = function.spec.public ?? false
+    needsToken = function.spec.auth == .token ? true : nil
   }
 
   /// `namespace/function`.
@@ -150,6 +153,8 @@ package enum RouteUpdate: Codable, Hashable, Sendable {
   case endpoint(EndpointRoute)
   /// Pods of a function cannot start; from `Limits.startAttempts` attempts on, waiting requests are answered.
   case startFailed(StartFailure)
+  /// All tokens with which functions may be called: behind each snapshot, and whenever one comes or goes.
+  case credentials([InvokeCredential])
 }
 
 /// The control plane's routes, as a gateway follows them.

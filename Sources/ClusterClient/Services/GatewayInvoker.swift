@@ -15,13 +15,16 @@ package final class GatewayInvoker: CallInvoker {
   static let callbackAnswerBytes = 64 << 10
 
   private let gateway: @Sendable () async -> String?
+  private let token: String?
   private let http: HTTPClient
 
   /// An invoker of the gateway at the URL that `gateway` answers; nil while there is none.
   ///
-  /// The gateway's certificate is not verified: the address is that of our own process, or one the operator gave.
-  package init(gateway: @escaping @Sendable () async -> String?) {
+  /// `token` is the platform's own: whoever enqueued a call was let in then. The gateway's certificate is not verified:
+  /// the address is that of our own process, or one the operator gave.
+  package init(token: String? = nil, gateway: @escaping @Sendable () async -> String?) {
     self.gateway = gateway
+    self.token = token
     var configuration = Self.configuration(connect: Self.connectPatience)
     configuration.tlsConfiguration = .clientDefault
     configuration.tlsConfiguration?.certificateVerification = .none
@@ -53,6 +56,7 @@ package final class GatewayInvoker: CallInvoker {
     request.method = HTTPMethod(rawValue: head.method)
     for field in head.headers { request.headers.add(name: field.name, value: field.value) }
     request.headers.replaceOrAdd(name: "x-call-id", value: head.id)
+    if let token { request.headers.replaceOrAdd(name: PlatformAuthorization.name, value: "Bearer \(token)") }
     if !call.body.isEmpty { request.body = .bytes(ByteBuffer(bytes: call.body)) }
     let begun = ContinuousClock.now
     do {

@@ -73,8 +73,18 @@ package struct FunctionSpec: Codable, Hashable, Sendable {
   package var idempotent: Bool
   /// Whether a gateway that listens beyond its own machine answers for it; nil is no.
   package var `public`: Bool?
+  /// What a caller has to show; nil is `none`.
+  package var auth: InvokeAuth?
   /// Labels a node must carry.
   package var nodeSelector: [String: String]?
+}
+
+/// What a caller of a function has to show.
+package enum InvokeAuth: String, Codable, Hashable, Sendable, CaseIterable {
+  /// Nothing; `Authorization` is the function's own.
+  case none
+  /// A token of `apus token create`, as `Authorization: Bearer TOKEN`; the gateway checks and keeps it.
+  case token
 }
 
 /// Where the code of a function comes from.

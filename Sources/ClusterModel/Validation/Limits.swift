@@ -82,6 +82,10 @@ package enum Limits {
   package static let callbackAttempts = 3
   /// Callbacks under way at once.
   package static let callbacksRunning = 32
+  /// Tokens for calls that may exist at once: each gateway holds all of them.
+  package static let invokeTokens = 1000
+  /// Longest life of a token for calls, milliseconds: ten years; without one it lives until it is revoked.
+  package static let invokeTokenLife: Int64 = 3650 * 86_400_000
   /// Calls in one answer of the list, at most.
   package static let callsListed = 10_000
 }

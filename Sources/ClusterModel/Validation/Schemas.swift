@@ -78,6 +78,7 @@ package enum Schemas {
     "maxBody": .optional(.string(.bytes(1024...(10 << 30))), default: .string("100Mi")),
     "idempotent": .optional(.boolean, default: .bool(false)),
     "public": .optional(.boolean),
+    "auth": .optional(.string(.oneOf(InvokeAuth.allCases.map(\.rawValue)))),
     "nodeSelector": .optional(.map(keys: .labelKey, values: .string(.labelValue), most: 16)),
   ])
 

@@ -18,8 +18,10 @@ package enum APIPath: Sendable, Hashable {
   case logs(namespace: String?)
   /// A function package.
   case artifact(namespace: String, digest: String)
-  /// Join tokens.
+  /// Tokens for joining and for calls.
   case tokens
+  /// One of them.
+  case token(id: String)
   /// The asynchronous calls of a namespace.
   case calls(namespace: String)
   /// One of them, or (`retry`) running it once more.
@@ -44,6 +46,7 @@ package enum APIPath: Sendable, Hashable {
     guard group == "apus.dev" else { return nil }
     if parts == ["logs"] { return .logs(namespace: nil) }
     if parts == ["tokens"] { return .tokens }
+    if parts.count == 2, parts[0] == "tokens" { return .token(id: parts[1]) }
     guard parts.count >= 3, parts[0] == "namespaces" else { return nil }
     if parts.count == 3, parts[2] == "logs" { return .logs(namespace: parts[1]) }
     if parts[2] == "calls" { return calls(parts) }

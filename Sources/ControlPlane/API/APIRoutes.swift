@@ -71,7 +71,8 @@ struct APIDispatch: Sendable {
       return try await CallRoutes(services: services).collection(request, context, query, namespace)
     case .call(let namespace, let id, let retry):
       return try await CallRoutes(services: services).object(request, context, namespace, id, retry: retry)
-    case .tokens: return try await InternalRoutes(services: services).createToken(request, context)
+    case .tokens: return try await TokenRoutes(services: services).collection(request, context)
+    case .token(let id): return try await TokenRoutes(services: services).object(request, context, id)
     }
   }
 }

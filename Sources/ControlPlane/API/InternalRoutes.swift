@@ -4,14 +4,12 @@ internal import Foundation
 internal import HTTPService
 internal import Hummingbird
 
-/// What gateways and log shippers use, and join tokens.
+/// What gateways and log shippers use.
 struct InternalRoutes: Sendable {
   /// Bytes of a batch of log lines at most.
   static let logBatchMax = 32 << 20
   /// Bytes of a usage report at most.
   static let usageBytesMax = 16 << 20
-  /// How long a join token is good when the request does not say.
-  static let defaultTokenLife = TimeSpan.seconds(3600)
 
   let services: APIServices
 
@@ -84,34 +82,6 @@ struct InternalRoutes: Sendable {
     if case .node(let node) = context.principal, let stamp = services.stamp { lines = try await stamp(node, lines) }
     let acked = try await services.logSink.append(source: source, firstSequence: first, lines: lines)
     return .json(.object(["acked": .int(Int64(clamping: acked))]))
-  }
-
-  /// `POST …/tokens` with `{"ttl": "1h", "role": "node"}`; the role may also be `gateway`.
-  func createToken(_ request: Request, _ context: AdminContext) async throws -> Response {
-    guard request.method == .post else { throw APIStatus.methodNotAllowed("tokens can only be made (POST)") }
-    try context.require(.administer("make join tokens"))
-    let bytes = try await request.bytes(upTo: Limits.objectBytes)
-    var life = Self.defaultTokenLife
-    var role = MemberRole.node
-    if bytes.readableBytes > 0 {
-      let body = try? JSONValue(bytes: bytes.readableBytesView)
-      guard let body, case .object = body else { throw APIStatus.badRequest("the body is not a JSON object") }
-      if let ttl = body["ttl"] {
-        guard let span = ttl.stringValue.flatMap(TimeSpan.init(_:)) else {
-          throw APIStatus.badRequest("ttl is not a duration; use 1h")
-        }
-        life = span
-      }
-      if let given = body["role"] {
-        guard let known = given.stringValue.flatMap(MemberRole.init(rawValue:)) else {
-          throw APIStatus.badRequest("role is none; use node or gateway")
-        }
-        role = known
-      }
-    }
-    let token = try await services.tokens.join(role, life: life)
-    let expires = services.now().advanced(milliseconds: life.milliseconds).wholeSeconds
-    return .json(.object(["token": .string(token), "expires": .string(expires.description)]), status: .created)
   }
 
   private static func decoded<T: Decodable>(_ request: Request, upTo bound: Int) async throws -> T {

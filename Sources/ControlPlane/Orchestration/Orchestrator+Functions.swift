@@ -162,12 +162,13 @@ extension Orchestrator {
       metadata: metadata, spec: RevisionSpec(function: function.metadata.name, number: number, template: function.spec))
   }
 
-  /// Whether two specs make the same pods; scale, queue and public belong to the function, not to its revisions.
+  /// Whether two specs make the same pods; scale, queue, public and auth belong to the function, not to its revisions.
   static func sameTemplate(_ left: FunctionSpec, _ right: FunctionSpec) -> Bool {
     var left = left
     left.scale = right.scale
     left.queue = right.queue
     left.public = right.public
+    left.auth = right.auth
     left.source?.size = right.source?.size
     return left == right
   }

@@ -15,10 +15,19 @@ extension Orchestrator: RouteFeed, Activation {
     subscribers[gateway, default: [:]][id] = continuation
     let live = pods.values.filter { $0.detail.life != .gone }
     continuation.yield(.snapshot(functions: functions.values.map(\.route), endpoints: live.map(\.route)))
+    if let credentials { continuation.yield(.credentials(credentials)) }
     continuation.onTermination = { [weak self] _ in
       Task { await self?.unsubscribed(gateway, id) }
     }
     return stream
+  }
+
+  /// Takes the tokens that may call functions and tells gateways; a version below one taken before is out of date.
+  package func use(_ credentials: [InvokeCredential], version: Int) {
+    guard version > credentialsVersion else { return }
+    credentialsVersion = version
+    self.credentials = credentials
+    broadcast(.credentials(credentials))
   }
 
   /// What gateways know of a function; nil when there is none.

@@ -40,6 +40,9 @@ package actor Orchestrator {
   var nodes: [String: NodeRecord] = [:]
   var subscribers: [String: [Int: AsyncStream<RouteUpdate>.Continuation]] = [:]
   var nextSubscription = 0
+  /// The tokens that may call functions; nil until they were told.
+  var credentials: [InvokeCredential]?
+  var credentialsVersion = 0
   var nextEpoch: UInt64
   var reconciling: Set<String> = []
   var reconcileAgain: Set<String> = []

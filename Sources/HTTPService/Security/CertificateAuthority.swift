@@ -204,6 +204,12 @@ package enum Base64URL {
   package static func text(_ bytes: some Sequence<UInt8>) -> String {
     Data(bytes).base64EncodedString().replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
   }
+
+  /// The bytes of a text; nil when it is no such text.
+  package static func bytes(_ text: String) -> [UInt8]? {
+    let plain = text.replacing("-", with: "+").replacing("_", with: "/")
+    return Data(base64Encoded: plain + String(repeating: "=", count: (4 - plain.utf8.count % 4) % 4)).map { Array($0) }
+  }
 }
 
 extension Timestamp {

@@ -44,26 +44,55 @@ extension ClusterConnection {
     while gateway?.hasSuffix("/") == true { gateway?.removeLast() }
     self.init(
       resources: service, artifacts: HTTPArtifacts(client: client), logs: HTTPLogQueries(client: client),
-      tables: service, tokens: HTTPJoinTokens(kubeconfig: kubeconfig), api: endpoint.url, gateway: gateway,
-      authority: kubeconfig.authority, calls: HTTPCallCatalog(client: client),
+      tables: service, tokens: HTTPTokens(kubeconfig: kubeconfig), api: endpoint.url, gateway: gateway,
+      authority: kubeconfig.authority, token: kubeconfig.token, calls: HTTPCallCatalog(client: client),
       namespace: "default")
   }
 }
 
 extension HTTPResourceService: ServerTables {}
 
-/// Makes join tokens at the server.
-struct HTTPJoinTokens: JoinTokens {
+/// The server's tokens.
+struct HTTPTokens: ClusterTokens {
   /// The cluster.
   let kubeconfig: Kubeconfig
 
   /// A new token that is good for a while.
   func createJoinToken(_ role: MemberRole, life: TimeSpan) async throws(APIStatus) -> String {
-    let request = DirectRequest(
-      server: kubeconfig.server, trust: .authority(kubeconfig.authority), token: kubeconfig.token)
-    let bytes = try await request.send(
-      .POST, "/apis/apus.dev/v1/tokens",
-      body: .object(["ttl": .string(life.description), "role": .string(role.rawValue)]))
+    try await create(["ttl": .string(life.description), "role": .string(role.rawValue)])
+  }
+
+  /// A new token for calls.
+  func createInvokeToken(
+    namespace: String, function: String?, life: TimeSpan?
+  ) async throws(APIStatus) -> String {
+    var body: [String: JSONValue] = ["role": .string("invoke"), "namespace": .string(namespace)]
+    if let function { body["function"] = .string(function) }
+    if let life { body["ttl"] = .string(life.description) }
+    return try await create(body)
+  }
+
+  /// All tokens, oldest first.
+  func tokens() async throws(APIStatus) -> [TokenSummary] {
+    let bytes = try await request.send(.GET, Self.path)
+    do {
+      return try JSONValue(bytes: bytes)["items"]?.decoded() ?? []
+    } catch {
+      throw .internalError("the list of tokens cannot be read: \(error)")
+    }
+  }
+
+  /// Ends a token.
+  func revokeToken(_ id: String) async throws(APIStatus) { _ = try await request.send(.DELETE, "\(Self.path)/\(id)") }
+
+  private static let path = "/apis/apus.dev/v1/tokens"
+
+  private var request: DirectRequest {
+    DirectRequest(server: kubeconfig.server, trust: .authority(kubeconfig.authority), token: kubeconfig.token)
+  }
+
+  private func create(_ body: [String: JSONValue]) async throws(APIStatus) -> String {
+    let bytes = try await request.send(.POST, Self.path, body: .object(body))
     guard let token = (try? JSONValue(bytes: bytes))?["token"]?.stringValue else {
       throw .internalError("the server made a token without saying it")
     }

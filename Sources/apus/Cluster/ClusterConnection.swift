@@ -1,5 +1,6 @@
 import ClusterAPI
 import ClusterModel
+import FoundationEssentials
 
 /// The services of one cluster, as a command uses them.
 struct ClusterConnection: Sendable {
@@ -11,14 +12,16 @@ struct ClusterConnection: Sendable {
   let logs: any LogQueries
   /// The server's own tables.
   let tables: any ServerTables
-  /// Join tokens.
-  let tokens: any JoinTokens
+  /// Tokens for joining and for calls.
+  let tokens: any ClusterTokens
   /// The API's URL.
   let api: String
   /// The gateway's URL without a slash at the end; nil when the kubeconfig names none.
   let gateway: String?
   /// The cluster's authority, PEM: a gateway may show a certificate of it.
   var authority = ""
+  /// The user's own token; nil where there is none. It is sent to a gateway only where nobody can listen.
+  var token: String?
   /// Asynchronous calls; nil where there are none.
   var calls: (any CallCatalog)?
   /// The namespace commands work in when none is given.
@@ -37,10 +40,16 @@ protocol ServerTables: Sendable {
   ) async throws(APIStatus) -> AsyncThrowingStream<JSONValue, any Error>
 }
 
-/// Makes tokens with which workers join.
-protocol JoinTokens: Sendable {
+/// Tokens with which members join, and with which functions are called.
+protocol ClusterTokens: Sendable {
   /// A new token that is good for a while.
   func createJoinToken(_ role: MemberRole, life: TimeSpan) async throws(APIStatus) -> String
+  /// A new token for one function of a namespace, or (nil) all of them; a nil life is for ever.
+  func createInvokeToken(namespace: String, function: String?, life: TimeSpan?) async throws(APIStatus) -> String
+  /// All tokens, oldest first.
+  func tokens() async throws(APIStatus) -> [TokenSummary]
+  /// Ends a token.
+  func revokeToken(_ id: String) async throws(APIStatus)
 }
 
 extension ClusterConnection {
@@ -61,6 +70,15 @@ extension ClusterConnection {
   /// The URL under which a function is called.
   func url(of function: String, in namespace: String) -> String? {
     gateway.map { "\($0)/function/\(function)\(namespace == "default" ? "" : ".\(namespace)")" }
+  }
+
+  /// The token to show to the gateway; nil where it would cross a network in plain text.
+  var gatewayToken: String? {
+    guard let token, let gateway, let url = URLComponents(string: gateway), let host = url.host else { return nil }
+    let plain = host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : host
+    // A name that only begins like an address is none.
+    let isHere = plain == "localhost" || (ListenOptions.isLoopback(plain) && AddressRange.address(plain) != nil)
+    return url.scheme == "https" || isHere ? token : nil
   }
 
   /// A function, or a failure that suggests the name that was probably meant.

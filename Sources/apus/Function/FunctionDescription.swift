@@ -57,6 +57,10 @@ struct FunctionDescription {
       "Resources",
       "memory \(resources.memory), cpu \(resources.cpu), \(resources.pids) processes, /tmp \(resources.tmp), "
         + "\(resources.files) files, body \(spec.maxBody)")
+    let scope = function.metadata.namespace.map { $0 == "default" ? "" : " -n \($0)" } ?? ""
+    text.add(
+      "Auth",
+      spec.auth == .token ? "token: apus token create --function \(function.metadata.name)\(scope)" : nil)
     text.add("Public", spec.public == true ? "yes: it answers beyond the gateway's own machine" : nil)
     text.add("Idempotent", spec.idempotent ? "yes: a call may be run again" : nil)
     text.add("Env", Description.pairs(spec.env))

@@ -57,7 +57,11 @@ struct Invoke: AsyncParsableCommand {
     guard let url = cluster.url(of: name, in: scope) else {
       throw Failure("the kubeconfig names no gateway", next: "Use the kubeconfig that `apus up` or `apus login` wrote.")
     }
-    let request = try request(url + path)
+    var request = try request(url + path)
+    // In a field that ends at the gateway, whatever the function asks for.
+    if let token = cluster.gatewayToken {
+      request.headers.replaceOrAdd(name: PlatformAuthorization.name, value: "Bearer \(token)")
+    }
     let client = try Self.client(cluster)
     defer { if client !== HTTPClient.shared { client.shutdown { _ in } } }
     let started = ContinuousClock.now

@@ -32,7 +32,7 @@ struct Rollback: AsyncParsableCommand {
     let target = try Rollback.target(of: function, revisions, to: to)
     let written = try await FunctionWrite(cluster: cluster, namespace: scope).change(name) { object in
       var spec = try JSONValue(encoding: target.spec.template)
-      for kept in ["scale", "queue"] { spec[kept] = object["spec"]?[kept] }
+      for kept in ["scale", "queue", "public", "auth"] { spec[kept] = object["spec"]?[kept] }
       object["spec"] = spec
     }
     if noWait { return Terminal.print("rolled back \(name) to \(target.metadata.name)") }

@@ -33,7 +33,7 @@ struct ListenOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The address to listen on.", valueName: "host")) var listen = "127.0.0.1"
   @Option(help: "The gateway's port; 0 takes a free one.") var gatewayPort = 8080
   @Option(help: "The port of the gateway's /metrics and /readyz; 0 takes a free one.") var adminPort = 8082
-  @Flag(help: "Listen beyond loopback without TLS; then only functions with spec.public answer.")
+  @Flag(help: "Listen beyond loopback without TLS; then only functions with spec.auth or spec.public answer.")
   var insecureHTTP = false
 
   @Flag(help: "Serve functions over HTTPS, with a certificate of the cluster's own authority.") var tls = false
@@ -49,7 +49,8 @@ struct ListenOptions: ParsableArguments {
     if !insecureHTTP, !servesTLS, !Self.isLoopback(listen) {
       throw ValidationError(
         "--listen \(listen): the gateway would take requests from other machines in plain text. Add --tls, or "
-          + "--insecure-http if that is what you want; either way only functions marked `public: true` answer")
+          + "--insecure-http if that is what you want; either way only functions with `auth: token` or `public: true` answer"
+      )
     }
   }
 
@@ -62,7 +63,7 @@ struct ListenOptions: ParsableArguments {
     return GatewayTLS(certificate: tlsCertificate, key: tlsKey)
   }
 
-  /// Whether only functions marked public answer.
+  /// Whether only functions marked public answer everybody: TLS hides a call from others, it does not say whose it is.
   var publicOnly: Bool { !Self.isLoopback(listen) }
 
   /// Where figures are served: on this machine only.

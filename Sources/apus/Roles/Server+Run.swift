@@ -53,9 +53,10 @@ struct ServerRole {
     // Reading all intent leaves holes in the heap that nothing of this size needs again.
     apus_trim_heap()
     let tokens = TokenRegistry(store: store, authorityHash: authority.keyHash)
+    try await tokens.tell { await plane.orchestrator.use($0, version: $1) }
     let entrance = CallGateway(named: gateway ? nil : callsThrough, listening: listening)
     let callStore = try SQLiteStore.open(path: folder.calls, options: Self.callStoreOptions)
-    let callService = gateway || callsThrough != nil ? callService(plane, callStore, entrance) : nil
+    let callService = gateway || callsThrough != nil ? callService(plane, callStore, entrance, tokens) : nil
     try await callService?.prepare()
     let api = try apiServer(plane, logs, callService, tokens, authority)
     let front = try gatewayServer(plane, logs, callService, authority)
@@ -95,9 +96,12 @@ struct ServerRole {
   }
 
   /// Asynchronous calls, run through the gateway like anybody's.
-  private func callService(_ plane: ControlPlane, _ store: SQLiteStore, _ entrance: CallGateway) -> CallService {
+  private func callService(
+    _ plane: ControlPlane, _ store: SQLiteStore, _ entrance: CallGateway, _ tokens: TokenRegistry
+  ) -> CallService {
     CallService(
-      store: store, options: calls.options, invoker: GatewayInvoker { entrance.url }, logger: logger,
+      store: store, options: calls.options,
+      invoker: GatewayInvoker(token: tokens.platformToken) { entrance.url }, logger: logger,
       route: { await plane.orchestrator.route(namespace: $0, function: $1) })
   }
 

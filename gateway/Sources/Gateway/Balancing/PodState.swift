@@ -13,6 +13,8 @@ final class RouteInfo: Sendable, Equatable {
   let responseIdle: Int64
   /// How long an idle pod is kept, nanoseconds.
   let idleAfter: Int64
+  /// Whether callers must show a token.
+  let needsToken: Bool
 
   init(_ route: FunctionRoute) {
     self.route = route
@@ -20,6 +22,7 @@ final class RouteInfo: Sendable, Equatable {
     responseStart = route.responseStart.map { $0.milliseconds &* 1_000_000 } ?? .max
     responseIdle = route.responseIdle.map { $0.milliseconds &* 1_000_000 } ?? .max
     idleAfter = route.idleAfter.milliseconds &* 1_000_000
+    needsToken = route.needsToken ?? false
   }
 
   static func == (one: RouteInfo, other: RouteInfo) -> Bool { one.route == other.route }

@@ -13,8 +13,10 @@ enum FieldName: UInt8 {
   case timeout
   /// A name that CGI and what follows it would read as one of the above, because it takes `_` for `-`.
   case disguised
-  /// May not stand in trailers: credentials and cookies.
+  /// May not stand in trailers: cookies and proxies' credentials.
   case credential
+  /// `Authorization`: the function's, or ours where it asks for tokens.
+  case authorization
 
   /// The field of a name, whatever its case.
   static func of(_ name: UnsafeRawBufferPointer) -> FieldName {
@@ -44,7 +46,7 @@ enum FieldName: UInt8 {
       found(name, "connection", .connection) ?? found(name, "keep-alive", .hopByHop)
         ?? found(name, "set-cookie", .credential)
     case 11: found(name, "traceparent", .traceparent)
-    case 13: found(name, "authorization", .credential)
+    case 13: found(name, "authorization", .authorization)
     case 14: found(name, "content-length", .contentLength) ?? found(name, "http2-settings", .hopByHop)
     case 15: found(name, "x-forwarded-for", .forwardedFor)
     default: nil

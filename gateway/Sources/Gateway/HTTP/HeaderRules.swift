@@ -1,12 +1,18 @@
 /// Which header fields pass, in both directions, and what values of ours look like.
 enum HeaderRules {
   /// Whether a client's field goes to the function as it is. Those of the connection, of framing and ours do not.
-  static func passesToFunction(_ kind: FieldName) -> Bool { kind == .other || kind == .credential }
+  static func passesToFunction(_ kind: FieldName) -> Bool {
+    kind == .other || kind == .credential || kind == .authorization
+  }
+
+  /// The same, for a function whose callers show tokens: it gets none to keep.
+  static func passesToGuarded(_ kind: FieldName) -> Bool { kind == .other || kind == .credential }
 
   /// Whether a function's field goes to the client as it is.
   static func passesToClient(_ kind: FieldName) -> Bool {
     switch kind {
-    case .other, .credential, .host, .traceparent, .forwarded, .forwardedFor, .forwardedDetail, .disguised, .timeout:
+    case .other, .credential, .authorization, .host, .traceparent, .forwarded, .forwardedFor, .forwardedDetail,
+      .disguised, .timeout:
       true
     case .contentLength, .transferEncoding, .connection, .upgrade, .expect, .hopByHop, .callID, .platform: false
     }

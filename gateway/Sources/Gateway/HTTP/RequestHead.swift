@@ -53,6 +53,8 @@ struct RequestHead: Equatable {
   var traceparent: Span?
   /// What the caller grants the call, as it was written.
   var timeout: Span?
+  /// Whether `Authorization` is ours and ends here.
+  var keepsAuthorization = false
   /// Whether `Connection` names fields that must not pass.
   var namesFields = false
 
@@ -70,7 +72,9 @@ struct RequestHead: Equatable {
     var options = 0
     for field in lines.fields {
       switch field.kind {
-      case .other, .forwarded, .forwardedFor, .forwardedDetail, .hopByHop, .platform, .disguised, .credential: break
+      case .other, .forwarded, .forwardedFor, .forwardedDetail, .hopByHop, .platform, .disguised, .credential,
+        .authorization:
+        break
       case .host:
         hosts += 1
         named = field.value

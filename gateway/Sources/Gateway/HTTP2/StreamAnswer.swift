@@ -134,7 +134,7 @@ struct StreamAnswer {
     switch field.kind {
     case .connection, .transferEncoding, .upgrade, .hopByHop: return
     case .callID, .platform, .contentLength: indexing = .nonIndexable
-    case .credential: indexing = .neverIndexed
+    case .credential, .authorization: indexing = .neverIndexed
     default: indexing = .indexable
     }
     let name = field.name.of(bytes)

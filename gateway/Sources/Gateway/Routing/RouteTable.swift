@@ -6,6 +6,7 @@ final class RouteTable: Sendable {
   private struct State {
     var dispatchers: [String: FunctionDispatcher] = [:]
     var loaded = false
+    var keys: InvokeKeys?
   }
 
   private let state = Mutex(State())
@@ -40,6 +41,9 @@ final class RouteTable: Sendable {
   /// Whether a snapshot was ever received.
   var loaded: Bool { state.withLock { $0.loaded } }
 
+  /// The tokens that may call functions; nil while the control plane has not told.
+  var keys: InvokeKeys? { state.withLock { $0.keys } }
+
   /// Rises whenever a function comes or goes.
   var generation: Int { changes.load(ordering: .acquiring) }
 
@@ -66,6 +70,9 @@ final class RouteTable: Sendable {
       }
     case .startFailed(let failure):
       dispatcher("\(failure.namespace)/\(failure.function)")?.startFailed(failure)
+    case .credentials(let credentials):
+      let keys = InvokeKeys(credentials)
+      state.withLock { $0.keys = keys }
     }
   }
 

@@ -13,18 +13,22 @@ final class AsyncIntake {
   let expectsContinue: Bool
   /// When its head was complete, monotonic nanoseconds.
   let arrived: Int64
+  /// The token by which the caller was let in (its id, no secret); nil for a function that asks for none.
+  let credential: UInt64?
   /// What the access record says of it.
   var record: CallRecord
   private var body: [UInt8] = []
 
   init(
-    head: AsyncCall.Head, words: CallText, queue: any CallQueue, info: RouteInfo, expectsContinue: Bool, arrived: Int64
+    head: AsyncCall.Head, words: CallText, queue: any CallQueue, info: RouteInfo, expectsContinue: Bool, arrived: Int64,
+    credential: UInt64?
   ) {
     self.head = head
     self.queue = queue
     bodyMax = Int(min(Int64(Limits.asyncBody), info.route.maxBody))
     self.expectsContinue = expectsContinue
     self.arrived = arrived
+    self.credential = credential
     record = CallRecord(time: head.enqueued, text: words)
     record.info = info
   }
@@ -82,7 +86,8 @@ final class AsyncIntake {
       } else if field.kind == .timeout {
         // It bounds each attempt, which passes a gateway like any call.
         headers.append(CallHeader("x-timeout", field.value.text(bytes)))
-      } else if HeaderRules.passesToFunction(field.kind),
+      } else if head.keepsAuthorization
+        ? HeaderRules.passesToGuarded(field.kind) : HeaderRules.passesToFunction(field.kind),
         !(head.namesFields && HeaderRules.isNamed(field, lines, bytes))
       {
         headers.append(CallHeader(name, field.value.text(bytes)))
@@ -118,7 +123,7 @@ extension ClientConnection {
       head, lines, target, bytes, id: words.callID, client: client, at: time)
     let intake = AsyncIntake(
       head: callHead, words: words, queue: queue, info: info, expectsContinue: head.expectsContinue,
-      arrived: monotonicNow())
+      arrived: monotonicNow(), credential: credential)
     if case .length(let length) = head.framing, length > Int64(intake.bodyMax) { throw intake.tooLarge }
     return intake
   }

@@ -80,6 +80,11 @@ extension ClientConnection: CallClient {
       out.put(seconds: elapsed)
       out.put("\r\nX-Apus-Error: ")
       out.put(code.rawValue)
+      if let challenge {
+        out.put("\r\nWWW-Authenticate: ")
+        out.put(challenge)
+        self.challenge = nil
+      }
       if code == .queueFull { out.put("\r\nRetry-After: 1") }
       if code == .methodNotAllowed {
         out.put(allowsPostOnly ? "\r\nAllow: POST" : "\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")

@@ -37,6 +37,10 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var answeredEarly = false
   /// Of the request that is being answered.
   var isHEAD = false
+  /// What a refusal of its token says in `WWW-Authenticate`.
+  var challenge: StaticString?
+  /// The id of the token by which it was let in; nil where none is asked for.
+  var credential: UInt64?
   /// Whether its path takes POST only.
   var allowsPostOnly = false
   /// Whether its body is so small that it is cheaper to read it to its end than to close the connection.
@@ -298,6 +302,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       allowsPostOnly = true
       do throws(Refusal) {
         let info = try found(head, target, bytes).1
+        head.keepsAuthorization = info.needsToken
         return .intake(
           try intake(head, lines, target, bytes, words: words, info: info, client: client()), length)
       } catch {
@@ -316,6 +321,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   private func note(_ head: RequestHead) {
     isHEAD = head.isHEAD
     allowsPostOnly = false
+    challenge = nil
+    credential = nil
     body = BodyReader(head.framing)
     holdsRest = head.upgrade != nil
     closes = !head.keepAlive || services.isDraining || holdsRest || multiplexer != nil
@@ -341,13 +348,18 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   {
     let found = loop.routes.dispatcher(target, bytes, services.table)
     let info = found?.info
-    guard let dispatcher = found, let info, info.route.isPublic || !services.configuration.publicOnly else {
+    guard let dispatcher = found, let info else {
       if !services.table.loaded {
         throw Refusal(.noControlPlane, "this gateway has not heard from the control plane yet")
       }
-      let hint = found == nil ? "" : " is public; mark it `public: true` to have it answer beyond its own machine"
       let name = target.function(bytes)
-      throw Refusal(.functionNotFound, "no function \"\(name)\" in namespace \"\(target.namespace(bytes))\"\(hint)")
+      throw Refusal(.functionNotFound, "no function \"\(name)\" in namespace \"\(target.namespace(bytes))\"")
+    }
+    if info.needsToken || (services.configuration.publicOnly && !info.route.isPublic) {
+      do throws(Refusal) { try admit(lines, bytes, to: info.route) } catch {
+        refusedBy = dispatcher
+        throw error
+      }
     }
     if case .length(let length) = head.framing, length > info.route.maxBody {
       refusedBy = dispatcher
@@ -371,6 +383,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     let upgrades = head.upgrade.map { !ByteScan.starts($0.of(bytes), "h2") } ?? false
     var passed = head
     if !upgrades { passed.upgrade = nil }
+    passed.keepsAuthorization = info.needsToken
     let time = Timestamp.now()
     loop.head.writeHead(passed, lines, target, bytes, client: client(), at: time, using: &loop.random)
     var request = CallRequest(

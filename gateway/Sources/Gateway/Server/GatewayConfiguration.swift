@@ -24,7 +24,7 @@ package struct GatewayConfiguration: Sendable {
   package var scaling: ScalingPolicy
   /// Client connections held at once; one more is answered 503 and closed.
   package var connectionsMax: Int
-  /// Whether only functions marked public answer; the others are unknown here.
+  /// Whether only functions marked public answer everybody; the others answer who shows a token.
   package var publicOnly: Bool
   /// Bytes of asynchronous calls' bodies held until they are durable; beyond it 429.
   package var intakeBytes: Int = Limits.asyncIntakeBytes

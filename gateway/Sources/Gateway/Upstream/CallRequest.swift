@@ -62,8 +62,13 @@ extension CallText {
       rest = Span(start: out.count, end: out.count + target.restPath.count)
       out.put(target.rest.of(source))
       out.put(" HTTP/1.1\r\n")
-      HeaderRules.copy(
-        lines, source, into: &out, namesFields: head.namesFields, passes: HeaderRules.passesToFunction)
+      if head.keepsAuthorization {
+        HeaderRules.copy(
+          lines, source, into: &out, namesFields: head.namesFields, passes: HeaderRules.passesToGuarded)
+      } else {
+        HeaderRules.copy(
+          lines, source, into: &out, namesFields: head.namesFields, passes: HeaderRules.passesToFunction)
+      }
       Self.writeFraming(head, source, into: &out)
       out.put("x-call-id: ")
       call.start = out.count

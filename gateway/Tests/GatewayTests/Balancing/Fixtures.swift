@@ -8,7 +8,7 @@ func makeRoute(
   _ name: String = "echo", uid: String = "f1", revision: String? = "echo-00001", unavailable: String? = nil,
   concurrency: Int = 1, timeout: TimeSpan = .seconds(30), min: Int = 0, max: Int = 10,
   idleAfter: TimeSpan = .seconds(30), queueLimit: Int = 1000, queueTimeout: TimeSpan = .seconds(10),
-  maxBody: Int64 = 100 << 20, idempotent: Bool = false, isPublic: Bool = false,
+  maxBody: Int64 = 100 << 20, idempotent: Bool = false, isPublic: Bool = false, needsToken: Bool = false,
   responseStart: TimeSpan? = nil, responseIdle: TimeSpan? = nil
 ) -> FunctionRoute {
   var fields: [String: JSONValue] = [
@@ -18,6 +18,7 @@ func makeRoute(
     "queueTimeout": .string(queueTimeout.description), "maxBody": .int(maxBody), "idempotent": .bool(idempotent),
     "isPublic": .bool(isPublic),
   ]
+  if needsToken { fields["needsToken"] = .bool(true) }
   if let responseStart { fields["responseStart"] = .string(responseStart.description) }
   if let responseIdle { fields["responseIdle"] = .string(responseIdle.description) }
   if let revision { fields["revision"] = .string(revision) }

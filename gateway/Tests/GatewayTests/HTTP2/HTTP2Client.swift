@@ -1,3 +1,4 @@
+import ClusterAPI
 import ClusterTestSupport
 import Foundation
 import NIOCore
@@ -303,8 +304,11 @@ enum Command {
 }
 
 /// Runs a gateway with one function and a connection of HTTP/2 to it.
-func withHTTP2Client(_ body: (FakePlatform, TestClients, HTTP2Client) async throws -> Void) async throws {
-  try await withGateway([makeRoute(concurrency: 200, max: 1)]) { (platform, _, clients) async throws in
+func withHTTP2Client(
+  _ route: FunctionRoute = makeRoute(concurrency: 200, max: 1),
+  _ body: (FakePlatform, TestClients, HTTP2Client) async throws -> Void
+) async throws {
+  try await withGateway([route]) { (platform, _, clients) async throws in
     let client = try await HTTP2Client.connect(port: clients.port)
     try await body(platform, clients, client)
     await client.close()

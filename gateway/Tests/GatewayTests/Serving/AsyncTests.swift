@@ -9,7 +9,7 @@ import Testing
 @testable import Gateway
 
 /// A queue the test holds the keys of.
-private final class FakeQueue: CallQueue {
+final class FakeQueue: CallQueue {
   struct State {
     var calls: [AsyncCall] = []
     var refusal: APIStatus?

@@ -15,6 +15,7 @@ final class FakePlatform: RouteFeed, Activation, UsageSink, LogSink {
     var functions: [String: FunctionRoute] = [:]
     var endpoints: [String: EndpointRoute] = [:]
     var pods: [String: FakePod] = [:]
+    var credentials: [InvokeCredential]? = []
     var feeds: [AsyncStream<RouteUpdate>.Continuation] = []
     var wants: [PodsWanted] = []
     var idles: [String] = []
@@ -50,6 +51,7 @@ final class FakePlatform: RouteFeed, Activation, UsageSink, LogSink {
     let refused = state.withLock { state in
       if state.refusesFeed { return true }
       input.yield(.snapshot(functions: Array(state.functions.values), endpoints: Array(state.endpoints.values)))
+      if let credentials = state.credentials { input.yield(.credentials(credentials)) }
       state.feeds.append(input)
       return false
     }
@@ -114,6 +116,14 @@ final class FakePlatform: RouteFeed, Activation, UsageSink, LogSink {
     state.withLock { state in
       state.functions[route.key] = route
       for feed in state.feeds { feed.yield(.function(route)) }
+    }
+  }
+
+  func set(_ tokens: [TestToken]) {
+    state.withLock { state in
+      let credentials = tokens.map(\.credential)
+      state.credentials = credentials
+      for feed in state.feeds { feed.yield(.credentials(credentials)) }
     }
   }
 
