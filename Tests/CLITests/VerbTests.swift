@@ -111,6 +111,21 @@ import Testing
     #expect(Scale.changed(scale, least: nil, most: 3).min == 0)
   }
 
+  @Test func `a rollback opens nothing: who may call stays as it is`() throws {
+    let before = try Samples.function { function in
+      function.spec.public = true
+      function.spec.handler = "old.py"
+    }
+    let closed = try JSONValue(
+      encoding: Samples.function { function in
+        function.spec.auth = .token
+        function.spec.scale.max = 3
+      })
+    let spec = try Rollback.spec(of: Samples.revision(1, of: before), over: closed["spec"])
+    #expect(spec["handler"] == .string("old.py") && spec.at(path: "scale.max") == .int(3))
+    #expect(spec["auth"] == .string("token") && spec["public"] == nil)
+  }
+
   @Test func `rollback takes the newest proven revision before the serving one`() throws {
     let function = try Samples.function { function in
       function.status?.servingRevision = "greet-00004"

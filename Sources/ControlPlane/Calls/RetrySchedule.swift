@@ -25,10 +25,12 @@ enum RetrySchedule {
     case .broken(let why): reason = why
     case .answered(let answer):
       let code = answer.platformCode
-      // The gateway has not heard of any function yet, or stops: the call met no function.
-      if code == CallErrorCode.noControlPlane.rawValue || code == CallErrorCode.draining.rawValue {
+      // The gateway has not heard yet of any function, or of the token of this start of the server, or it stops: the
+      // call met no function.
+      let early: [CallErrorCode] = [.noControlPlane, .draining, .unauthorized]
+      if let code, early.contains(where: { $0.rawValue == code }) {
         let at = now.advanced(milliseconds: Limits.asyncUnreachedPause)
-        return .retry(at: at, reason: "the gateway answered \(code ?? "")", counts: false)
+        return .retry(at: at, reason: "the gateway answered \(code)", counts: false)
       }
       if code == CallErrorCode.functionNotFound.rawValue { return .dead(reason: "the function does not exist") }
       guard answer.status >= 500 || answer.status == 429 else {

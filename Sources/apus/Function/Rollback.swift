@@ -31,13 +31,18 @@ struct Rollback: AsyncParsableCommand {
     let revisions = try await cluster.list(of: Revision.self, in: scope, labels: .function(name))
     let target = try Rollback.target(of: function, revisions, to: to)
     let written = try await FunctionWrite(cluster: cluster, namespace: scope).change(name) { object in
-      var spec = try JSONValue(encoding: target.spec.template)
-      for kept in ["scale", "queue", "public", "auth"] { spec[kept] = object["spec"]?[kept] }
-      object["spec"] = spec
+      object["spec"] = try Rollback.spec(of: target, over: object["spec"])
     }
     if noWait { return Terminal.print("rolled back \(name) to \(target.metadata.name)") }
     let rollout = Rollout(cluster: cluster, namespace: scope, function: written)
     Terminal.print(try await rollout.ready())
+  }
+
+  /// A revision's spec with what belongs to the function and not to its revisions: above all who may call it.
+  static func spec(of target: Revision, over present: JSONValue?) throws -> JSONValue {
+    var spec = try JSONValue(encoding: target.spec.template)
+    for kept in ["scale", "queue", "public", "auth"] { spec[kept] = present?[kept] }
+    return spec
   }
 
   /// The revision to return to.

@@ -60,7 +60,7 @@ import Testing
       Issue.record("\(unreached)")
       return
     }
-    for code in [CallErrorCode.noControlPlane, .draining] {
+    for code in [CallErrorCode.noControlPlane, .draining, .unauthorized] {
       guard case .retry(_, _, counts: false) = verdict(503, code: code, attempts: 99) else {
         Issue.record("\(code)")
         continue
