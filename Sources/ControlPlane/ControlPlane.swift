@@ -89,9 +89,10 @@ package final class ControlPlane: Sendable {
     }
   }
 
-  /// Forgets old revisions of the store, and packages that nothing named for an hour.
+  /// Forgets tokens whose time is over, old revisions of the store, and packages that nothing named for an hour.
   package func collect(at time: Timestamp) async {
     do {
+      _ = try await objects.durable.expire(at: time.milliseconds)
       let head = await objects.durable.currentRevision
       if head > Self.revisionsKept { try await objects.durable.compact(before: head - Self.revisionsKept) }
     } catch {

@@ -107,20 +107,6 @@ private struct Nothing: Artifacts, LogQueries, ServerTables, ClusterTokens {
       api: "https://a", gateway: "http://g", namespace: "default")
   }
 
-  @Test(arguments: [
-    ("https://far.example:8080", true), ("http://127.0.0.1:8080", true), ("http://localhost:1", true),
-    ("http://[::1]:8080", true), ("http://10.0.0.1:8080", false), ("http://127.evil.example", false),
-    ("http://0.0.0.0:8080", false), ("nonsense", false),
-  ])
-  func `the user's token goes to a gateway only where nobody can listen`(gateway: String, goes: Bool) throws {
-    var cluster = ClusterConnection(
-      resources: OneFunction(try JSONValue(encoding: Samples.function())), artifacts: Nothing(), logs: Nothing(),
-      tables: Nothing(), tokens: Nothing(), api: "https://a", gateway: gateway, namespace: "default")
-    #expect(cluster.gatewayToken == nil)
-    cluster.token = "t"
-    #expect(cluster.gatewayToken == (goes ? "t" : nil))
-  }
-
   @Test func `tokens are listed with what they are for and when they end`() {
     let now = Samples.now
     let table = TokenList.table(

@@ -71,6 +71,18 @@ import Testing
     #expect(left.items.isEmpty)
   }
 
+  @Test func `a token whose time is over is forgotten, one without an end stays`() async throws {
+    let cluster = try await TestCluster()
+    let clock = cluster.clock
+    let tokens = TokenRegistry(store: cluster.durable, authorityHash: "h") { clock.now }
+    _ = try await tokens.invoke(InvokeScope(namespace: "default"), life: .seconds(30))
+    _ = try await tokens.invoke(InvokeScope(namespace: "staging"), life: nil)
+    await cluster.plane.collect(at: clock.now.advanced(milliseconds: 29_999))
+    #expect(try await tokens.all().count == 2)
+    await cluster.plane.collect(at: clock.now.advanced(milliseconds: 30_000))
+    #expect(try await tokens.all().map(\.scope) == ["staging/*"])
+  }
+
   @Test func `a package goes an hour after it was needed last, not after it was made`() async throws {
     let cluster = try await TestCluster()
     let digest = try await cluster.package("one")

@@ -45,7 +45,7 @@ extension ClusterConnection {
     self.init(
       resources: service, artifacts: HTTPArtifacts(client: client), logs: HTTPLogQueries(client: client),
       tables: service, tokens: HTTPTokens(kubeconfig: kubeconfig), api: endpoint.url, gateway: gateway,
-      authority: kubeconfig.authority, token: kubeconfig.token, calls: HTTPCallCatalog(client: client),
+      authority: kubeconfig.authority, calls: HTTPCallCatalog(client: client),
       namespace: "default")
   }
 }

@@ -1,6 +1,5 @@
 import ClusterAPI
 import ClusterModel
-import FoundationEssentials
 
 /// The services of one cluster, as a command uses them.
 struct ClusterConnection: Sendable {
@@ -20,8 +19,6 @@ struct ClusterConnection: Sendable {
   let gateway: String?
   /// The cluster's authority, PEM: a gateway may show a certificate of it.
   var authority = ""
-  /// The user's own token; nil where there is none. It is sent to a gateway only where nobody can listen.
-  var token: String?
   /// Asynchronous calls; nil where there are none.
   var calls: (any CallCatalog)?
   /// The namespace commands work in when none is given.
@@ -70,15 +67,6 @@ extension ClusterConnection {
   /// The URL under which a function is called.
   func url(of function: String, in namespace: String) -> String? {
     gateway.map { "\($0)/function/\(function)\(namespace == "default" ? "" : ".\(namespace)")" }
-  }
-
-  /// The token to show to the gateway; nil where it would cross a network in plain text.
-  var gatewayToken: String? {
-    guard let token, let gateway, let url = URLComponents(string: gateway), let host = url.host else { return nil }
-    let plain = host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : host
-    // A name that only begins like an address is none.
-    let isHere = plain == "localhost" || (ListenOptions.isLoopback(plain) && AddressRange.address(plain) != nil)
-    return url.scheme == "https" || isHere ? token : nil
   }
 
   /// A function, or a failure that suggests the name that was probably meant.

@@ -58,21 +58,17 @@ struct Invoke: AsyncParsableCommand {
       throw Failure("the kubeconfig names no gateway", next: "Use the kubeconfig that `apus up` or `apus login` wrote.")
     }
     var request = try request(url + path)
-    // In a field that ends at the gateway, whatever the function asks for.
-    if let token = cluster.gatewayToken {
-      request.headers.replaceOrAdd(name: PlatformAuthorization.name, value: "Bearer \(token)")
+    let showsToken = request.headers.contains(name: "authorization")
+    // A body that is read as it is sent cannot be sent again.
+    if streamsBody, !showsToken, (try? await cluster.function(name, in: scope))?.spec.auth == .token {
+      _ = await Self.addToken(to: &request, name, scope, cluster)
     }
     let client = try Self.client(cluster)
     defer { if client !== HTTPClient.shared { client.shutdown { _ in } } }
     let started = ContinuousClock.now
-    let answer: HTTPClientResponse
-    do {
-      answer = try await Progress.during("calling \(name)", quiet: quiet) { _ in
-        try await client.execute(request, deadline: .now() + Self.patience)
-      }
-    } catch {
-      throw Failure(
-        "the gateway \(cluster.gateway ?? "") does not answer: \(error)", next: "`apus status` shows what is running.")
+    var answer = try await send(request, name, client, cluster)
+    if !streamsBody, !showsToken, Self.asksForToken(answer), await Self.addToken(to: &request, name, scope, cluster) {
+      answer = try await send(request, name, client, cluster)
     }
     let call = answer.headers.first(name: "x-call-id") ?? ""
     let status = Int(answer.status.code)
@@ -93,6 +89,44 @@ struct Invoke: AsyncParsableCommand {
     let failed = CallFailure(status: status, function: name, call: call, seconds: after / .seconds(1), body: bytes)
     if own == CallErrorCode.functionNotFound.rawValue { throw await cluster.missing(.function, name, in: scope) }
     throw failed.failure
+  }
+
+  private func send(
+    _ request: HTTPClientRequest, _ name: String, _ client: HTTPClient, _ cluster: ClusterConnection
+  ) async throws -> HTTPClientResponse {
+    do {
+      return try await Progress.during("calling \(name)", quiet: quiet) { _ in
+        try await client.execute(request, deadline: .now() + Self.patience)
+      }
+    } catch {
+      throw Failure(
+        "the gateway \(cluster.gateway ?? "") does not answer: \(error)", next: "`apus status` shows what is running.")
+    }
+  }
+
+  // MARK: tokens
+
+  /// How long the token lives that one call is made with.
+  static let tokenLife = TimeSpan.seconds(30)
+
+  private var streamsBody: Bool { body == "-" || body?.hasPrefix("@") == true }
+
+  /// Whether the gateway, not the function, wants to know who calls.
+  private static func asksForToken(_ answer: HTTPClientResponse) -> Bool {
+    let code = answer.headers.first(name: "x-apus-error").flatMap { CallErrorCode(rawValue: $0) }
+    return code == .unauthorized || code == .forbidden
+  }
+
+  /// Has the server make a token for this function and this moment, and adds it in the field that ends at the gateway.
+  /// The kubeconfig's own token never goes there: nothing proves who listens on a plain port.
+  private static func addToken(
+    to request: inout HTTPClientRequest, _ name: String, _ scope: String, _ cluster: ClusterConnection
+  ) async -> Bool {
+    guard
+      let token = try? await cluster.tokens.createInvokeToken(namespace: scope, function: name, life: tokenLife)
+    else { return false }
+    request.headers.replaceOrAdd(name: PlatformAuthorization.name, value: "Bearer \(token)")
+    return true
   }
 
   /// A client that also trusts the cluster's own authority, when the gateway serves HTTPS.

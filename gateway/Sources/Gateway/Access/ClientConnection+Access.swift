@@ -27,7 +27,8 @@ extension ClientConnection {
     case .unknown:
       challenge = "Bearer realm=\"apus\", error=\"invalid_token\""
       throw Refusal(
-        .unauthorized, "the token is not known here, or was revoked; `apus token list` shows those there are")
+        .unauthorized,
+        "the token is not known here: it was revoked, or its time is over; `apus token list` shows those there are")
     case .expired(let time):
       challenge = "Bearer realm=\"apus\", error=\"invalid_token\""
       throw Refusal(
