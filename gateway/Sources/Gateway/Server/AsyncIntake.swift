@@ -132,6 +132,7 @@ extension ClientConnection {
   func begin(_ intake: AsyncIntake) {
     self.intake = intake
     services.callStarted()
+    armTimer()
     if intake.expectsContinue { sendContinue() }
   }
 
