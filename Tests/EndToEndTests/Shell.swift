@@ -61,7 +61,15 @@ enum Shell {
     var envp = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
     defer { (argv + envp).forEach { free($0) } }
     var pid: pid_t = 0
-    let result = posix_spawn(&pid, words[0], &actions, nil, &argv, &envp)
+    // A test's thread blocks signals, and who inherits that cannot be stopped by them.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+    let result = posix_spawn(&pid, words[0], &actions, &attributes, &argv, &envp)
     guard result == 0 else {
       throw ClusterFailure("\(executable) cannot be started: \(String(cString: strerror(result)))")
     }

@@ -12,8 +12,9 @@ final class TestCluster: Sendable {
     return folder.path
   }()
 
-  /// The binary under test.
+  /// The binary under test: `APUS_BIN`, else the debug build.
   static let apus: String = {
+    if let given = ProcessInfo.processInfo.environment["APUS_BIN"], !given.isEmpty { return given }
     let bundle = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
     let beside = bundle.appending(path: "apus").path
     return FileManager.default.isExecutableFile(atPath: beside) ? beside : root + "/.build/debug/apus"
