@@ -101,6 +101,10 @@ import Testing
     report.answered(nodes: [node, .object([:])], functions: 3)
     #expect(report.phase == "running")
     try Golden.expect(report.text(now: Samples.now) + JSONText.pretty(report.document), "status.txt")
+    var down = board
+    down.processes[0].pid = 0
+    let without = JSONText.pretty(StatusReport(data: "/d", kubeconfig: "/d/kubeconfig", board: down).document)
+    #expect(without.contains("\"pid\" : null"), "0 would be a process group: \(without)")
     let stopped = StatusReport(data: "/d", kubeconfig: "/d/kubeconfig", board: nil)
     #expect(stopped.text(now: Samples.now) == "Apus is not running.\n  data        /d\nStart it:  apus up\n")
   }

@@ -115,7 +115,9 @@ struct StatusReport {
   var document: JSONValue {
     let processes = (board?.processes ?? []).map { entry in
       JSONValue.object([
-        "name": .string(entry.name), "role": .string(entry.role), "pid": .int(Int64(entry.pid)),
+        "name": .string(entry.name), "role": .string(entry.role),
+        // Never 0: `kill 0` ends whoever runs it.
+        "pid": entry.pid > 0 ? .int(Int64(entry.pid)) : .null,
         "restarts": .int(Int64(entry.restarts)), "since": .string(entry.since.description),
       ])
     }
