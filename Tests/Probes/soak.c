@@ -18,7 +18,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { CONNECTIONS = 900, PATTERN = 256 * 1024, ROOM = 256 * 1024, LINE = 4096, NONCE = 64, SEEN = 1 << 16 };
+enum { CONNECTIONS = 900, PATTERN = 256 * 1024, ROOM = 256 * 1024, NONCE = 64, SEEN = 1 << 16 };
 
 struct connection {
   char *bytes;
@@ -36,7 +36,8 @@ static struct connection connections[CONNECTIONS + 1];
 static char pattern[PATTERN];
 static const char *revision = "none", *pod = "none";
 static volatile sig_atomic_t stopping;
-static size_t line;
+/* Bytes of a line of nonces: many in one, because lines are limited to so many a second; $LINE. */
+static size_t line, line_most = 4096;
 static struct {
   char nonce[NONCE];
   int runs;
@@ -56,12 +57,12 @@ static void fill(void) {
   }
 }
 
-/* Writes that a nonce runs. One line has many, because lines are limited to so many a second. */
+/* Writes that a nonce runs. */
 static void note(const char *nonce) {
   char text[NONCE + 2];
   int size = snprintf(text, sizeof text, "%s ", nonce);
   line += (size_t)size;
-  if (line >= LINE) text[size - 1] = '\n', line = 0;
+  if (line >= line_most) text[size - 1] = '\n', line = 0;
   if (write(1, text, (size_t)size) != size) exit(3);
 }
 
@@ -211,6 +212,7 @@ int main(void) {
   struct sigaction action = {.sa_handler = stop};
   int one = 1, count = 1;
   if (getenv("APUS_REVISION")) revision = getenv("APUS_REVISION");
+  if (getenv("LINE")) line_most = strtoul(getenv("LINE"), NULL, 10);
   if (getenv("APUS_POD")) pod = getenv("APUS_POD");
   fill();
   sigaction(SIGTERM, &action, NULL);

@@ -88,7 +88,8 @@ struct SoakAsyncTests {
     for name in functions {
       try require(
         try await soak.deploy(
-          name, version: 0, spec: "  concurrency: 8\n  scale: {max: 3, idleAfter: 5s}\n  queue: {timeout: 60s}\n"))
+          name, version: 0, line: 1,
+          spec: "  concurrency: 8\n  scale: {max: 3, idleAfter: 5s}\n  queue: {timeout: 60s}\n"))
     }
   }
 

@@ -19,8 +19,9 @@ struct SoakFunctions: Sendable {
     guard built.status == 0 else { throw ClusterFailure("the soak's function is not compiled: \(built.all)") }
   }
 
-  /// Deploys the program under a name. Another version is another revision of the same package.
-  func deploy(_ name: String, version: Int, spec: String) async throws -> Shell.Result {
+  /// Deploys the program under a name. Another version is another revision of the same package. `line`: bytes of the
+  /// nonces in one line of its log; a worker that is killed takes a line that has not ended with it.
+  func deploy(_ name: String, version: Int, line: Int = 4096, spec: String) async throws -> Shell.Result {
     let folder = cluster.work + "/" + name
     if !FileManager.default.fileExists(atPath: folder) {
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -30,7 +31,8 @@ struct SoakFunctions: Sendable {
       "\(name)/function.yaml",
       TestCluster.manifest(
         name,
-        "runtime: binary\n  command: [./soak]\n  env: {VERSION: v\(version)}\n  resources: {memory: 64Mi}\n" + spec))
+        "runtime: binary\n  command: [./soak]\n  env: {VERSION: v\(version), LINE: \"\(line)\"}\n  resources: {memory: 64Mi}\n"
+          + spec))
     return try await cluster.apus("deploy", name)
   }
 
@@ -40,12 +42,12 @@ struct SoakFunctions: Sendable {
     let at: Date
   }
 
-  /// Kills the process of a pod that is ready, picked by chance among those of the functions; nil when none was there.
-  func kill(of functions: [String], chance: UInt64) async throws -> Kill? {
+  /// Kills the process of a pod that is ready, picked by chance among those of a function; nil when none was there.
+  func kill(of function: String, chance: UInt64) async throws -> Kill? {
     let killed = try await cluster.bash(
       """
       pods=($(apus get pods -o json | jq -r '.items[] | select(.status.apus.life == "ready") | .metadata.name' \
-        | grep -E '^(\(functions.joined(separator: "|")))-[0-9]{5}-'))
+        | grep -E '^\(function)-[0-9]{5}-'))
       [ ${#pods[@]} -gt 0 ] || exit 1
       pod=${pods[$(( \(chance % 1_000_003) % ${#pods[@]} ))]}
       for process in $(pgrep -x soak); do

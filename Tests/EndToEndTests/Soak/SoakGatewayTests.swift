@@ -140,9 +140,14 @@ struct SoakGatewayTests {
           let chance = random.next()
           // A pod that ends on its own between the look and the kill is no pod killed.
           let killed = try await eventually(within: .seconds(30)) {
-            guard let kill = try await board.functions.kill(of: target, chance: chance) else { return false }
-            board.seen.withLock { $0.kills.append(kill) }
-            return true
+            // Each function as often as the others, however many pods it has.
+            for offset in 0..<target.count {
+              let name = target[(Int(chance >> 40) + offset) % target.count]
+              guard let kill = try await board.functions.kill(of: name, chance: chance) else { continue }
+              board.seen.withLock { $0.kills.append(kill) }
+              return true
+            }
+            return false
           }
           #expect(killed, "a pod could be killed")
         }
