@@ -21,6 +21,39 @@ package enum Soak {
     return seed
   }
 
+  /// When this process's soak is over; its harnesses share the time.
+  private static let end = ContinuousClock.now + .seconds(60 * (minutes ?? 0))
+
+  /// The numbers of a fuzz's rounds: `short` of them, and on until the soak's time is over; others run in between.
+  package static func repeats(_ short: Int) -> Repeats { Repeats(short: short, end: end) }
+
+  /// What `repeats` gives.
+  package struct Repeats: AsyncSequence, AsyncIteratorProtocol {
+    fileprivate let short: Int
+    fileprivate let end: ContinuousClock.Instant
+    private var round = 0
+
+    fileprivate init(short: Int, end: ContinuousClock.Instant) {
+      self.short = short
+      self.end = end
+    }
+
+    /// The sequence is its own iterator.
+    package func makeAsyncIterator() -> Repeats { self }
+
+    /// The next round's number; nil when there were enough.
+    package mutating func next() async -> Int? {
+      if round % 256 == 255 {
+        await Task.yield()
+        if round >= short, ContinuousClock.now >= end { return nil }
+      } else if round >= short, !Soak.runs {
+        return nil
+      }
+      defer { round += 1 }
+      return round
+    }
+  }
+
   /// Rounds of a harness: `short` in an ordinary run, as many times that as the soak has minutes otherwise.
   package static func rounds(_ short: Int) -> Int { Int(Double(short) * max(1, minutes ?? 1)) }
 }
