@@ -37,7 +37,7 @@ static char pattern[PATTERN];
 static const char *revision = "none", *pod = "none";
 static volatile sig_atomic_t stopping;
 /* Bytes of a line of nonces: many in one, because lines are limited to so many a second; $LINE. */
-static size_t line, line_most = 4096;
+static size_t line, line_most = 1;
 static struct {
   char nonce[NONCE];
   int runs;
