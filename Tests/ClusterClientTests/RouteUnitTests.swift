@@ -49,6 +49,9 @@ import Testing
     #expect(!Authorization.permits(.node("a"), .appendLogs(source: "a/")))
     #expect(!Authorization.permits(.node("a"), .secrets(podNode: nil)))
     #expect(Authorization.permits(.gateway("a"), .appendLogs(source: "gateway/a")))
+    #expect(Authorization.permits(.gateway("a"), .route(gateway: "a.4f1")), "each of its processes")
+    #expect(!Authorization.permits(.gateway("a"), .route(gateway: "ab")))
+    #expect(!Authorization.permits(.gateway("a"), .route(gateway: "b.a")))
   }
 
   @Test func `a certificate's name is a principal only in full`() {

@@ -99,9 +99,11 @@ struct OrchestratorTests {
     #expect(try await serving(cluster, "greet", "greet-00001"))
     let pod = try #require(await cluster.pods("greet", .ready).first)
     try await cluster.plane.orchestrator.podIdle(uid: pod.uid, gateway: "g1", why: .idle)
-    #expect(await cluster.pods("greet", .draining).count == 1)
-    #expect(worker.stopped.isEmpty, "the second gateway may still use it")
+    #expect(await cluster.pods("greet", .ready).count == 1, "the second gateway may still use it")
     try await cluster.plane.orchestrator.podIdle(uid: pod.uid, gateway: "g2", why: .idle)
+    #expect(await cluster.pods("greet", .draining).count == 1)
+    #expect(worker.stopped.isEmpty, "the first gateway has not answered that it drains")
+    try await cluster.plane.orchestrator.podIdle(uid: pod.uid, gateway: "g1", why: .idle)
     #expect(await eventually { worker.stopped == [pod.uid] })
     _ = try await cluster.plane.resources.patch(
       .function, namespace: "default", name: "greet", subresource: .scale,
@@ -115,6 +117,55 @@ struct OrchestratorTests {
     #expect(await eventually { await cluster.pods("greet", .ready).map(\.uid).contains { $0 != kept.uid } })
     #expect(await cluster.pods("greet", .draining).map(\.uid) == [kept.uid])
     _ = (first, second)
+  }
+
+  @Test("a pod that one gateway gave up and another uses stays, and is offered again when the first wishes for pods")
+  func idleAtOneGateway() async throws {
+    let cluster = try await TestCluster()
+    let worker = try await TestWorker("w1", cluster)
+    let plane = cluster.plane.orchestrator
+    let first = try await plane.subscribe(gateway: "g.1")
+    try await cluster.deploy("greet", code: "one")
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    let pod = try #require(await cluster.pods("greet", .ready).first)
+    var leaving: Task<Void, Never>? = Task { [second = try await plane.subscribe(gateway: "g.2")] in
+      for await _ in second {}
+    }
+    try await plane.podIdle(uid: pod.uid, gateway: "g.2", why: .idle)
+    #expect(await cluster.pods("greet", .ready).map(\.uid) == [pod.uid])
+    try await plane.want(
+      PodsWanted(gateway: "g.2", namespace: "default", function: "greet", revision: nil, pods: 1, reason: "1 queued"))
+    try await plane.podIdle(uid: pod.uid, gateway: "g.1", why: .idle)
+    #expect(await cluster.pods("greet", .ready).map(\.uid) == [pod.uid], "it was offered to the second again")
+    #expect(worker.started.count == 1)
+    // The gateway that kept it goes away: nobody is left who has a use for it.
+    leaving?.cancel()
+    leaving = nil
+    #expect(await eventually { await cluster.pods("greet", .draining).map(\.uid) == [pod.uid] })
+    try await plane.podIdle(uid: pod.uid, gateway: "g.1", why: .idle)
+    #expect(await eventually { worker.stopped == [pod.uid] })
+    _ = first
+  }
+
+  @Test("what two processes of one gateway run is added up, and forgotten with the session of the one that left")
+  func figures() async throws {
+    let cluster = try await TestCluster()
+    let worker = try await TestWorker("w1", cluster)
+    try await cluster.deploy("greet", code: "one")
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    var usage = FunctionUsage(namespace: "default", function: "greet")
+    usage.inFlight = 2
+    usage.calls = 5
+    let plane = cluster.plane
+    let stay = try await plane.orchestrator.subscribe(gateway: "g.1")
+    let leaving = Task { [feed = try await plane.orchestrator.subscribe(gateway: "g.2")] in for await _ in feed {} }
+    await plane.usage.report([usage], gateway: "g.1")
+    await plane.usage.report([usage], gateway: "g.2")
+    #expect(try await cluster.function("greet").status?.figures?.inFlight == 4)
+    leaving.cancel()
+    #expect(try await eventually { try await cluster.function("greet").status?.figures?.inFlight == 2 })
+    #expect(try await cluster.function("greet").status?.figures?.calls == 10)
+    _ = (stay, worker)
   }
 
   @Test("a redeploy drains the old pods only after the new revision proved itself")

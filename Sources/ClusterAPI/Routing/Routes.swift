@@ -161,7 +161,7 @@ package enum RouteUpdate: Codable, Hashable, Sendable {
 package protocol RouteFeed: Sendable {
   /// Follows the routes: a snapshot, then every change in order. The stream ends when the feed is lost.
   ///
-  /// `gateway` is the subscriber's identity; draining pods wait for the `podIdle` of every subscriber.
+  /// `gateway` is the subscriber's identity, one for each process (`ID.START`); draining pods wait for the `podIdle` of every subscriber.
   func subscribe(gateway: String) async throws(APIStatus) -> AsyncStream<RouteUpdate>
 }
 

@@ -56,6 +56,21 @@ package final class UsageBoard: UsageSink, Sendable {
     }
   }
 
+  /// Takes a gateway that is gone out of what runs and waits now.
+  func forget(gateway: String) {
+    let changed = state.withLock { state -> [(String, FunctionFigures)] in
+      var changed: [(String, FunctionFigures)] = []
+      for key in state.keys {
+        guard state[key]?.gateways.removeValue(forKey: gateway) != nil, var entry = state[key] else { continue }
+        Self.addUp(&entry)
+        state[key] = entry
+        changed.append((key, entry.figures))
+      }
+      return changed
+    }
+    for (key, figures) in changed { overlay.update(key) { $0.figures = figures } }
+  }
+
   /// Takes the figures of an earlier server up again; those of functions that are gone are dropped with the next `save`.
   func load(from store: any StateStore, functions: Set<String>) async {
     var after: String?
@@ -124,10 +139,15 @@ package final class UsageBoard: UsageSink, Sendable {
     if figures.decisions.count > decisionsKept { figures.decisions.removeLast() }
   }
 
-  private static func add(_ item: FunctionUsage, _ gateway: String, to entry: inout Figures, at time: Timestamp) {
-    entry.gateways[gateway] = (item.inFlight, item.queued)
+  private static func addUp(_ entry: inout Figures) {
     entry.figures.inFlight = entry.gateways.values.reduce(0) { $0 + $1.inFlight }
     entry.figures.queued = entry.gateways.values.reduce(0) { $0 + $1.queued }
+  }
+
+  private static func add(_ item: FunctionUsage, _ gateway: String, to entry: inout Figures, at time: Timestamp) {
+    // The last report of a gateway that ends has nothing running, and leaves no entry behind.
+    entry.gateways[gateway] = item.inFlight + item.queued > 0 ? (item.inFlight, item.queued) : nil
+    addUp(&entry)
     entry.figures.calls += item.calls
     entry.figures.errors += item.errors
     if let decision = item.decision { note(decision, in: &entry.figures, at: time) }

@@ -19,6 +19,8 @@ struct PodRecord: Sendable {
   var detail: PodDetail
   /// Gateways that gave the draining pod up.
   var released: Set<String> = []
+  /// Gateways to which the ready pod is of no use, until they wish for pods again.
+  var unused: Set<String> = []
   /// When a draining pod is stopped whoever still uses it.
   var drainDeadline: Timestamp?
   var stopSent = false

@@ -13,6 +13,8 @@ extension Orchestrator: RouteFeed, Activation {
     nextSubscription += 1
     let id = nextSubscription
     subscribers[gateway, default: [:]][id] = continuation
+    // The snapshot offers every pod, also those it gave up before.
+    for (uid, pod) in pods where pod.unused.contains(gateway) { pods[uid]?.unused.remove(gateway) }
     let live = pods.values.filter { $0.detail.life != .gone }
     continuation.yield(.snapshot(functions: functions.values.map(\.route), endpoints: live.map(\.route)))
     if let credentials { continuation.yield(.credentials(credentials)) }
@@ -40,7 +42,10 @@ extension Orchestrator: RouteFeed, Activation {
     subscribers[gateway]?[id] = nil
     guard subscribers[gateway]?.isEmpty == true else { return }
     subscribers[gateway] = nil
+    usage.forget(gateway: gateway)
     for pod in pods.values where pod.detail.life == .draining { stopIfReleased(pod.uid) }
+    guard !subscribers.isEmpty else { return }
+    for pod in pods.values where !pod.unused.isEmpty { drainIfUnused(pod.uid) }
   }
 
   /// Takes a gateway's wish for pods; creates what is missing, within the function's limits.
@@ -61,13 +66,19 @@ extension Orchestrator: RouteFeed, Activation {
     }
     let target = min(want.pods, record.function.spec.scale.max)
     let own = (podsByFunction[key] ?? []).compactMap { pods[$0] }.filter { $0.counts && $0.revision == revision }
+    // What it gave up, and another gateway still uses, is offered to it anew.
+    for pod in own where pod.unused.contains(want.gateway) {
+      pods[pod.uid]?.unused.remove(want.gateway)
+      broadcast(.endpoint(pod.route))
+    }
     let missing = min(target - own.count, Self.startsPerWish)
     guard missing > 0 else { return }
     usage.note(key, "start \(missing) for \(target) pods: \(want.reason)")
     for _ in 0..<missing { createPod(key, revision: revision, why: want.reason) }
   }
 
-  /// A gateway gave a pod up: it is drained, unless it is idle and its function needs it.
+  /// A gateway gave a pod up: it is drained when every gateway did, unless it is idle and its function needs it; one that
+  /// did not end a call is drained at once.
   package func podIdle(uid: String, gateway: String, why: PodRelease) async throws(APIStatus) {
     guard var pod = pods[uid] else { return }
     switch pod.detail.life {
@@ -75,25 +86,47 @@ extension Orchestrator: RouteFeed, Activation {
       pod.released.insert(gateway)
       pods[uid] = pod
       stopIfReleased(uid)
+    case .ready where why == .stuck:
+      let message = "it did not end a cancelled call"
+      record(
+        ObjectReference(.pod, namespace: pod.namespace, name: pod.name, uid: uid), "Stuck", message, warning: true)
+      drain(uid, reason: "Stuck", message: message)
+      ensurePods(pod.functionKey)
+      usage.note(pod.functionKey, "stop \(pod.name): \(why.rawValue)")
+      pods[uid]?.released.insert(gateway)
+      stopIfReleased(uid)
     case .ready:
-      let key = pod.functionKey
-      if why == .idle, let record = functions[key], record.serving == pod.revision {
-        let ready = (podsByFunction[key] ?? []).count { pods[$0]?.counts == true && pods[$0]?.revision == pod.revision }
-        if ready <= record.function.spec.scale.min { return broadcast(.endpoint(pod.route)) }
-      }
-      if why == .stuck {
-        let message = "it did not end a cancelled call"
-        record(
-          ObjectReference(.pod, namespace: pod.namespace, name: pod.name, uid: uid), "Stuck", message, warning: true)
-        drain(uid, reason: "Stuck", message: message)
-        ensurePods(key)
-      } else {
-        drain(uid, reason: "Idle", message: "no call for spec.scale.idleAfter")
-      }
-      usage.note(key, "stop \(pod.name): \(why.rawValue)")
+      if isNeeded(pod) { return broadcast(.endpoint(pod.route)) }
+      pods[uid]?.unused.insert(gateway)
+      guard drainIfUnused(uid) else { return }
       pods[uid]?.released.insert(gateway)
       stopIfReleased(uid)
     default: break
     }
+  }
+
+  /// Whether its function keeps the pod without traffic (`spec.scale.min`).
+  private func isNeeded(_ pod: PodRecord) -> Bool {
+    guard let record = functions[pod.functionKey], record.serving == pod.revision else { return false }
+    let ready = (podsByFunction[pod.functionKey] ?? []).count {
+      pods[$0]?.counts == true && pods[$0]?.revision == pod.revision
+    }
+    return ready <= record.function.spec.scale.min
+  }
+
+  /// Drains a ready pod that no gateway has a use for; one that is idle at one gateway may be busy at another.
+  @discardableResult
+  private func drainIfUnused(_ uid: String) -> Bool {
+    guard let pod = pods[uid], pod.detail.life == .ready, Set(subscribers.keys).isSubset(of: pod.unused) else {
+      return false
+    }
+    if isNeeded(pod) {
+      pods[uid]?.unused = []
+      broadcast(.endpoint(pod.route))
+      return false
+    }
+    drain(uid, reason: "Idle", message: "no call for spec.scale.idleAfter")
+    usage.note(pod.functionKey, "stop \(pod.name): \(PodRelease.idle.rawValue)")
+    return true
   }
 }

@@ -16,7 +16,7 @@ package enum Access: Sendable, Hashable {
   case readArtifact(nodes: Set<String>)
   /// Append log records as this source: `NODE/SPOOL`, or `gateway/ID.START`.
   case appendLogs(source: String)
-  /// Follow routes, activate, report usage as this gateway.
+  /// Follow routes, activate, report usage as this gateway: `ID`, or `ID.START` for one of its processes.
   case route(gateway: String)
 }
 
@@ -38,7 +38,7 @@ package enum Authorization {
       return source.hasPrefix("\(name)/") && source.count > name.count + 1
     case (.gateway(let id), .appendLogs(let source)):
       return source == "gateway/\(id)" || source.hasPrefix("gateway/\(id).")
-    case (.gateway(let id), .route(let gateway)): return id == gateway
+    case (.gateway(let id), .route(let gateway)): return gateway == id || gateway.hasPrefix("\(id).")
     case (.node, _), (.gateway, _), (.joiner, _): return false
     }
   }
