@@ -10,7 +10,7 @@ final class EntryHandler: ChannelInboundHandler, RemovableChannelHandler {
   /// `CONNECT ` and a uid.
   static let lineMaximum = 128
 
-  private enum Phase { case line, connecting, joined, refused }
+  private enum Phase { case line, connecting, joined, refused, health }
 
   private let admitted: Bool
   private let tls: EntryTLS?
@@ -41,6 +41,7 @@ final class EntryHandler: ChannelInboundHandler, RemovableChannelHandler {
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     var bytes = unwrapInboundIn(data)
+    guard phase != .health else { return }
     buffer.writeBuffer(&bytes)
     guard phase == .line else { return }
     let view = buffer.readableBytesView
@@ -56,7 +57,7 @@ final class EntryHandler: ChannelInboundHandler, RemovableChannelHandler {
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     guard case .inputClosed? = event as? ChannelEvent else { return context.fireUserInboundEventTriggered(event) }
     inputClosed = true
-    if phase == .line { context.close(promise: nil) }
+    if phase == .line || phase == .health { context.close(promise: nil) }
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
@@ -68,6 +69,7 @@ final class EntryHandler: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   private func open(_ line: String, _ context: ChannelHandlerContext) {
+    if line.hasPrefix("GET /healthz HTTP/1.") { return answerHealth(context) }
     guard admitted else { return refuse(context, "busy") }
     guard mayEnter(context) else { return refuse(context, "not_a_gateway") }
     guard line.hasPrefix("CONNECT "), line.utf8.count <= Self.lineMaximum else { return refuse(context, "bad_request") }
@@ -105,6 +107,17 @@ final class EntryHandler: ChannelInboundHandler, RemovableChannelHandler {
       context.close(promise: nil)
     }
   }
+
+  /// Says that the worker lives, to whoever has a certificate of the cluster, and lets the client hang up first.
+  private func answerHealth(_ context: ChannelHandlerContext) {
+    phase = .health
+    let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+    context.writeAndFlush(wrapOutboundOut(ByteBuffer(staticString: Self.health)))
+      .whenComplete { _ in bound.value.close(mode: .output, promise: nil) }
+  }
+
+  private static let health: StaticString =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 3\r\nconnection: close\r\n\r\nok\n"
 
   private func refuse(_ context: ChannelHandlerContext, _ reason: String) {
     guard phase == .line || phase == .connecting else { return }

@@ -8,6 +8,7 @@ import NIOSSL
 /// is one line: `OK\n`, and from then on the connection is the pod's socket, byte for byte in both directions with
 /// half-closes kept; or `ERR <reason>\n` and the end. Reasons: `bad_request`, `unknown_pod` (not on this node, or
 /// gone), `not_listening` (its socket does not take connections), `busy` (too many connections), `not_a_gateway`.
+/// A line that begins `GET /healthz HTTP/1.` is answered 200 as HTTP instead, for probes.
 final class EntryServer: Sendable {
   /// Connections at once.
   static let connectionsMaximum = 10_000

@@ -152,6 +152,18 @@ struct BridgeTests {
     try await echo.close()
   }
 
+  @Test func `a probe is answered in HTTP`() async throws {
+    let folder = try TemporaryFolder()
+    let (entry, echo) = try await entry(folder)
+    let client = try await TestConnection(port: entry.port)
+    try await client.send("GET /healthz HTTP/1.1\r\nHost: worker\r\n\r\n")
+    #expect(await eventually { client.text.hasPrefix("HTTP/1.1 200 OK\r\n") && client.text.hasSuffix("\r\n\r\nok\n") })
+    #expect(await eventually { client.ended })
+    try await client.finish()
+    await entry.close()
+    try await echo.close()
+  }
+
   @Test func `over TLS a gateway of the cluster gets in, half-closes included, and nobody else does`() async throws {
     let folder = try TemporaryFolder()
     let (entry, echo) = try await entry(folder, tls: TestCertificates.server())
