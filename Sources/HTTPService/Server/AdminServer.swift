@@ -15,11 +15,13 @@ package struct AdminServer: Service {
   package static let openPaths: Set<String> = ["/healthz", "/readyz", "/internal/v1/ca"]
   /// Connections that may wait to be accepted.
   static let backlog = 1024
+  private static let name = "apus"
 
   /// Where the server listens, known once it does.
   package let bound = BoundAddress()
   private let host: String
   private let port: Int
+  private let socket: CInt?
   private let tls: TLSConfiguration?
   private let authenticator: (any Authenticator)?
   private let openPaths: Set<String>
@@ -28,14 +30,16 @@ package struct AdminServer: Service {
 
   /// A server on a host and port (0 takes a free one); `routes` adds its routes, `/healthz` is there already.
   ///
-  /// Without `authenticator` every request is let in as `.anonymous`.
+  /// Without `authenticator` every request is let in as `.anonymous`. With `socket`, one that listens already, nothing is
+  /// bound, and the socket stays open; TLS is not spoken there.
   package init(
-    host: String, port: Int, tls: TLSConfiguration?, authenticator: (any Authenticator)?,
+    host: String, port: Int, socket: CInt? = nil, tls: TLSConfiguration?, authenticator: (any Authenticator)?,
     openPaths: Set<String> = AdminServer.openPaths, logger: Logger,
     routes: @escaping @Sendable (Router<AdminContext>) -> Void
   ) {
     self.host = host
     self.port = port
+    self.socket = socket
     self.tls = tls
     self.authenticator = authenticator
     self.openPaths = openPaths
@@ -51,15 +55,23 @@ package struct AdminServer: Service {
     router.add(middleware: AccessLogMiddleware())
     if let authenticator {
       router.add(middleware: AuthenticationMiddleware(authenticator: authenticator, openPaths: openPaths))
+    } else {
+      router.add(middleware: HostMiddleware(listeningOn: host))
     }
     router.get("/healthz") { _, _ in Response.text("ok\n") }
     routes(router)
+    let configuration = HTTP1Channel.Configuration(additionalChannelHandlers: [DeadPeerHandler()])
     do {
-      let plain = HTTPServerBuilder.http1(configuration: .init(additionalChannelHandlers: [DeadPeerHandler()]))
+      if let socket {
+        let listener = HandedListener(router, configuration: configuration, name: Self.name, logger: logger)
+        try await listener.run(socket: socket) { [bound] in bound.set(port: $0) }
+        return bound.fail(CancellationError())
+      }
+      let plain = HTTPServerBuilder.http1(configuration: configuration)
       let application = Application(
         router: router, server: try tls.map { try .tls(plain, tlsConfiguration: $0) } ?? plain,
         configuration: ApplicationConfiguration(
-          address: .hostname(host, port: port), serverName: "apus", backlog: Self.backlog),
+          address: .hostname(host, port: port), serverName: Self.name, backlog: Self.backlog),
         onServerRunning: { [bound] in bound.set(port: $0.localAddress?.port ?? 0) }, logger: logger)
       try await application.run()
       bound.fail(CancellationError())

@@ -6,10 +6,10 @@ extension AdminServer {
   ///
   /// `metrics` answers Prometheus text; `ready` answers nil, or why the process should get no traffic (503).
   package static func metrics(
-    host: String, port: Int, logger: Logger, metrics: @escaping @Sendable () async -> String,
+    host: String, port: Int, socket: CInt? = nil, logger: Logger, metrics: @escaping @Sendable () async -> String,
     ready: @escaping @Sendable () async -> String?
   ) -> AdminServer {
-    AdminServer(host: host, port: port, tls: nil, authenticator: nil, logger: logger) { router in
+    AdminServer(host: host, port: port, socket: socket, tls: nil, authenticator: nil, logger: logger) { router in
       router.get("/metrics") { _, _ in
         var response = Response.text(await metrics())
         response.headers[.contentType] = "text/plain; version=0.0.4; charset=utf-8"
