@@ -128,7 +128,7 @@ final class HTTP2Connection: ChannelInboundHandler {
     if case .closed = phase { return }
     phase = .closed
     loop.multiplexed[ObjectIdentifier(self)] = nil
-    services.metrics.clientDisconnected()
+    services.clientDisconnected()
   }
 
   // MARK: streams

@@ -55,7 +55,7 @@ final class ProtocolDetector: ChannelInboundHandler, RemovableChannelHandler {
       try HTTP2Connection.begin(on: context.channel, behind: self, services: services, loop: loop)
       context.pipeline.syncOperations.removeHandler(client, promise: nil)
     } catch {
-      services.metrics.clientDisconnected()
+      services.clientDisconnected()
       context.close(promise: nil)
     }
   }

@@ -13,7 +13,11 @@ struct UsageReporter: Sendable {
       do { try await Task.sleep(for: .seconds(1)) } catch { break }
       await report(&last)
     }
-    await report(&last)
+    // In a task of its own, because a sink may send nothing for one that is cancelled.
+    await Task { [last] in
+      var last = last
+      await report(&last)
+    }.value
   }
 
   private func report(_ last: inout [String: FunctionDispatcher.Figures]) async {

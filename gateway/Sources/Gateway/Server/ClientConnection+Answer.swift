@@ -123,7 +123,7 @@ extension ClientConnection: CallClient {
   private func finish(_ last: ByteBuffer) {
     guard let context else { return }
     call = nil
-    if services.isDraining { closes = true }
+    if services.closesUnannounced { closes = true }
     guard closes else {
       context.writeAndFlush(wrapOutboundOut(last), promise: nil)
       if case .active(ended: true) = phase { return nextRequest() }
@@ -183,7 +183,7 @@ extension ClientConnection: CallClient {
       podLingers: { lease.dispatcher.quarantine(lease.request) },
       clientClosed: {
         loop.tunnels[id] = nil
-        services.metrics.clientDisconnected()
+        services.clientDisconnected()
       })
     // Not from inside the reading of the pod's connection, whose handler leaves its pipeline.
     loop.eventLoop.assumeIsolated().execute { [self] in

@@ -129,7 +129,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     if let multiplexer {
       multiplexer.closed(self)
     } else {
-      services.metrics.clientDisconnected()
+      services.clientDisconnected()
       loop.clients[ObjectIdentifier(self)] = nil
     }
     call?.clientGone()
@@ -410,7 +410,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     callDeadline = nil
     idleSince = monotonicNow()
     if input.readableBytes == 0 {
-      if services.isDraining { closeWhenSent() } else { readMore() }
+      if services.closesUnannounced { closeWhenSent() } else { readMore() }
     } else if !processing {
       // Not from inside the pool's bookkeeping: the next call starts on a clean stack.
       loop.eventLoop.assumeIsolated().execute { [self] in

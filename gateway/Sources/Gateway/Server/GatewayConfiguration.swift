@@ -8,6 +8,12 @@ package struct GatewayConfiguration: Sendable {
   package var host: String
   /// The port listened on; 0 for any free one.
   package var port: Int
+  /// Sockets that listen already, to accept from instead of `host` and `port`; they stay open, their owner closes them.
+  package var listeners: [CInt] = []
+  /// Milliseconds to wait for the routes, at most, before the first connection is accepted.
+  package var routePatience: Int64 = GatewayLimits.firstSnapshotMilliseconds
+  /// Whether the gateway ends when no routes came by then, instead of answering 503 until they do.
+  package var needsRoutes = false
   /// This gateway's name towards the control plane and in the logs.
   package var gatewayID: String
   /// The identity of this host; pods whose endpoint names the same one are reached by their unix socket.

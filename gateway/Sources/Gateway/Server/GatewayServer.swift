@@ -28,6 +28,8 @@ package final class GatewayServer: Service {
   private let serverTLS: Mutex<NIOSSLContext?>
   private let bound: AsyncStream<Int>
   private let boundInput: AsyncStream<Int>.Continuation
+  private let successor: AsyncStream<Void>
+  private let successorInput: AsyncStream<Void>.Continuation
 
   /// A gateway over the control plane's protocols; `logs` nil writes no access records, `calls` nil takes no
   /// asynchronous calls.
@@ -45,6 +47,7 @@ package final class GatewayServer: Service {
     workerTLS = Mutex(configuration.workerTLS)
     serverTLS = Mutex(configuration.serverTLS)
     (bound, boundInput) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
+    (successor, successorInput) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
   }
 
   /// The port listened on; nil before and after.
@@ -65,6 +68,10 @@ package final class GatewayServer: Service {
     for await port in bound { return port }
     return nil
   }
+
+  /// Another process accepts from the same sockets now: this one stops accepting, lets every connection have the answer to
+  /// a request it sends or sent, and `run` returns.
+  package func leaveToSuccessor() { successorInput.yield() }
 
   /// Whether requests are taken: it listens, knows the routes, and does not shut down.
   package var ready: Bool {
@@ -99,8 +106,11 @@ package final class GatewayServer: Service {
   }
 
   private func serve(on group: MultiThreadedEventLoopGroup) async throws {
-    let sender = ActivationSender(activation: activation, gateway: configuration.gatewayID, logger: logger)
-    let services = makeServices(group, sender)
+    // Two processes of one gateway are two gateways to the control plane: a pod one of them gave up may be in use by the
+    // other.
+    let session = "\(configuration.gatewayID).\(String(UInt64.random(in: .min ... .max), radix: 16))"
+    let sender = ActivationSender(activation: activation, gateway: session, logger: logger)
+    let services = makeServices(group, sender, session: session)
     for (index, eventLoop) in Array(group.makeIterator()).enumerated() {
       try await eventLoop.submit {
         services.makeLoop(on: eventLoop, index: index, workerTLS: { [weak self] in self?.workerTLS.withLock { $0 } })
@@ -108,8 +118,8 @@ package final class GatewayServer: Service {
     }
     shared.withLock { $0.services = services }
     let follower = RouteFollower(
-      feed: routes, gateway: configuration.gatewayID, table: services.table, logger: logger)
-    let reporter = UsageReporter(sink: usage, gateway: configuration.gatewayID, table: services.table)
+      feed: routes, gateway: session, table: services.table, logger: logger)
+    let reporter = UsageReporter(sink: usage, gateway: session, table: services.table)
     let logs = logs
     let logger = logger
     try await withThrowingTaskGroup(of: Void.self) { tasks in
@@ -124,7 +134,9 @@ package final class GatewayServer: Service {
     }
   }
 
-  private func makeServices(_ group: MultiThreadedEventLoopGroup, _ sender: ActivationSender) -> GatewayServices {
+  private func makeServices(
+    _ group: MultiThreadedEventLoopGroup, _ sender: ActivationSender, session: String
+  ) -> GatewayServices {
     let effects = GatewayEffects(sender: sender)
     let policy = configuration.scaling
     let loops = configuration.threads
@@ -132,8 +144,7 @@ package final class GatewayServer: Service {
       make: { route in
         FunctionDispatcher(route: route, policy: policy, effects: effects, timerLoop: group.next(), loops: loops)
       }, releaseUnknown: { sender.podIdle(nil, uid: $0, .idle) })
-    let start = String(UInt64.random(in: .min ... .max), radix: 16)
-    let log = logs == nil ? nil : AccessLog(source: "gateway/\(configuration.gatewayID).\(start)")
+    let log = logs == nil ? nil : AccessLog(source: "gateway/\(session)")
     let services = GatewayServices(
       configuration: configuration, table: table, metrics: GatewayMetrics(), accessLog: log, logger: logger,
       calls: calls)
@@ -143,33 +154,53 @@ package final class GatewayServer: Service {
 
   private func listen(on group: MultiThreadedEventLoopGroup, _ services: GatewayServices) async throws {
     // A restarted gateway should not answer "unknown function" in the moment before its first snapshot.
-    await services.table.waitUntilLoaded(milliseconds: GatewayLimits.firstSnapshotMilliseconds)
-    let channel: any Channel
-    do {
-      channel = try await bootstrap(group, services).bind(host: configuration.host, port: configuration.port).get()
-    } catch {
-      throw GatewayError.cannotListen("\(configuration.host):\(configuration.port)", "\(error)")
-    }
-    let port = channel.localAddress?.port ?? configuration.port
-    shared.withLock { $0.port = port }
-    boundInput.yield(port)
+    await services.table.waitUntilLoaded(milliseconds: configuration.routePatience)
+    if configuration.needsRoutes, !services.table.loaded { throw GatewayError.noRoutes(configuration.routePatience) }
+    let entrance = try await enter(group, services)
+    shared.withLock { $0.port = entrance.port }
+    boundInput.yield(entrance.port)
     logger.notice(
       "gateway listens",
-      metadata: ["address": "\(configuration.host):\(port)", "gateway.id": "\(configuration.gatewayID)"])
-    let graceful: Bool
-    do {
-      try await gracefulShutdown()
-      graceful = true
-    } catch { graceful = false }
-    try? await channel.close().get()
-    services.startDraining()
-    if graceful { await drain(services) }
+      metadata: ["address": "\(configuration.host):\(entrance.port)", "gateway.id": "\(configuration.gatewayID)"])
+    let ending = await waitForEnd()
+    await entrance.close()
+    services.startDraining(handsOver: ending == .succeeded)
+    if ending != .cancelled { await drain(services) }
     services.closeAll()
     logger.notice("gateway stopped", metadata: ["calls.cut": "\(services.callsOpen)"])
   }
 
+  private func enter(_ group: MultiThreadedEventLoopGroup, _ services: GatewayServices) async throws -> Entrance {
+    let bootstrap = bootstrap(group, services)
+    do {
+      if !configuration.listeners.isEmpty {
+        return try await Entrance.adopt(bootstrap, configuration.listeners, on: group)
+      }
+      return try await Entrance.bind(bootstrap, host: configuration.host, port: configuration.port, on: group)
+    } catch {
+      throw GatewayError.cannotListen("\(configuration.host):\(configuration.port)", "\(error)")
+    }
+  }
+
+  /// Why a gateway stops accepting.
+  private enum Ending { case asked, cancelled, succeeded }
+
+  private func waitForEnd() async -> Ending {
+    await withTaskGroup(of: Ending.self) { group in
+      group.addTask { (try? await gracefulShutdown()) == nil ? .cancelled : .asked }
+      group.addTask { [successor] in
+        for await _ in successor { return .succeeded }
+        return .cancelled
+      }
+      defer { group.cancelAll() }
+      return await group.next() ?? .cancelled
+    }
+  }
+
   private func drain(_ services: GatewayServices) async {
-    logger.notice("gateway drains", metadata: ["calls.open": "\(services.callsOpen)"])
+    logger.notice(
+      "gateway drains",
+      metadata: ["calls.open": "\(services.callsOpen)", "connections": "\(services.metrics.connections)"])
     let bound = Duration.seconds(configuration.drainSeconds)
     await withTaskGroup(of: Void.self) { group in
       group.addTask { await services.waitUntilDrained() }
@@ -204,12 +235,16 @@ package final class GatewayServer: Service {
 package enum GatewayError: Error, CustomStringConvertible {
   /// The address is not free or not ours.
   case cannotListen(String, String)
+  /// The control plane told no routes in so many milliseconds.
+  case noRoutes(Int64)
 
   /// What went wrong and what to do.
   package var description: String {
     switch self {
     case .cannotListen(let address, let why):
       "gateway: cannot listen on \(address): \(why); free the port or choose another one"
+    case .noRoutes(let milliseconds):
+      "gateway: the server told no routes within \(milliseconds / 1000) s; see that --server can be reached"
     }
   }
 }

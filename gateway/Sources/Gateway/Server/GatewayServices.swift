@@ -15,6 +15,7 @@ final class GatewayServices: Sendable {
   let calls: (any CallQueue)?
   let logger: Logger
   private let draining = Atomic(false)
+  private let handsOver = Atomic(false)
   private let open = Atomic(0)
   /// Last answers of connections that the kernel has not taken yet.
   private let answers = Atomic(0)
@@ -42,13 +43,19 @@ final class GatewayServices: Sendable {
   /// Calls that are not over.
   var callsOpen: Int { open.load(ordering: .relaxed) }
 
-  /// From now on connections close after their answer; those between two requests close now.
-  func startDraining() {
+  /// Whether the gateway shuts down and a connection may close without having said so in an answer. Where another process
+  /// goes on in its place, it may not: a client could be sending its next request right now.
+  var closesUnannounced: Bool { isDraining && !handsOver.load(ordering: .relaxed) }
+
+  /// From now on connections close after their answer. Those between two requests close now, or, where another process
+  /// takes over, after their next answer.
+  func startDraining(handsOver: Bool = false) {
+    self.handsOver.store(handsOver, ordering: .sequentiallyConsistent)
     draining.store(true, ordering: .sequentiallyConsistent)
     // Every loop has looked at its connections before anything counts as drained.
     answers.add(loops.withLock { $0.count }, ordering: .sequentiallyConsistent)
     onEachLoop { loop in
-      for client in Array(loop.clients.values) { client.drain() }
+      if !handsOver { for client in Array(loop.clients.values) { client.drain() } }
       for connection in Array(loop.multiplexed.values) { connection.drain() }
       self.answerTaken()
     }
@@ -59,7 +66,10 @@ final class GatewayServices: Sendable {
     for await _ in drained where isDrained { return }
   }
 
-  private var isDrained: Bool { callsOpen == 0 && answers.load(ordering: .sequentiallyConsistent) == 0 }
+  private var isDrained: Bool {
+    guard callsOpen == 0, answers.load(ordering: .sequentiallyConsistent) == 0 else { return false }
+    return !handsOver.load(ordering: .relaxed) || metrics.connections == 0
+  }
 
   private func signalIfDrained() {
     if isDraining, isDrained { drainedInput.yield() }
@@ -71,6 +81,12 @@ final class GatewayServices: Sendable {
   /// The kernel took them, or the client is gone.
   func answerTaken() {
     answers.subtract(1, ordering: .sequentiallyConsistent)
+    signalIfDrained()
+  }
+
+  /// A client's connection is over.
+  func clientDisconnected() {
+    metrics.clientDisconnected()
     signalIfDrained()
   }
 
