@@ -38,6 +38,10 @@ ssize_t apus_receive(int socket, void *bytes, size_t capacity, int *descriptor);
 /// is returned. The calling thread must outlive the child: the child asks to die with it.
 pid_t apus_launch_spawner(const char *path, int socket, int *pidfd);
 
+/// Starts `path` with `arguments` (NULL at the end), this process's environment and its standard descriptors, but no
+/// other one, no blocked signal and SIGUSR2 as usual.
+pid_t apus_start(const char *path, char *const *arguments);
+
 /// A descriptor that stands for process `pid`.
 int apus_pidfd_open(pid_t pid);
 /// Sends `signal` to the process behind `pidfd`.

@@ -1,13 +1,5 @@
 import ArgumentParser
-import ClusterAPI
-import ClusterClient
 import ClusterModel
-import FoundationEssentials
-import Gateway
-import HTTPService
-import Logging
-import ServiceLifecycle
-import UnixSignals
 
 /// `apus gateway`: a gateway alone, following the routes of a server.
 struct GatewayCommand: AsyncParsableCommand {
@@ -18,7 +10,13 @@ struct GatewayCommand: AsyncParsableCommand {
       Example:
         apus token create --for gateway > token          # on the server
         apus gateway --server https://10.0.0.1:6440 --token-file token --name edge-1
+
+      To upgrade, replace the program and run the same command with --take-over: the new process gets the listening
+      sockets, the old one finishes its calls and ends. `kill -USR2` of the old one does the same.
       """)
+
+  /// Longest time calls may have to end, milliseconds: one day.
+  private static let longestDrain: Int64 = 86_400_000
 
   @OptionGroup var role: RoleOptions
   @OptionGroup var listening: ListenOptions
@@ -26,6 +24,13 @@ struct GatewayCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("A file with a join token for a gateway; not needed once joined.", valueName: "file"))
   var tokenFile: String?
   @Option(help: "The gateway's name, unique in the cluster.") var name = "gateway-1"
+  @Flag(
+    help: "Replace the gateway that runs under this --data and --name without losing a call; if none runs, just start.")
+  var takeOver = false
+  @Option(
+    help: ArgumentHelp(
+      "How long calls and connections may take to end when this gateway stops or is replaced.", valueName: "span"))
+  var drain = "30s"
 
   func validate() throws {
     if let problem = Schema.Rule.dnsLabel.check(name) { throw ValidationError("--name: \(problem)") }
@@ -33,44 +38,16 @@ struct GatewayCommand: AsyncParsableCommand {
       throw ValidationError("--tls: only the server's own gateway gets its certificate there; use --tls-certificate")
     }
     try listening.check()
+    guard let span = TimeSpan(drain), (1000...Self.longestDrain).contains(span.milliseconds) else {
+      throw ValidationError("--drain: \"\(drain)\" is no duration from 1s to 24h; use 30s")
+    }
   }
 
   func run() async throws {
-    let logger = role.logger("apus.gateway")
-    let home = DataFolder.choose(role.data).gateway(name)
-    let lock = try DataFolder.take(home, for: "gateway")
-    defer { withExtendedLifetime(lock) {} }
-    let membership = Membership(
-      role: .gateway, name: name, server: server, token: try tokenFile.map(FileReader.secretLine), home: home,
-      logger: logger)
-    let credentials = try await membership.joined()
-    let client = try APIClient(
-      endpoint: APIEndpoint(url: server, authority: credentials.authority), credential: credentials.credential,
-      logger: logger)
-    let front = GatewayServer(
-      configuration: GatewayConfiguration(
-        host: listening.listen, port: listening.gatewayPort, gatewayID: name, hostIdentity: HostIdentity.current,
-        workerTLS: try PeerTLS.client(credentials), serverTLS: try listening.tlsFiles?.context(),
-        threads: Processors.usable, connectionsMax: FileLimit.connections(files: FileLimit.raise()),
-        publicOnly: listening.publicOnly),
-      routes: HTTPRouteFeed(client: client), activation: HTTPActivation(client: client),
-      usage: HTTPUsageSink(client: client), logs: HTTPLogSink(client: client),
-      calls: HTTPCallQueue(client: client, gateway: name), logger: logger)
-    let admin = AdminServer.metrics(
-      host: listening.adminHost, port: listening.adminPort, logger: logger, metrics: { front.metricsText() },
-      ready: { front.ready ? nil : "the gateway has no routes yet" })
-    let renewing = membership.renewal(of: credentials, through: client) {
-      front.use(workerTLS: try PeerTLS.client($0))
-    }
-    var services: [ServiceGroupConfiguration.ServiceConfiguration] = [
-      .init(service: renewing, successTerminationBehavior: .ignore),
-      .init(service: front, successTerminationBehavior: .gracefullyShutdownGroup), .init(service: admin),
-    ]
-    if let files = listening.tlsFiles { services.append(.init(service: files.reloading(front, logger: logger))) }
-    let group = ServiceGroup(
-      configuration: ServiceGroupConfiguration(
-        services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
-    try await group.run()
-    await client.shutdown()
+    try await GatewayRole(
+      folder: DataFolder.choose(role.data), listening: listening, server: server,
+      token: try tokenFile.map(FileReader.secretLine), name: name, takesOver: takeOver,
+      drainSeconds: (TimeSpan(drain)?.milliseconds ?? 30_000) / 1000, logger: role.logger("apus.gateway")
+    ).run()
   }
 }

@@ -42,7 +42,8 @@ extension DataFolder {
     try FileManager.default.createDirectory(
       atPath: home, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
     guard let lock = try FileLock(home + "/lock") else {
-      throw Failure("a \(role) already runs on \(home)", next: "Stop it, or give this one another --data or --name.")
+      let instead = role == "gateway" ? "Replace it with --take-over, stop it" : "Stop it"
+      throw Failure("a \(role) already runs on \(home)", next: "\(instead), or give this one another --data or --name.")
     }
     return lock
   }
