@@ -19,6 +19,9 @@ struct HandedListener {
     self.logger = logger
     connections = HTTP1Channel(
       responder: { request, writer, channel in
+        // The library's contexts find the request's id there.
+        var logger = logger
+        logger[metadataKey: "hb.request.id"] = .stringConvertible(RequestID())
         let context = AdminContext(source: .init(channel: channel, logger: logger))
         var response = try await responder.respond(to: request, context: context)
         response.headers[.server] = name
