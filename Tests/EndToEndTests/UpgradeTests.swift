@@ -92,7 +92,7 @@ struct UpgradeTests {
   private func deploy(_ cluster: TestCluster) async throws {
     let echo = try await cluster.deployPython(
       "echo", "def handle(event, context):\n    return event.text\n",
-      spec: "concurrency: 16\n  scale: {min: 1, max: 2}\n")
+      spec: "  concurrency: 16\n  scale: {min: 1, max: 2}\n")
     try #require(echo.status == 0, "\(echo.all)")
     // Two calls at once in one pod would see each other.
     let single = try await cluster.deployPython(
@@ -108,7 +108,7 @@ struct UpgradeTests {
           inside -= 1
           return event.text if alone else "two at once"
 
-      """, spec: "concurrency: 1\n  scale: {min: 1, max: 3}\n")
+      """, spec: "  concurrency: 1\n  scale: {min: 1, max: 3}\n")
     try #require(single.status == 0, "\(single.all)")
   }
 
