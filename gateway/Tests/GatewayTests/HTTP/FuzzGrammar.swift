@@ -90,8 +90,13 @@ struct FuzzGrammar {
 
   private mutating func head(_ start: String, _ given: [String]) -> [UInt8] {
     var lines = given
-    let count = chance(300) ? Int.random(in: 96...103, using: &random) : Int.random(in: 0...5, using: &random)
-    for _ in 0..<count { lines.insert(field(), at: Int.random(in: 0...lines.count, using: &random)) }
+    if chance(300) {
+      lines += Array(repeating: "x: y", count: Int.random(in: 96...103, using: &random))
+    } else {
+      for _ in 0..<Int.random(in: 0...5, using: &random) {
+        lines.insert(field(), at: Int.random(in: 0...lines.count, using: &random))
+      }
+    }
     if chance(1000) { lines.append("x: " + String(repeating: "a", count: 33 << 10)) }
     return Array(([start] + lines).map { $0 + "\r\n" }.joined().utf8) + [13, 10]
   }

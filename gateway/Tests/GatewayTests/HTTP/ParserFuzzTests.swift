@@ -154,6 +154,11 @@ import Testing
       let whole = ReadBody(framing, bytes)
       let cut = ReadBody(framing, bytes, pieces: Int.random(in: 1...5, using: &grammar.random))
       let about = "seed \(seed): \(framing) \(bytes)"
+      let reader = BodyReader(framing)
+      #expect(reader.isEnded == [.none, .length(0)].contains(framing), "\(about)")
+      #expect(reader.endsWithConnection == (framing == .close), "\(about)")
+      let escaped = bytes.firstIndex { $0 < 0x20 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }
+      #expect(bytes.withUnsafeBytes { ByteScan.jsonEscape($0, from: 0) } == escaped ?? bytes.count, "\(about)")
       #expect(whole.ended == cut.ended && whole.failed == cut.failed, "\(about)")
       #expect(whole.failed || whole == cut, "\(about)")
       guard !whole.failed else { continue }

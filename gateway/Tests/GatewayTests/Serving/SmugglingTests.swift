@@ -193,7 +193,8 @@ import Testing
         for pieces in [[], ["a"]] {
           group.addTask {
             let outcome = try await trickle(
-              head, pieces, pause: .seconds(2), to: clients, within: .seconds(GatewayLimits.bodyIdleSeconds + 8))
+              head, pieces, pause: .seconds(2), to: clients,
+              within: .seconds(max(GatewayLimits.bodyIdleSeconds, GatewayLimits.asyncBodySeconds) + 8))
             #expect(outcome.closed && outcome.status == 408, "\(pieces): \(outcome.text) after \(outcome.took)")
           }
         }
