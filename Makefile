@@ -9,7 +9,7 @@ RELEASE := .build/release
 RELEASE_FLAGS := -c release --static-swift-stdlib -Xswiftc -enforce-exclusivity=unchecked
 FORMATTED := Package.swift Sources gateway/Sources gateway/Tests Tests functions/runtime-swift
 
-.PHONY: help up test bench soak fmt lint docs clean build debug system samples-native
+.PHONY: help up test bench soak coverage fmt lint docs clean build debug system samples-native
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -41,6 +41,9 @@ bench: build ## Every benchmark, one line of JSON each: make bench AREA=all|asyn
 
 soak: debug samples-native ## Long forms of the harnesses: make soak AREA=crash|load|gateway|async|fuzz|all MINUTES=30
 	@APUS_SOAK_MINUTES=$(MINUTES) scripts/soak $(AREA)
+
+coverage: ## Lines of the readers that the short fuzz reaches by itself, at least 90 %: make coverage AREA=gateway
+	@scripts/coverage $(AREA:all=gateway)
 
 fmt: ## Format the code
 	@$(SWIFT) format --in-place --parallel --recursive $(FORMATTED)
