@@ -279,6 +279,42 @@ struct OrchestratorTests {
     #expect(await after.pods("greet", .ready).map(\.uid).contains(running.first?.uid ?? ""))
   }
 
+  @Test("a new server starts no pod in place of those its workers are about to bring back")
+  func returning() async throws {
+    let durable = MemoryStore(boot: 0)
+    let folder = try TemporaryFolder()
+    let before = try await TestCluster(durable: durable, boot: 1, folder: folder)
+    let first = try await TestWorker("w1", before)
+    try await before.deploy("greet", code: "one", scale: .object(["min": .int(1), "max": .int(1)]))
+    #expect(try await serving(before, "greet", "greet-00001"))
+    let second = try await TestWorker("w2", before)
+    let running = first.running
+    let after = try await TestCluster(durable: durable, boot: 2, folder: folder)
+    let orchestrator = after.plane.orchestrator
+    await orchestrator.tick(at: after.clock.now, lossesCount: true)
+    #expect(await after.pods("greet", .wanted, .placed).isEmpty, "spec.scale.min waits for w1 and w2")
+    // A request that waits is not told that there is no room, and its pod gives way to the one that comes back.
+    let wish = PodsWanted(
+      gateway: "g", namespace: "default", function: "greet", revision: nil, pods: 1, reason: "1 queued")
+    try await orchestrator.want(wish)
+    after.clock.advance(milliseconds: 5000)
+    await orchestrator.tick(at: after.clock.now, lossesCount: true)
+    #expect(await after.pods("greet", .wanted).count == 1)
+    let again = try await TestWorker("w1", after, running: running)
+    #expect(await eventually { again.kept == running.map(\.uid) })
+    #expect(await after.pods("greet", .ready).map(\.uid) == running.map(\.uid))
+    #expect(await after.pods("greet", .wanted, .placed, .starting).isEmpty)
+    #expect(again.started.isEmpty)
+    // The other way round: placed on the worker that came first, drained when the older one is back.
+    let third = try await TestCluster(durable: durable, boot: 3, folder: folder)
+    try await third.plane.orchestrator.want(wish)
+    let early = try await TestWorker("w2", third)
+    #expect(await eventually { early.started.count == 1 })
+    _ = try await TestWorker("w1", third, running: running)
+    #expect(await third.pods("greet", .wanted, .placed, .starting, .ready).map(\.uid) == running.map(\.uid))
+    _ = second
+  }
+
   @Test("without room the wish is answered with every node's reason")
   func noCapacity() async throws {
     let cluster = try await TestCluster()

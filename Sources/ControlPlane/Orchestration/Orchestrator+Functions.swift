@@ -36,7 +36,7 @@ extension Orchestrator {
   }
 
   /// Drains pods above a lowered maximum, youngest first.
-  private func limitPods(_ key: String) {
+  func limitPods(_ key: String) {
     guard let record = functions[key] else { return }
     let own = (podsByFunction[key] ?? []).compactMap { pods[$0] }.filter { $0.counts && $0.revision == record.serving }
     let surplus = own.count - record.function.spec.scale.max
@@ -94,6 +94,8 @@ extension Orchestrator {
       }
     }
     guard let serving = record.serving else { return }
+    // They may be there already: the workers of the server before this one bring them back.
+    if awaitsWorkers(at: clock(), atMost: Self.rejoinGrace) { return }
     let missing = record.function.spec.scale.min - own.count { $0.revision == serving }
     for _ in 0..<max(0, min(missing, Self.startsPerWish)) {
       createPod(key, revision: serving, why: "spec.scale.min is \(record.function.spec.scale.min)")

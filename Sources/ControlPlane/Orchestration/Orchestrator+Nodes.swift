@@ -95,10 +95,26 @@ extension Orchestrator: NodeSessions {
     pods[report.uid] = pod
     podsByFunction[key, default: []].insert(report.uid)
     publish(report.uid)
+    makeRoom(for: key, report.detail.revision)
     if report.detail.life == .ready, record.serving != report.detail.revision {
       Task { try? await prove(key, report.detail.revision) }
     }
     return true
+  }
+
+  /// Whether a worker of an earlier server's life may still come back, with pods that are not known yet.
+  func awaitsWorkers(at time: Timestamp, atMost milliseconds: Int64) -> Bool {
+    time.milliseconds(since: startedAt) <= milliseconds && nodes.values.contains { $0.hello == nil }
+  }
+
+  /// A pod that came back takes the place of one that has found no node yet; beyond the maximum the youngest end.
+  private func makeRoom(for key: String, _ revision: String) {
+    let waiting = (podsByFunction[key] ?? []).compactMap { pods[$0] }
+      .first { $0.detail.life == .wanted && $0.revision == revision }
+    if let waiting {
+      bury(waiting.uid, reason: "NotNeeded", message: "a pod came back with its worker", failed: false)
+    }
+    limitPods(key)
   }
 
   /// Pods that should be on a node and were not reported: started again when the command was lost, else over.

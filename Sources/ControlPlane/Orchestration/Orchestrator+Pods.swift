@@ -87,7 +87,9 @@ extension Orchestrator {
     if place(uid, at: time) { return }
     guard let pod = pods[uid] else { return }
     let waited = time.milliseconds(since: pod.wantedAt)
-    guard waited > Self.placementPatience, time.milliseconds(since: startedAt) > Self.rejoinGrace else { return }
+    guard waited > Self.placementPatience, time.milliseconds(since: startedAt) > Self.rejoinGrace,
+      !awaitsWorkers(at: time, atMost: Self.returnGrace)
+    else { return }
     let message = pod.detail.message ?? "no node can take the pod"
     bury(uid, reason: "Unschedulable", message: message, failed: true)
     broadcast(

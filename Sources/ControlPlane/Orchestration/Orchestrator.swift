@@ -15,6 +15,9 @@ package actor Orchestrator {
   static let placementPatience: Int64 = 2000
   /// How long after a start workers may take to come back before "no node" counts, milliseconds.
   static let rejoinGrace: Int64 = 3000
+  /// How long after a start workers that were there before it are waited for before "no room" counts, milliseconds:
+  /// five of their longest pauses between two tries to join.
+  static let returnGrace: Int64 = 10_000
   /// How long a pod that failed stays listed, milliseconds.
   static let failedShown: Int64 = 300_000
   /// How long a pod that ended well stays listed, milliseconds.
