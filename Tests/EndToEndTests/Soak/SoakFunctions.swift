@@ -66,7 +66,8 @@ struct SoakFunctions: Sendable {
   /// (the last line of each ends with it) and two looks in a row found the same; answers how many runs it has.
   func writeLedger(_ functions: [String]) async throws -> Int {
     let ended = try await eventually(within: .seconds(60)) {
-      try await cluster.bash("apus get pods -o json | jq '.items | length'").output == "0\n"
+      try await cluster.bash("apus get pods -o json | jq '[.items[] | select(.status.apus.life != \"gone\")] | length'")
+        .output == "0\n"
     }
     guard ended else { throw ClusterFailure("pods do not end: \(try await cluster.apus("get", "pods").all)") }
     let asks = functions.map { "apus logs 'function:\($0) AND stream:stdout' --since 6h -n 1000000 -o json" }

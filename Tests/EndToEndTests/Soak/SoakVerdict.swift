@@ -120,19 +120,24 @@ struct SoakVerdict {
       cut -d' ' -f1 ran | uniq -d | join - ran | sed 's/^/again /'; uniq -d sent | sed 's/^/doubly sent /'
       """, limit: 600)
     var again: [String: [String]] = [:]
+    var faults: [String] = []
     for line in compared.output.lines {
       let words = line.split(separator: " ").map(String.init)
       if words[0] == "again", words.count == 3 {
         again[words[1], default: []].append(words[2])
       } else if words[0] != "never" || !known.contains(words[1]) {
-        Issue.record("the functions' ledger: \(line) (seed \(board.seed))")
+        faults.append(line)
       }
     }
     for (nonce, pods) in again {
       // Only an idempotent function may run a call again, and only when its pod was killed.
       let excused = pods.filter { kills[$0] != nil && $0.hasPrefix("soak-b-") }.count >= pods.count - 1
-      if !excused { Issue.record("\(nonce) ran more than once: \(pods) (seed \(board.seed))") }
+      if !excused { faults.append("\(nonce) ran more than once: \(pods)") }
     }
+    #expect(
+      faults.isEmpty,
+      "the functions' ledger has \(faults.count) faults: \(faults.prefix(20).joined(separator: "; ")) (seed \(board.seed))"
+    )
     return ran
   }
 
