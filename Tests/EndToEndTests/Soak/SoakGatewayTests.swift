@@ -18,7 +18,7 @@ struct SoakGatewayTests {
     /// Connections of wrk beside the cycles.
     let connections: Int
 
-    static let short = Plan(requests: 20_000, redeploys: 2, cycles: 1, kills: 1, connections: 8)
+    static let short = Plan(requests: 10_000, redeploys: 2, cycles: 1, kills: 1, connections: 8)
     static let long = Plan(requests: 1_000_000, redeploys: 50, cycles: 20, kills: 10, connections: 24)
 
     /// The plan of this run.
@@ -159,7 +159,7 @@ struct SoakGatewayTests {
   private static func redeploy(_ name: String, version: Int, _ board: Board) async throws {
     let made = try await board.functions.deploy(
       name, version: version,
-      spec: "  concurrency: 16\n  scale: {max: 4, idleAfter: 5s}\n  queue: {limit: 5000, timeout: 60s}\n"
+      spec: "  concurrency: 16\n  scale: {max: 4, idleAfter: 2s}\n  queue: {limit: 5000, timeout: 60s}\n"
         + "  idempotent: \(name == "soak-b")\n")
     guard made.status == 0 else { throw ClusterFailure("\(name) was not deployed: \(made.all)") }
   }
