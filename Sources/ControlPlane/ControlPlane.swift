@@ -68,6 +68,14 @@ package final class ControlPlane: Sendable {
     await usage.load(from: objects.durable, functions: Set(await orchestrator.functions.keys))
   }
 
+  /// The schedules of all functions, over the queue that runs their calls.
+  package func schedules(over calls: CallService) -> ScheduleService {
+    let orchestrator = orchestrator
+    return ScheduleService(
+      calls: calls, overlay: usage.overlay, events: events, logger: logger,
+      functions: { await orchestrator.schedules(since: $0) })
+  }
+
   /// Runs until cancelled or told to shut down.
   package func run() async throws {
     try await cancelWhenGracefulShutdown {

@@ -31,10 +31,23 @@ import Testing
       call: dead, method: "POST", path: "/a", bodyBytes: 3, callback: "http://x/", callbackOutcome: "sent",
       result: .init(
         status: 500, headers: [CallHeader("Content-Type", "text/plain")], body: Data("oh\nno".utf8), truncated: true,
-        seconds: 0.25))
+        seconds: 0.25), owner: "sha256:" + String(repeating: "ab", count: 32))
     let text = CallsShow.text(detail)
+    #expect(text.contains("Sender:    the credential sha256:abababababab…\n"))
     #expect(text.contains("Request:   POST /a, 3 B\n") && text.contains("Callback:  http://x/, sent\n"))
     #expect(text.hasSuffix("HTTP 500 after 250ms\nContent-Type: text/plain\n\noh\nno\n(the rest was not kept)\n"))
+  }
+
+  @Test func `an asynchronous call is a POST, with a body or without`() throws {
+    #expect(try Invoke.parse(["greet", "--async"]).isAsync)
+    #expect(try Invoke.parse(["greet", "--async", "-X", "post", "-d", "a"]).isAsync)
+    #expect(throws: (any Error).self) { try Invoke.parse(["greet", "--async", "-X", "GET"]) }
+  }
+
+  @Test func `a path becomes the host of a URL and back`() {
+    let path = "/tmp/a b/ü%/gateway.sock"
+    let escaped = CallGateway.escaped(path)
+    #expect(escaped.removingPercentEncoding == path && !escaped.contains("/") && !escaped.contains(" "))
   }
 
   @Test func `a server refuses ranges and spans that are none, and hands on the others`() throws {

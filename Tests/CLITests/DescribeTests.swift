@@ -1,4 +1,5 @@
 import ClusterModel
+import Foundation
 import Testing
 
 @testable import apus
@@ -12,6 +13,34 @@ import Testing
       events: [Samples.event("RevisionServes", "greet-00002 takes the traffic", about: .function, "greet")],
       url: "http://127.0.0.1:8080/function/greet")
     try Golden.expect(description.text(now: Samples.now), "describe-function.txt")
+  }
+
+  @Test func `describe function shows its schedules, when they run next and what they missed`() throws {
+    func schedule(_ name: String, _ cron: String, suspend: Bool = false) -> ScheduleSpec {
+      ScheduleSpec(
+        name: name, cron: cron, timeZone: "Europe/Berlin", concurrencyPolicy: .forbid, suspend: suspend)
+    }
+    let function = try Samples.function { function in
+      function.spec.schedule = [schedule("nightly", "30 2 * * *"), schedule("off", "@hourly", suspend: true)]
+      var status = ScheduleStatus(name: "nightly")
+      status.lastScheduleTime = Samples.time("2026-11-21T01:30:00Z")
+      status.lastCall = "schedule-9f86d081884c7d65-1795224600"
+      status.nextScheduleTime = Samples.time("2026-11-22T01:30:00Z")
+      status.runs = 3
+      status.missed = 1
+      function.status?.schedules = [status]
+    }
+    let text = FunctionDescription(function: function, revisions: [], pods: [], events: [], url: nil)
+      .text(now: Samples.now)
+    let start = try #require(text.range(of: "Schedule:")?.lowerBound)
+    let lines = text[start...].split(separator: "\n").prefix(4).joined(separator: "\n")
+    #expect(
+      lines == """
+        Schedule:
+          NAME     CRON        ZONE           NEXT                  LAST     RUNS  MISSED  SKIPPED  LAST CALL
+          nightly  30 2 * * *  Europe/Berlin  2026-11-22T01:30:00Z  40m ago  3     1       0        schedule-9f86d081884c7d65-1795224600
+          off      @hourly     Europe/Berlin  suspended             -        0     0       0        -
+        """)
   }
 
   @Test func `describe pod shows its life, and its last lines with no escape in them`() throws {

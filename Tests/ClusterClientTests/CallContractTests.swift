@@ -2,9 +2,11 @@ import ClusterAPI
 import ClusterModel
 import ClusterTestSupport
 import Foundation
+import HTTPService
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import NIOSSL
 import Synchronization
 import Testing
 
@@ -25,7 +27,8 @@ import Testing
       let queue: any CallQueue =
         wiring == .inProcess ? world.calls : HTTPCallQueue(client: try await world.gateway("g1"), gateway: "g1")
       let catalog: any CallCatalog = wiring == .inProcess ? world.calls : HTTPCallCatalog(client: try world.admin())
-      let whole = call("id:1._-", body: [UInt8](repeating: 10, count: Limits.asyncBody))
+      var whole = call("id:1._-", body: [UInt8](repeating: 10, count: Limits.asyncBody))
+      whole.head.owner = "sha256:ab"
       try await queue.enqueue(whole)
       try await queue.enqueue(call("two", "other"))
       #expect(world.calls.calls.withLock { $0.first } == whole)
@@ -42,6 +45,12 @@ import Testing
       #expect(shown.result?.body == Data([0, 10, 255]) && shown.callbackOutcome == "sent")
       let missing = await #expect(throws: APIStatus.self) { _ = try await catalog.show(namespace: "other", id: "two") }
       #expect(missing?.code == 404)
+      let own = try await queue.result("id:1._-", owner: "sha256:ab")
+      #expect(own.result?.body == Data(whole.body) && own.owner == "sha256:ab")
+      for (id, owner) in [("id:1._-", "sha256:cd"), ("two", "sha256:ab"), ("none", "sha256:ab")] {
+        let refused = await #expect(throws: APIStatus.self) { _ = try await queue.result(id, owner: owner) }
+        #expect(refused?.code == 404)
+      }
       #expect(try await catalog.retry(namespace: "default", id: "id:1._-").state == .queued)
       #expect(try await catalog.purge(namespace: "default", function: "greet") == 3)
       #expect(world.calls.purged.withLock { $0 } == ["default/greet"])
@@ -59,6 +68,11 @@ import Testing
       #expect(await code(try await world.gateway("g1"), "g1") == nil)
       #expect(await code(try await world.gateway("g1"), "g2") == 403)
       #expect(await code(try world.node("n1"), "g1") == 403)
+      for (client, gateway) in [(try await world.gateway("g1"), "g2"), (try world.node("n1"), "g1")] {
+        let queue = HTTPCallQueue(client: client, gateway: gateway)
+        let refused = await #expect(throws: APIStatus.self) { _ = try await queue.result("c", owner: "o") }
+        #expect(refused?.code == 403)
+      }
       for client in [try world.node("n1"), try await world.gateway("g1")] {
         let catalog = HTTPCallCatalog(client: client)
         let refused = await #expect(throws: APIStatus.self) {
@@ -83,7 +97,7 @@ import Testing
       let large = head.uri.contains("large") ? [UInt8](repeating: 1, count: Limits.asyncResultBody + 5) : body
       return (HTTPResponseStatus.found, headers, large + Array(head.uri.utf8))
     }
-    let invoker = GatewayInvoker { "http://127.0.0.1:\(server.port)" }
+    let invoker = try GatewayInvoker { "http://127.0.0.1:\(server.port)" }
     var sent = call("c1", body: [1, 2])
     sent.head.headers.append(CallHeader("host", "original.test"))
     guard case .answered(let answer) = await invoker.invoke(sent, patience: 5000) else {
@@ -109,6 +123,45 @@ import Testing
     }
   }
 
+  @Test func `a gateway is called over TLS only when its certificate is one for its name, of an authority that counts`()
+    async throws
+  {
+    let folder = try TemporaryFolder()
+    let own = try CertificateAuthority(folder: folder.path + "/own", now: .now())
+    let other = try CertificateAuthority(folder: folder.path + "/other", now: .now())
+    func context(_ issued: IssuedCertificate) throws -> NIOSSLContext {
+      try NIOSSLContext(
+        configuration: .makeServerConfiguration(
+          certificateChain: try PEM.chain(issued.certificate), privateKey: try PEM.key(issued.key ?? "")))
+    }
+    let cases: [(context: NIOSSLContext, isTaken: Bool)] = [
+      (try context(try own.server(names: [], now: .now())), true),
+      (try context(try other.server(names: [], now: .now())), false),
+      // Ours, but for no name.
+      (try context(try own.client(.gateway("g"), hours: 1, now: .now())), false),
+    ]
+    for (context, isTaken) in cases {
+      let server = try await EchoServer.start(tls: context) { _, body in (.ok, HTTPHeaders(), body) }
+      let invoker = try GatewayInvoker(authority: own.pem) { "https://127.0.0.1:\(server.port)" }
+      let outcome = await invoker.invoke(call("c1", body: [7]), patience: 5000)
+      if isTaken {
+        guard case .answered(let answer) = outcome else {
+          Issue.record("it was refused: \(outcome)")
+          continue
+        }
+        #expect(answer.status == 200 && answer.body == [7])
+      } else {
+        guard case .unreached = outcome else {
+          Issue.record("a stranger got the call: \(outcome)")
+          continue
+        }
+        #expect(server.seen.isEmpty)
+      }
+      await server.stop()
+    }
+    #expect(throws: (any Error).self) { _ = try GatewayInvoker(authority: "no certificate") { nil } }
+  }
+
   @Test func `a callback goes to no address that is not allowed, follows nothing, and is taken by 2xx only`()
     async throws
   {
@@ -116,7 +169,7 @@ import Testing
       let status: HTTPResponseStatus = head.uri == "/no" ? .movedPermanently : .ok
       return (status, HTTPHeaders([("location", "/yes")]), [])
     }
-    let invoker = GatewayInvoker { nil }
+    let invoker = try GatewayInvoker { nil }
     let allowed = CallbackRules(allowed: [AddressRange("127.0.0.0/8"), AddressRange("::1")].compactMap { $0 })
     func post(_ url: String, _ rules: CallbackRules) async -> String? {
       await invoker.deliver(CallbackPost(url: url, headers: [CallHeader("X-Call-Id", "c")], body: [1]), rules: rules)

@@ -10,6 +10,7 @@ struct TimerTests {
     "Sources/ControlPlane/Calls/CallService+Running.swift": (
       2, "tick: calls whose wait is over, results whose time is; pause before an end is written again"
     ),
+    "Sources/ControlPlane/Schedules/ScheduleService.swift": (1, "tick: scheduled runs whose time came"),
     "Sources/ControlPlane/Orchestration/Orchestrator.swift": (1, "tick: losses, deadlines, back-off"),
     "Sources/ControlPlane/API/Sessions/OneShot.swift": (1, "deadline of a session's second stream"),
     "Sources/WorkerAgent/Agent/Waits.swift": (1, "the worker's waits, each named there"),

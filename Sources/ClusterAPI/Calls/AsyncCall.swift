@@ -30,7 +30,7 @@ package struct AsyncCall: Hashable, Sendable {
     package var namespace: String
     /// The function's name.
     package var function: String
-    /// The method; always POST today.
+    /// The method; POST unless a schedule says otherwise.
     package var method: String
     /// Path and query as the function sees them; empty stands for `/`.
     package var path: String
@@ -40,11 +40,13 @@ package struct AsyncCall: Hashable, Sendable {
     package var callback: String?
     /// When the gateway took it.
     package var enqueued: Timestamp
+    /// The fingerprint of the credential it was sent with, `sha256:HEX` of the bearer token; nil without one.
+    package var owner: String?
 
     /// A head of all parts.
     package init(
       id: String, namespace: String, function: String, method: String = "POST", path: String,
-      headers: [CallHeader] = [], callback: String? = nil, enqueued: Timestamp
+      headers: [CallHeader] = [], callback: String? = nil, enqueued: Timestamp, owner: String? = nil
     ) {
       self.id = id
       self.namespace = namespace
@@ -54,6 +56,7 @@ package struct AsyncCall: Hashable, Sendable {
       self.headers = headers
       self.callback = callback
       self.enqueued = enqueued
+      self.owner = owner
     }
   }
 
@@ -154,6 +157,8 @@ package struct CallDetail: Codable, Hashable, Sendable {
   package var callbackOutcome: String?
   /// The last answer; nil while there is none.
   package var result: Result?
+  /// The fingerprint of the credential it was sent with; nil without one.
+  package var owner: String?
 
   /// A function's answer.
   package struct Result: Codable, Hashable, Sendable {
@@ -181,7 +186,7 @@ package struct CallDetail: Codable, Hashable, Sendable {
   /// A detail of all parts.
   package init(
     call: CallSummary, method: String, path: String, bodyBytes: Int, callback: String?, callbackOutcome: String?,
-    result: Result?
+    result: Result?, owner: String? = nil
   ) {
     self.call = call
     self.method = method
@@ -190,5 +195,6 @@ package struct CallDetail: Codable, Hashable, Sendable {
     self.callback = callback
     self.callbackOutcome = callbackOutcome
     self.result = result
+    self.owner = owner
   }
 }

@@ -5,6 +5,9 @@ package protocol CallQueue: Sendable {
   /// Puts a call into its function's queue; returns once it is durable: from then on it is run at least once, whatever
   /// dies. Throws 404 without such a function, 409 when the id is known, 413, 429 when the queue is full, 507.
   func enqueue(_ call: AsyncCall) async throws(APIStatus)
+  /// What became of a call, for the holder of the credential it was sent with (its fingerprint, `AsyncCall.Head.owner`).
+  /// Throws 404 for every other call, known or not.
+  func result(_ id: String, owner: String) async throws(APIStatus) -> CallDetail
 }
 
 /// Shows and changes the calls that are kept.

@@ -4,6 +4,7 @@ package enum CallErrorCode: String, Codable, Hashable, Sendable, CaseIterable {
   case unauthorized = "unauthorized"
   case forbidden = "forbidden"
   case functionNotFound = "function_not_found"
+  case callNotFound = "call_not_found"
   case methodNotAllowed = "method_not_allowed"
   case requestTimeout = "request_timeout"
   case callKnown = "call_known"
@@ -30,7 +31,7 @@ package enum CallErrorCode: String, Codable, Hashable, Sendable, CaseIterable {
     case .badRequest: 400
     case .unauthorized: 401
     case .forbidden: 403
-    case .functionNotFound: 404
+    case .functionNotFound, .callNotFound: 404
     case .methodNotAllowed: 405
     case .requestTimeout: 408
     case .callKnown: 409
@@ -49,9 +50,8 @@ package enum CallErrorCode: String, Codable, Hashable, Sendable, CaseIterable {
   /// Who should act.
   package var actor: Actor {
     switch self {
-    case .badRequest, .unauthorized, .forbidden, .functionNotFound, .methodNotAllowed, .requestTimeout, .callKnown,
-      .bodyTooLarge, .headTooLarge,
-      .uriTooLong:
+    case .badRequest, .unauthorized, .forbidden, .functionNotFound, .callNotFound, .methodNotAllowed, .requestTimeout,
+      .callKnown, .bodyTooLarge, .headTooLarge, .uriTooLong:
       .caller
     case .functionFailed, .podCrashed, .startFailed, .badResponse, .functionTimeout, .responseStartTimeout,
       .idleTimeout:

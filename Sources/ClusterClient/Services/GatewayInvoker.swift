@@ -18,16 +18,23 @@ package final class GatewayInvoker: CallInvoker {
   private let token: String?
   private let http: HTTPClient
 
-  /// An invoker of the gateway at the URL that `gateway` answers; nil while there is none.
+  /// An invoker of the gateway at the URL that `gateway` answers, `http+unix:` for a socket; nil while there is none.
   ///
-  /// `token` is the platform's own: whoever enqueued a call was let in then. The gateway's certificate is not verified:
-  /// the address is that of our own process, or one the operator gave.
-  package init(token: String? = nil, gateway: @escaping @Sendable () async -> String?) {
+  /// `token` is the platform's own: whoever enqueued a call was let in then; on a socket it is not needed, and not sent. A
+  /// gateway that is called over TLS must show a certificate for the name in its URL, of `authority` (PEM, the cluster's)
+  /// or of one that this machine trusts; throws when `authority` is no certificate.
+  package init(
+    authority: String? = nil, token: String? = nil, gateway: @escaping @Sendable () async -> String?
+  ) throws {
     self.gateway = gateway
     self.token = token
     var configuration = Self.configuration(connect: Self.connectPatience)
     configuration.tlsConfiguration = .clientDefault
-    configuration.tlsConfiguration?.certificateVerification = .none
+    if let authority {
+      configuration.tlsConfiguration?.additionalTrustRoots = [
+        .certificates(try NIOSSLCertificate.fromPEMBytes(Array(authority.utf8)))
+      ]
+    }
     configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = Limits.asyncRunning
     http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
   }
@@ -56,7 +63,9 @@ package final class GatewayInvoker: CallInvoker {
     request.method = HTTPMethod(rawValue: head.method)
     for field in head.headers { request.headers.add(name: field.name, value: field.value) }
     request.headers.replaceOrAdd(name: "x-call-id", value: head.id)
-    if let token { request.headers.replaceOrAdd(name: PlatformAuthorization.name, value: "Bearer \(token)") }
+    if let token, !gateway.hasPrefix("http+unix:") {
+      request.headers.replaceOrAdd(name: PlatformAuthorization.name, value: "Bearer \(token)")
+    }
     if !call.body.isEmpty { request.body = .bytes(ByteBuffer(bytes: call.body)) }
     let begun = ContinuousClock.now
     do {
@@ -71,8 +80,14 @@ package final class GatewayInvoker: CallInvoker {
     } catch {
       let failure = TransportFailure(error, server: gateway)
       let why = failure.status.message
-      return failure.progress == .unsent ? .unreached(why) : .broken(why)
+      return failure.progress == .unsent || Self.isStranger(error) ? .unreached(why) : .broken(why)
     }
+  }
+
+  /// Whether whoever listens could not show who it is: then nothing was sent.
+  private static func isStranger(_ error: any Error) -> Bool {
+    if case .handshakeFailed? = error as? NIOSSLError { return true }
+    return error is NIOSSLExtraError
   }
 
   /// The body up to what is kept; what comes after is read and forgotten, so that the call ends as it would anyway.

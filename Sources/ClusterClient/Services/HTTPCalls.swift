@@ -26,6 +26,15 @@ package struct HTTPCallQueue: CallQueue {
       patience: Self.patience)
     _ = try await client.bytes(request)
   }
+
+  /// What became of a call, for the holder of the credential it was sent with.
+  package func result(_ id: String, owner: String) async throws(APIStatus) -> CallDetail {
+    var request = APIRequest.json(
+      .POST, "/internal/v1/calls/result", .object(["call": .string(id), "owner": .string(owner)]), idempotent: true)
+    request.query = [("gateway", gateway)]
+    request.patience = Self.patience
+    return try HTTPCallCatalog.read(try await client.json(request))
+  }
 }
 
 /// Shows and changes the calls that are kept, over HTTP.
@@ -66,7 +75,7 @@ package struct HTTPCallCatalog: CallCatalog {
     return Int(try await client.json(request)["purged"]?.intValue ?? 0)
   }
 
-  private static func read<T: Decodable>(_ value: JSONValue) throws(APIStatus) -> T {
+  static func read<T: Decodable>(_ value: JSONValue) throws(APIStatus) -> T {
     do {
       return try value.decoded(as: T.self)
     } catch {

@@ -77,6 +77,8 @@ package struct FunctionSpec: Codable, Hashable, Sendable {
   package var auth: InvokeAuth?
   /// Labels a node must carry.
   package var nodeSelector: [String: String]?
+  /// Calls at times.
+  package var schedule: [ScheduleSpec]?
 }
 
 /// What a caller of a function has to show.
@@ -183,6 +185,8 @@ package struct FunctionStatus: Codable, Hashable, Sendable {
   package var selector: String?
   /// What gateways measured; soft, never stored.
   package var figures: FunctionFigures?
+  /// What the schedules did and will do; soft, never stored.
+  package var schedules: [ScheduleStatus]?
 
   /// An empty status.
   package init() {}

@@ -47,7 +47,7 @@ package enum Admission {
     if least > most {
       faults.append(Fault(path: "spec.scale.min", message: "\(least) is above spec.scale.max \(most)"))
     }
-    return faults + timeouts(ofSpec: complete)
+    return faults + timeouts(ofSpec: complete) + schedules(complete["schedule"]?.arrayValue ?? [])
   }
 
   /// A part of a call cannot take longer than the whole.
@@ -61,6 +61,24 @@ package enum Admission {
         message: "\(part) is above spec.timeout \(whole), which ends the call before; raise that too"
       )
     }
+  }
+
+  /// Every schedule of a function has a name of its own.
+  private static func schedules(_ list: [JSONValue]) -> [Fault] {
+    var seen: [String: Int] = [:]
+    var faults: [Fault] = []
+    for (index, schedule) in list.enumerated() {
+      let name = schedule["name"]?.stringValue ?? ""
+      if let first = seen[name] {
+        faults.append(
+          Fault(
+            path: "spec.schedule[\(index)].name",
+            message: "\"\(name)\" is the name of spec.schedule[\(first)]; give each schedule a name of its own"))
+      } else {
+        seen[name] = index
+      }
+    }
+    return faults
   }
 }
 

@@ -88,4 +88,16 @@ package enum Limits {
   package static let invokeTokenLife: Int64 = 3650 * 86_400_000
   /// Calls in one answer of the list, at most.
   package static let callsListed = 10_000
+  /// Schedules of one function, at most.
+  package static let schedulesOfFunction = 16
+  /// Longest `startingDeadline`, seconds: 30 days.
+  package static let startingDeadlineSeconds: Int64 = 30 * 86_400
+  /// Missed runs that are counted for one stretch; what is beyond is said to be more.
+  package static let missedRunsCounted = 100
+  /// Scheduled runs that are queued at once; the others follow at once behind them.
+  package static let scheduledAtOnce = 256
+  /// Pause before a scheduled run that the queue did not take is tried again, milliseconds.
+  package static let schedulePause: Int64 = 1000
+  /// Functions with metrics of asynchronous calls of their own; those beyond are `other`.
+  package static let asyncMeteredFunctions = 2000
 }

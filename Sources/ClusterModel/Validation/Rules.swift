@@ -114,6 +114,41 @@ extension Schema.Rule {
       ? nil : "\"\(text.prefix(80))\" is not a path; start it with /"
   }
 
+  /// A cron expression.
+  package static let cron = Schema.Rule("cron expression") { text in
+    do throws(CronExpression.Flaw) {
+      _ = try CronExpression(text)
+      return nil
+    } catch {
+      return error.description
+    }
+  }
+
+  /// The name of an IANA time zone.
+  package static let timeZone = Schema.Rule("time zone") { text in
+    NamedZone.offsets(text) == nil
+      ? "\"\(text.prefix(80))\" is no time zone; use a name of the IANA data base, such as UTC or Europe/Berlin" : nil
+  }
+
+  /// A policy for runs that would overlap.
+  package static let concurrencyPolicy = Schema.Rule("one of Allow, Forbid") { text in
+    if text == "Replace" {
+      return "\"Replace\" cannot be kept: a call that was sent cannot be taken back; use Allow or Forbid"
+    }
+    return oneOf(ConcurrencyPolicy.allCases.map(\.rawValue)).check(text)
+  }
+
+  /// Path and query of a call to a function.
+  package static let callPath = Schema.Rule("path") { text in
+    text.contains("#") ? "\"\(text.prefix(80))\" holds a #; write it %23" : path.check(text)
+  }
+
+  /// The value of a header field.
+  package static let fieldValue = Schema.Rule("header value") { text in
+    (1...256).contains(text.utf8.count) && text.utf8.allSatisfy { $0 >= 32 && $0 < 127 }
+      ? nil : "\"\(text.prefix(80))\" is not a header value; use 1 to 256 printable ASCII characters"
+  }
+
   /// RFC 4648 base64.
   package static let base64 = Schema.Rule("base64") { text in
     let body = text.utf8.prefix { $0 != 61 }

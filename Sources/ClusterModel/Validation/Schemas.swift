@@ -80,6 +80,26 @@ package enum Schemas {
     "public": .optional(.boolean),
     "auth": .optional(.string(.oneOf(InvokeAuth.allCases.map(\.rawValue)))),
     "nodeSelector": .optional(.map(keys: .labelKey, values: .string(.labelValue), most: 16)),
+    "schedule": .optional(.list(schedule, most: Limits.schedulesOfFunction)),
+  ])
+
+  private static let schedule = Schema.object([
+    "name": .optional(.string(.dnsLabel), default: .string("default")),
+    "cron": .required(.string(.cron)),
+    "timeZone": .optional(.string(.timeZone), default: .string("UTC")),
+    "concurrencyPolicy": .optional(
+      .string(.concurrencyPolicy), default: .string(ConcurrencyPolicy.allow.rawValue)),
+    "startingDeadline": .optional(.string(.duration(.seconds(1)...(.seconds(Limits.startingDeadlineSeconds))))),
+    "suspend": .optional(.boolean, default: .bool(false)),
+    "call": .optional(scheduledCall, default: .object([:])),
+  ])
+
+  private static let scheduledCall = Schema.object([
+    "method": .optional(
+      .string(.oneOf(["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"])), default: .string("POST")),
+    "path": .optional(.string(.callPath), default: .string("/")),
+    "contentType": .optional(.string(.fieldValue)),
+    "body": .optional(.string(.text)),
   ])
 
   private static func duration(_ text: String, _ range: ClosedRange<TimeSpan>) -> Schema.Member {

@@ -26,6 +26,7 @@ struct InternalRoutes: Sendable {
     router.post("/internal/v1/usage") { try await usage($0, $1) }
     router.post("/internal/v1/logs") { try await appendLogs($0, $1) }
     router.post("/internal/v1/calls") { try await CallRoutes(services: services).enqueue($0, $1) }
+    router.post("/internal/v1/calls/result") { try await CallRoutes(services: services).result($0, $1) }
   }
 
   private func routes(_ request: Request, _ context: AdminContext) async throws -> Response {

@@ -138,8 +138,10 @@ extension CallService {
       body = answer.body
     }
     let status = progress.status
+    let function = board.withLock { $0.entries[id]?.lane } ?? ""
     switch verdict {
     case .retry(let at, let reason, let counts):
+      metrics.ended(function, counts ? .retried : .unreached)
       // The answer of an attempt that is not the last is not kept; one that met nobody changes nothing durable.
       progress.next = at
       progress.reason = reason
@@ -160,6 +162,7 @@ extension CallService {
       if call?.head.callback != nil { progress.callback = CallbackOutcome.waiting }
       guard await write(progress, body, name, id) else { return }
       let ended = progress
+      metrics.ended(function, ended.state == .dead ? .dead : .done)
       board.withLock { board in
         board.end(
           id, dead: ended.state == .dead, at: now, attempts: attempts, status: status, reason: ended.reason,
@@ -206,8 +209,9 @@ extension CallService {
     if failure != nil, attempts + 1 < Limits.callbackAttempts {
       let wait = RetrySchedule.backoff(attempts: attempts + 1, chance: .random(in: 0...1))
       again = clock().advanced(milliseconds: wait)
-      return
+      return metrics.called(entry.lane, .retried)
     }
+    metrics.called(entry.lane, failure == nil ? .sent : .givenUp)
     progress.callback = failure ?? CallbackOutcome.sent
     if let failure {
       logger.info("a callback was given up", metadata: ["call.id": "\(id)", "reason": "\(failure)"])

@@ -32,6 +32,7 @@ package final class CallService: Sendable {
   let clock: @Sendable () -> Timestamp
   let logger: Logger
   let board = Mutex(CallBoard())
+  let metrics = CallMetrics()
   /// Says that something may start.
   let wakes: AsyncStream<Void>
   let wake: AsyncStream<Void>.Continuation
@@ -123,7 +124,10 @@ package final class CallService: Sendable {
 
 extension CallService: CallQueue {
   /// Puts a call into its function's queue; returns once it is durable.
-  package func enqueue(_ call: AsyncCall) async throws(APIStatus) {
+  package func enqueue(_ call: AsyncCall) async throws(APIStatus) { try await enqueue(call, with: []) }
+
+  /// The same, with something else that becomes durable with the call, or not at all.
+  func enqueue(_ call: AsyncCall, with operations: [StoreOperation]) async throws(APIStatus) {
     let head = call.head
     try Self.check(call)
     guard await route(head.namespace, head.function) != nil else { throw .notFound(.function, head.function) }
@@ -138,13 +142,40 @@ extension CallService: CallQueue {
     if case .failure(let refusal) = admitted { throw Self.status(refusal, head.id, head.function) }
     let name = CallRecords.name(head.namespace, head.function, head.id)
     do {
-      _ = try await store.commit([.absent(CallRecords.calls + name)], CallRecords.put(call))
+      _ = try await store.commit([.absent(CallRecords.calls + name)], CallRecords.put(call) + operations)
     } catch {
       board.withLock { $0.abandon(head.id) }
       throw Self.status(error)
     }
     board.withLock { $0.written(head.id) }
+    metrics.taken("\(head.namespace)/\(head.function)")
     wake.yield()
+  }
+
+  /// What became of a call, for the holder of the credential it was sent with.
+  package func result(_ id: String, owner: String) async throws(APIStatus) -> CallDetail {
+    guard let namespace = board.withLock({ $0.entries[id]?.namespace }),
+      let detail = try? await show(namespace: namespace, id: id), detail.owner == owner
+    else {
+      throw APIStatus(
+        code: 404, reason: "NotFound",
+        message: "this credential sent no call \"\(id)\" that is still kept; results are shown to the credential that "
+          + "sent the call, for a time")
+    }
+    return detail
+  }
+
+  /// Makes something durable beside the calls.
+  func write(_ operations: [StoreOperation]) async throws(APIStatus) {
+    do { _ = try await store.commit([], operations) } catch { throw Self.status(error) }
+  }
+
+  /// Whether a call waits or runs.
+  func isOpen(_ id: String) -> Bool {
+    board.withLock { board in
+      guard let phase = board.entries[id]?.phase else { return false }
+      return phase != .done && phase != .dead
+    }
   }
 
   private static func check(_ call: AsyncCall) throws(APIStatus) {
@@ -206,7 +237,8 @@ extension CallService: CallCatalog {
       }
       return CallDetail(
         call: entry.summary(id), method: call.head.method, path: call.head.path.isEmpty ? "/" : call.head.path,
-        bodyBytes: call.body.count, callback: call.head.callback, callbackOutcome: end?.0.callback, result: result)
+        bodyBytes: call.body.count, callback: call.head.callback, callbackOutcome: end?.0.callback, result: result,
+        owner: call.head.owner)
     } catch let status as APIStatus {
       throw status
     } catch {

@@ -11,6 +11,8 @@ package final class SoftOverlay: Sendable {
     package var wantedPods = 0
     /// What gateways measured.
     package var figures = FunctionFigures()
+    /// What its schedules did and will do.
+    package var schedules: [ScheduleStatus] = []
   }
 
   /// Watchers that may wait for changes at once.
@@ -91,6 +93,7 @@ package final class SoftOverlay: Sendable {
     status["readyPods"] = .int(Int64(entry.readyPods))
     status["wantedPods"] = .int(Int64(entry.wantedPods))
     status["figures"] = try? JSONValue(encoding: entry.figures)
+    if !entry.schedules.isEmpty { status["schedules"] = try? JSONValue(encoding: entry.schedules) }
     object["status"] = status
     return object
   }

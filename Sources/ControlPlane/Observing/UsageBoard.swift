@@ -32,7 +32,7 @@ package final class UsageBoard: UsageSink, Sendable {
 
   private let state = Mutex<[String: Figures]>([:])
   private let saved = Mutex<[String: Kept]>([:])
-  private let overlay: SoftOverlay
+  let overlay: SoftOverlay
   private let now: @Sendable () -> Timestamp
 
   /// A board that writes into an overlay.

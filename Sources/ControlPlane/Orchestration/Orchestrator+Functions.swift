@@ -20,6 +20,7 @@ extension Orchestrator {
     let route = functions[key]?.route
     record.function = function
     functions[key] = record
+    noteSchedules(key)
     if record.route != route { broadcast(.function(record.route)) }
     if before?.spec.scale != function.spec.scale { limitPods(key) }
     reconcile(key)
@@ -28,6 +29,7 @@ extension Orchestrator {
   /// A function was deleted: its route ends now, its pods finish what they run.
   func removed(_ key: String) {
     guard let record = functions.removeValue(forKey: key) else { return }
+    noteSchedules(key)
     broadcast(
       .functionRemoved(
         namespace: record.function.metadata.namespace ?? "default", function: record.function.metadata.name))
@@ -164,13 +166,15 @@ extension Orchestrator {
       metadata: metadata, spec: RevisionSpec(function: function.metadata.name, number: number, template: function.spec))
   }
 
-  /// Whether two specs make the same pods; scale, queue, public and auth belong to the function, not to its revisions.
+  /// Whether two specs make the same pods; scale, queue, schedule, public and auth belong to the function, not to its
+  /// revisions.
   static func sameTemplate(_ left: FunctionSpec, _ right: FunctionSpec) -> Bool {
     var left = left
     left.scale = right.scale
     left.queue = right.queue
     left.public = right.public
     left.auth = right.auth
+    left.schedule = right.schedule
     left.source?.size = right.source?.size
     return left == right
   }

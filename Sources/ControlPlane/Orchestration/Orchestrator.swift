@@ -52,6 +52,9 @@ package actor Orchestrator {
   var recycle: Set<String> = []
   let startedAt: Timestamp
   var lastTick: Timestamp
+  /// Functions with schedules, and a number that grows whenever one of them changes.
+  var scheduled: [String: ScheduledFunction] = [:]
+  var scheduleVersion: Int64 = 0
   private var loadedRevision: Int64 = 0
   let dirtyPods: AsyncStream<String>.Continuation
   let dirtyPodStream: AsyncStream<String>
@@ -114,6 +117,7 @@ package actor Orchestrator {
       }
       functions[record.key, default: record].function = record.function
       functions[record.key]?.revisions = revisionsOf[record.key] ?? [:]
+      noteSchedules(record.key)
       if let route = functions[record.key]?.route { broadcast(.function(route)) }
     }
     for node in nodeObjects.objects { adopt(node) }

@@ -87,19 +87,33 @@ extension CallState: ExpressibleByArgument {}
 struct CallsShow: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "show", abstract: "Show a call and its result.",
-    discussion: "Example:\n  apus calls show 0198c1f2-7d5e-7c3a-9b1d-2f6a8c4e0d11 -o json")
+    discussion: """
+      Example:
+        apus calls show 0198c1f2-7d5e-7c3a-9b1d-2f6a8c4e0d11 -o json
+        apus calls show $(apus invoke greet --async -d Ada) --wait
+      """)
 
   @Argument(help: "The call's id (X-Call-Id).") var call: String
+  @Flag(help: "Wait until the call is done or dead; then the exit status is 1 for a dead one.") var wait = false
   @OptionGroup var namespace: NamespaceOption
   @Option(name: .shortAndLong, help: "table or json.") var output: CallsFormat = .table
   @OptionGroup var server: ServerOptions
 
   func run() async throws {
     let cluster = try server.connect()
-    let detail = try await cluster.catalog.show(namespace: namespace.namespace ?? cluster.namespace, id: call)
-    if output == .json { return Terminal.emit(JSONText.pretty(try JSONValue(encoding: detail))) }
-    Terminal.emit(Self.text(detail))
+    let scope = namespace.namespace ?? cluster.namespace
+    let catalog = try cluster.catalog
+    var detail = try await catalog.show(namespace: scope, id: call)
+    while wait, detail.call.state != .done, detail.call.state != .dead {
+      try await Task.sleep(for: Self.pause)
+      detail = try await catalog.show(namespace: scope, id: call)
+    }
+    Terminal.emit(output == .json ? JSONText.pretty(try JSONValue(encoding: detail)) : Self.text(detail))
+    if wait, detail.call.state == .dead { throw ExitCode(1) }
   }
+
+  /// How often a call that is waited for is looked at.
+  static let pause = Duration.milliseconds(250)
 
   /// A call for people: what it is, then its answer as curl -i shows one.
   static func text(_ detail: CallDetail) -> String {
@@ -109,6 +123,7 @@ struct CallsShow: AsyncParsableCommand {
       ["Request:", "\(detail.method) \(detail.path), \(Figures.bytes(Int64(detail.bodyBytes)))"],
       ["State:", call.state.rawValue], ["Attempts:", "\(call.attempts)"], ["Taken:", call.enqueued.text(digits: 3)],
     ]
+    if let owner = detail.owner { rows.append(["Sender:", "the credential \(owner.prefix(19))…"]) }
     if let next = call.next { rows.append(["Next attempt:", next.text(digits: 3)]) }
     if let ended = call.ended { rows.append(["Ended:", ended.text(digits: 3)]) }
     if let reason = call.reason { rows.append(["Why:", reason]) }

@@ -64,9 +64,10 @@ extension ClusterConnection {
     return whole
   }
 
-  /// The URL under which a function is called.
-  func url(of function: String, in namespace: String) -> String? {
-    gateway.map { "\($0)/function/\(function)\(namespace == "default" ? "" : ".\(namespace)")" }
+  /// The URL under which a function is called, now or later.
+  func url(of function: String, in namespace: String, isAsync: Bool = false) -> String? {
+    let label = namespace == "default" ? function : "\(function).\(namespace)"
+    return gateway.map { "\($0)/\(isAsync ? "async-function" : "function")/\(label)" }
   }
 
   /// A function, or a failure that suggests the name that was probably meant.

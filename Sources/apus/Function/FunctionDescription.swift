@@ -20,6 +20,9 @@ struct FunctionDescription {
     text.conditions(function.status?.conditions ?? [], now: now)
     text.section("Revisions", revisionTable(now))
     text.section("Pods", PodDescription.table(of: pods, now: now))
+    if let schedules = function.spec.schedule, !schedules.isEmpty {
+      text.section("Schedule", scheduleTable(schedules, now))
+    }
     figures(&text, now)
     text.events(events, now: now)
     text.section("What to do next", FunctionAdvice.steps(for: function, pods: pods))
@@ -80,6 +83,22 @@ struct FunctionDescription {
       ]
     }
     return TextTable(columns: ["NAME", "TRAFFIC", "STATE", "AGE", "PACKAGE"].map { TextTable.Column($0) }, rows: rows)
+  }
+
+  private func scheduleTable(_ schedules: [ScheduleSpec], _ now: Timestamp) -> TextTable {
+    let rows = schedules.map { schedule -> [String] in
+      let status = function.status?.schedules?.first { $0.name == schedule.name }
+      let next = schedule.suspend ? "suspended" : status?.nextScheduleTime?.text(digits: 0) ?? "-"
+      let last = status?.lastScheduleTime.map { "\(Figures.age(from: $0, to: now)) ago" } ?? "-"
+      return [
+        schedule.name, schedule.cron, schedule.timeZone, next, last, "\(status?.runs ?? 0)", "\(status?.missed ?? 0)",
+        "\(status?.skipped ?? 0)", status?.lastCall ?? "-",
+      ]
+    }
+    return TextTable(
+      columns: ["NAME", "CRON", "ZONE", "NEXT", "LAST", "RUNS", "MISSED", "SKIPPED", "LAST CALL"].map {
+        TextTable.Column($0)
+      }, rows: rows)
   }
 
   private static func state(of revision: Revision) -> String {

@@ -20,6 +20,7 @@ struct Invoke: AsyncParsableCommand {
         apus invoke thumbnail -d @photo.png > small.png
         apus invoke api/users?limit=3 -X GET -H 'Accept: application/json'
         cat words.txt | apus invoke wordcount -d -
+        apus invoke report --async -d today          # prints the call id; apus calls show ID --wait
       """)
 
   @Argument(help: ArgumentHelp("The function's name, with a path and query if wanted.", valueName: "name[/path]"))
@@ -42,6 +43,15 @@ struct Invoke: AsyncParsableCommand {
   @Flag(name: .shortAndLong, help: "Do not write the call id.")
   var quiet = false
 
+  @Flag(name: .customLong("async"), help: "Have the call kept and run later; print its id.")
+  var isAsync = false
+
+  func validate() throws {
+    if isAsync, let method, method.uppercased() != "POST" {
+      throw ValidationError("--async: asynchronous calls are sent by POST, not \(method)")
+    }
+  }
+
   @OptionGroup var namespace: NamespaceOption
   @OptionGroup var server: ServerOptions
 
@@ -54,7 +64,7 @@ struct Invoke: AsyncParsableCommand {
     let cluster = try server.connect()
     let scope = namespace.namespace ?? cluster.namespace
     let (name, path) = CallArguments.split(target)
-    guard let url = cluster.url(of: name, in: scope) else {
+    guard let url = cluster.url(of: name, in: scope, isAsync: isAsync) else {
       throw Failure("the kubeconfig names no gateway", next: "Use the kubeconfig that `apus up` or `apus login` wrote.")
     }
     var request = try request(url + path)
@@ -83,6 +93,7 @@ struct Invoke: AsyncParsableCommand {
       // Only for the eye: into a file or a pipe the body goes byte for byte.
       if last != 10, Terminal.outputIsTerminal { Terminal.emit("\n") }
     }
+    if isAsync, status == 202 { return Terminal.print(Text.visible(call)) }
     if !quiet, !call.isEmpty, status < 400 { Terminal.note("call \(Text.visible(call))") }
     guard status >= 400 else { return }
     let after = ContinuousClock.now - started
@@ -139,7 +150,7 @@ struct Invoke: AsyncParsableCommand {
 
   private func request(_ url: String) throws(Failure) -> HTTPClientRequest {
     var request = HTTPClientRequest(url: url)
-    request.method = HTTPMethod(rawValue: (method ?? (body == nil ? "GET" : "POST")).uppercased())
+    request.method = HTTPMethod(rawValue: (method ?? (body == nil && !isAsync ? "GET" : "POST")).uppercased())
     for line in header {
       let (name, value) = try CallArguments.header(line)
       request.headers.add(name: name, value: value)

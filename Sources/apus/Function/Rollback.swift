@@ -5,7 +5,7 @@ import ClusterModel
 /// `apus rollback NAME`.
 struct Rollback: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Return a function to an earlier revision; its scale stays.",
+    abstract: "Return a function to an earlier revision; its scale and schedule stay.",
     discussion: """
       Without --to: the newest revision before the serving one whose pods were ready; or, when the newest revision could
       not start, the one that serves, so that the function's spec is again what runs.
@@ -41,7 +41,7 @@ struct Rollback: AsyncParsableCommand {
   /// A revision's spec with what belongs to the function and not to its revisions: above all who may call it.
   static func spec(of target: Revision, over present: JSONValue?) throws -> JSONValue {
     var spec = try JSONValue(encoding: target.spec.template)
-    for kept in ["scale", "queue", "public", "auth"] { spec[kept] = present?[kept] }
+    for kept in ["scale", "queue", "schedule", "public", "auth"] { spec[kept] = present?[kept] }
     return spec
   }
 

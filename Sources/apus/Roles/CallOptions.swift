@@ -42,11 +42,12 @@ struct CallOptions: ParsableArguments {
 final class CallGateway: Sendable {
   private let front = Mutex<GatewayServer?>(nil)
   private let named: String?
-  private let listening: ListenOptions
+  /// The socket on which the server's own gateway takes them.
+  private let socket: String?
 
-  init(named: String?, listening: ListenOptions) {
+  init(named: String?, socket: String?) {
     self.named = named
-    self.listening = listening
+    self.socket = socket
   }
 
   /// Names the server's own gateway.
@@ -55,13 +56,15 @@ final class CallGateway: Sendable {
   /// The URL; nil while no gateway takes requests.
   var url: String? {
     if let named { return named }
-    guard let front = front.withLock({ $0 }), front.ready, let port = front.boundPort else { return nil }
-    let host =
-      switch listening.listen {
-      case "0.0.0.0": "127.0.0.1"
-      case "::": "[::1]"
-      case let other: other.contains(":") ? "[\(other)]" : other
-      }
-    return "\(listening.servesTLS ? "https" : "http")://\(host):\(port)"
+    guard let socket, let front = front.withLock({ $0 }), front.ready else { return nil }
+    return "http+unix://" + Self.escaped(socket)
+  }
+
+  /// A path as the host of a URL.
+  static func escaped(_ path: String) -> String {
+    path.utf8.map { byte in
+      let isPlain = (48...57).contains(byte) || (97...122).contains(byte) || (65...90).contains(byte) || byte == 46
+      return isPlain ? String(UnicodeScalar(byte)) : "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16).uppercased()
+    }.joined()
   }
 }

@@ -54,24 +54,33 @@ struct ServerRole {
     apus_trim_heap()
     let tokens = TokenRegistry(store: store, authorityHash: authority.keyHash)
     try await tokens.tell { await plane.orchestrator.use($0, version: $1) }
-    let entrance = CallGateway(named: gateway ? nil : callsThrough, listening: listening)
+    let socket = gateway ? try folder.gatewaySocket() : nil
+    let entrance = CallGateway(named: gateway ? nil : callsThrough, socket: socket)
     let callStore = try SQLiteStore.open(path: folder.calls, options: Self.callStoreOptions)
-    let callService = gateway || callsThrough != nil ? callService(plane, callStore, entrance, tokens) : nil
+    let callService =
+      gateway || callsThrough != nil ? try callService(plane, callStore, entrance, tokens, authority) : nil
     try await callService?.prepare()
+    let schedules = callService.map { plane.schedules(over: $0) }
+    try await schedules?.prepare()
     let api = try apiServer(plane, logs, callService, tokens, authority)
-    let front = try gatewayServer(plane, logs, callService, authority)
+    let front = try gatewayServer(plane, logs, callService, authority, socket: socket)
     entrance.use(front)
 
     var services: [any Service] = [logs, RunningService("control-plane", plane.run), api]
     let admin = front.map { front in
       AdminServer.metrics(
         host: listening.adminHost, port: listening.adminPort == 0 ? remembered.admin ?? 0 : listening.adminPort,
-        logger: logger, metrics: { front.metricsText() },
+        logger: logger, metrics: { front.metricsText() + (callService?.metricsText() ?? "") },
         ready: { front.ready ? nil : "the gateway has no routes yet" })
     }
     if let front, let admin { services += [front, admin] }
     if let front, let files = listening.tlsFiles { services.append(files.reloading(front, logger: logger)) }
     if let callService { services.append(RunningService("calls", callService.run)) }
+    if let schedules {
+      services.append(RunningService("schedules", schedules.run))
+    } else {
+      logger.warning("no asynchronous calls are taken and no schedules run: neither a gateway nor --calls-through")
+    }
     services.append(
       RunningService("announcement") {
         let ports = RememberedPorts(
@@ -93,15 +102,18 @@ struct ServerRole {
     try await group.run()
     await callStore.close()
     await store.close()
+    folder.removeSocketFolder()
   }
 
   /// Asynchronous calls, run through the gateway like anybody's.
   private func callService(
-    _ plane: ControlPlane, _ store: SQLiteStore, _ entrance: CallGateway, _ tokens: TokenRegistry
-  ) -> CallService {
+    _ plane: ControlPlane, _ store: SQLiteStore, _ entrance: CallGateway, _ tokens: TokenRegistry,
+    _ authority: CertificateAuthority
+  ) throws -> CallService {
     CallService(
       store: store, options: calls.options,
-      invoker: GatewayInvoker(token: tokens.platformToken) { entrance.url }, logger: logger,
+      invoker: try GatewayInvoker(authority: authority.pem, token: tokens.platformToken) { entrance.url },
+      logger: logger,
       route: { await plane.orchestrator.route(namespace: $0, function: $1) })
   }
 
@@ -126,20 +138,23 @@ struct ServerRole {
   }
 
   private func gatewayServer(
-    _ plane: ControlPlane, _ logs: LogService, _ calls: CallService?, _ authority: CertificateAuthority
+    _ plane: ControlPlane, _ logs: LogService, _ calls: CallService?, _ authority: CertificateAuthority,
+    socket: String?
   ) throws -> GatewayServer? {
     guard gateway else { return nil }
     let port = listening.gatewayPort == 0 ? remembered.gateway ?? 0 : listening.gatewayPort
     let identity = try authority.client(.gateway("server"), hours: Self.identityHours, now: .now())
+    var configuration = GatewayConfiguration(
+      host: listening.listen, port: port, gatewayID: "server", hostIdentity: HostIdentity.current,
+      workerTLS: try PeerTLS.client(
+        certificate: identity.certificate, key: identity.key ?? "", authority: authority.pem),
+      serverTLS: try gatewayTLS(authority),
+      threads: Processors.usable, connectionsMax: FileLimit.connections(files: FileLimit.raise()),
+      publicOnly: listening.publicOnly)
+    configuration.ownSocket = socket
     return GatewayServer(
-      configuration: GatewayConfiguration(
-        host: listening.listen, port: port, gatewayID: "server", hostIdentity: HostIdentity.current,
-        workerTLS: try PeerTLS.client(
-          certificate: identity.certificate, key: identity.key ?? "", authority: authority.pem),
-        serverTLS: try gatewayTLS(authority),
-        threads: Processors.usable, connectionsMax: FileLimit.connections(files: FileLimit.raise()),
-        publicOnly: listening.publicOnly),
-      routes: plane.orchestrator, activation: plane.orchestrator, usage: plane.usage, logs: logs, calls: calls,
+      configuration: configuration, routes: plane.orchestrator, activation: plane.orchestrator, usage: plane.usage,
+      logs: logs, calls: calls,
       logger: logger)
   }
 

@@ -23,6 +23,31 @@ extension DataFolder {
   /// The ports the server got, so that a restart keeps them.
   var ports: String { run + "/ports.json" }
 
+  /// The socket through which the server runs asynchronous calls in its own gateway; throws when its folder is not ours.
+  ///
+  /// It lies in `run`, or, when that path is longer than a socket's may be, in a folder of its own below /tmp.
+  func gatewaySocket() throws -> String {
+    let near = run + "/gateway.sock"
+    if near.utf8.count <= Self.socketBytesMax { return near }
+    let folder = farSocketFolder
+    guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
+      throw Failure("cannot make \(folder): \(String(cString: strerror(errno)))", next: "Use a shorter --data.")
+    }
+    var status = stat()
+    guard lstat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid(),
+      status.st_mode & 0o077 == 0
+    else { throw Failure("\(folder) belongs to somebody else", next: "Remove it, or use a shorter --data.") }
+    return folder + "/gateway.sock"
+  }
+
+  /// Removes the socket's folder below /tmp, if there is one and nothing is left in it.
+  func removeSocketFolder() { rmdir(farSocketFolder) }
+
+  private var farSocketFolder: String { "/tmp/apus-\(geteuid())-\(Self.instance(path))" }
+
+  /// Bytes of a socket's path at most (sun_path, with its end).
+  private static let socketBytesMax = 107
+
   /// What one worker keeps.
   func worker(_ name: String) -> String { path + "/workers/" + name }
 

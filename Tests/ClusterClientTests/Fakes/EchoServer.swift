@@ -1,6 +1,7 @@
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import NIOSSL
 import Synchronization
 
 /// A plain HTTP server whose answers the test makes.
@@ -25,12 +26,13 @@ final class EchoServer: Sendable {
   /// Method and target of every request.
   var seen: [String] { requests.lines.withLock { $0 } }
 
-  static func start(_ answer: @escaping Answer) async throws -> EchoServer {
+  static func start(tls: NIOSSLContext? = nil, _ answer: @escaping Answer) async throws -> EchoServer {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let requests = Requests()
     let channel = try await ServerBootstrap(group: group)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
+          if let tls { try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls)) }
           try channel.pipeline.syncOperations.configureHTTPServerPipeline()
           try channel.pipeline.syncOperations.addHandler(Answerer(answer: answer, requests: requests))
         }

@@ -41,7 +41,14 @@ final class FakeCalls: CallQueue, CallCatalog {
       call: summary(call), method: call.head.method, path: call.head.path, bodyBytes: call.body.count,
       callback: call.head.callback, callbackOutcome: "sent",
       result: .init(
-        status: 500, headers: [CallHeader("A", "b")], body: Data(call.body), truncated: false, seconds: 0.5))
+        status: 500, headers: [CallHeader("A", "b")], body: Data(call.body), truncated: false, seconds: 0.5),
+      owner: call.head.owner)
+  }
+
+  func result(_ id: String, owner: String) async throws(APIStatus) -> CallDetail {
+    let found = calls.withLock { $0.first { $0.head.id == id && $0.head.owner == owner } }
+    guard let found else { throw APIStatus(code: 404, reason: "NotFound", message: "no such call") }
+    return try await show(namespace: found.head.namespace, id: id)
   }
 
   func retry(namespace: String, id: String) async throws(APIStatus) -> CallSummary {

@@ -35,6 +35,24 @@ struct CallRoutes: Sendable {
     return .json(.object([:]), status: .accepted)
   }
 
+  private struct Wanted: Decodable {
+    let call: String
+    let owner: String
+  }
+
+  /// `POST /internal/v1/calls/result?gateway=ID`: what became of a call, for whoever holds the credential it was sent with.
+  func result(_ request: Request, _ context: AdminContext) async throws -> Response {
+    guard let gateway = QueryParameters(request.uri.query)["gateway"] else {
+      throw APIStatus.badRequest("gateway= is missing")
+    }
+    try context.require(.route(gateway: gateway))
+    let bytes = try await request.bytes(upTo: Limits.objectBytes)
+    guard let wanted = try? JSONDecoder().decode(Wanted.self, from: Data(bytes.readableBytesView)) else {
+      throw APIStatus.badRequest("call and owner are missing")
+    }
+    return .json(try JSONValue(encoding: try await service().result(wanted.call, owner: wanted.owner)))
+  }
+
   /// `…/calls`: GET lists, DELETE with `function=` removes its dead letters.
   func collection(
     _ request: Request, _ context: AdminContext, _ query: QueryParameters, _ namespace: String

@@ -16,6 +16,8 @@ struct FunctionTarget: Equatable {
     case function(FunctionTarget)
     /// `/async-function/NAME…`: the call is kept and run later.
     case async(FunctionTarget)
+    /// `/async-result/CALL`: what became of a call that was kept.
+    case result(Span)
     case health
     case unknown
     case malformed(String)
@@ -32,7 +34,9 @@ struct FunctionTarget: Equatable {
     let isAsync = pathEnd - target.start > asyncLead.utf8CodeUnitCount && starts(bytes, target.start, asyncLead)
     let start = target.start + (isAsync ? asyncLead : lead).utf8CodeUnitCount
     guard isAsync || (pathEnd > start && starts(bytes, target.start, lead)) else {
-      return Span(start: target.start, end: pathEnd).of(bytes).elementsEqual("/healthz".utf8) ? .health : .unknown
+      let path = Span(start: target.start, end: pathEnd)
+      if let call = call(bytes, path) { return .result(call) }
+      return path.of(bytes).elementsEqual("/healthz".utf8) ? .health : .unknown
     }
     var end = start
     var dot: Int?
@@ -49,6 +53,15 @@ struct FunctionTarget: Equatable {
 
   private static let lead: StaticString = "/function/"
   private static let asyncLead: StaticString = "/async-function/"
+  private static let resultLead: StaticString = "/async-result/"
+
+  /// The call a path asks for; nil when it asks for none.
+  private static func call(_ bytes: UnsafeRawBufferPointer, _ path: Span) -> Span? {
+    let length = resultLead.utf8CodeUnitCount
+    guard path.count > length, starts(bytes, path.start, resultLead) else { return nil }
+    let id = Span(start: path.start + length, end: path.end)
+    return HeaderRules.isCallID(id.of(bytes)) ? id : nil
+  }
 
   private static func starts(_ bytes: UnsafeRawBufferPointer, _ offset: Int, _ text: StaticString) -> Bool {
     for index in 0..<text.utf8CodeUnitCount where bytes[offset + index] != text.utf8Start[index] { return false }

@@ -102,7 +102,8 @@ final class AsyncIntake {
     headers.append(CallHeader("x-forwarded-for", before.joined(separator: ", ")))
     return AsyncCall.Head(
       id: id, namespace: target.namespace(bytes), function: target.function(bytes), method: head.method.text(bytes),
-      path: target.rest.text(bytes), headers: headers, callback: callback, enqueued: time)
+      path: target.rest.text(bytes), headers: headers, callback: callback, enqueued: time,
+      owner: Credential.fingerprint(lines, bytes))
   }
 }
 
@@ -179,9 +180,13 @@ extension ClientConnection {
     guard settle(intake, status: 202, { _ in }) else { return }
     if services.isDraining { closeAfterAnswer() }
     var bytes = ByteBuffer()
-    bytes.write(room: 256 + intake.head.id.utf8.count) { out in
+    bytes.write(room: 256 + 2 * intake.head.id.utf8.count) { out in
       out.put("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nX-Call-Id: ")
       out.put(intake.head.id)
+      if intake.head.owner != nil {
+        out.put("\r\nLocation: /async-result/")
+        out.put(intake.head.id)
+      }
       out.put("\r\nX-Duration-Seconds: ")
       out.put(seconds: intake.record.duration)
       if closes { out.put("\r\nConnection: close") }

@@ -87,7 +87,8 @@ extension ClientConnection: CallClient {
       }
       if code == .queueFull { out.put("\r\nRetry-After: 1") }
       if code == .methodNotAllowed {
-        out.put(allowsPostOnly ? "\r\nAllow: POST" : "\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+        out.put("\r\nAllow: ")
+        out.put(allowed)
       }
       if closes { out.put("\r\nConnection: close") }
       out.put("\r\n\r\n")

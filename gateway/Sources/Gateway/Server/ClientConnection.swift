@@ -23,15 +23,21 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     case closed
   }
 
+  static let everyMethod: StaticString = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
   let services: GatewayServices
   let loop: GatewayLoop
   /// The connection this is a stream of.
   let multiplexer: HTTP2Connection?
+  /// Whether it came through the socket that only the server itself can open: its calls are those that were let in before.
+  let isOwn: Bool
   var context: ChannelHandlerContext?
   var phase = Phase.idle
   var call: Call?
   /// A call for later whose body is read, or which is being made durable.
   var intake: AsyncIntake?
+  /// A question for a result that was not answered yet.
+  var lookup: ResultLookup?
   var closes = false
   /// Answered while the rest of a small body is still read and thrown away; the connection goes on after it.
   var answeredEarly = false
@@ -41,8 +47,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var challenge: StaticString?
   /// The id of the token by which it was let in; nil where none is asked for.
   var credential: UInt64?
-  /// Whether its path takes POST only.
-  var allowsPostOnly = false
+  /// The methods its path takes.
+  var allowed = ClientConnection.everyMethod
   /// Whether its body is so small that it is cheaper to read it to its end than to close the connection.
   var bodyIsSmall = true
   /// What was read and not taken yet.
@@ -67,9 +73,12 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var timerAt: Int64?
   var timer: Scheduled<Void>?
 
-  init(services: GatewayServices, loop: GatewayLoop, stream multiplexer: HTTP2Connection? = nil) {
+  init(
+    services: GatewayServices, loop: GatewayLoop, stream multiplexer: HTTP2Connection? = nil, isOwn: Bool = false
+  ) {
     self.services = services
     self.loop = loop
+    self.isOwn = isOwn
     self.multiplexer = multiplexer
     idleSince = monotonicNow()
   }
@@ -87,7 +96,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     }
     let open = services.metrics.clientConnected()
     loop.clients[ObjectIdentifier(self)] = self
-    if open > services.configuration.connectionsMax {
+    if open > services.configuration.connectionsMax, !isOwn {
       return refuse(Refusal(.noCapacity, "this gateway holds \(open) connections already"))
     }
     armTimer()
@@ -123,6 +132,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     // One whose body is complete is made durable all the same.
     if let intake, case .active(ended: false) = phase { refuse(intake, Refusal(.badRequest, "the client went away")) }
     intake = nil
+    lookup = nil
     phase = .closed
     timer?.cancel()
     timer = nil
@@ -223,6 +233,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     case health(Int)
     case call(Call, Int)
     case intake(AsyncIntake, Int)
+    case lookup(ResultLookup, Int)
   }
 
   private func readHead() -> Bool {
@@ -256,6 +267,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     case .intake(let intake, let length):
       begin(length)
       begin(intake)
+    case .lookup(let lookup, let length):
+      begin(length)
+      begin(lookup)
     }
     if body.isEnded { ended(nil) }
     return true
@@ -297,9 +311,17 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       let refusal = Refusal(.functionNotFound, "nothing is served here; functions are at /function/NAME")
       return .refused(refusal, words(head, bytes), namespace: "", length: length)
     case .health: return .health(length)
+    case .result(let call):
+      let words = words(head, bytes)
+      allowed = "GET, HEAD"
+      do throws(Refusal) {
+        return .lookup(try lookup(head, lines, call, bytes, words: words), length)
+      } catch {
+        return .refused(error, words, namespace: "", length: length)
+      }
     case .async(let target):
       let words = words(head, bytes)
-      allowsPostOnly = true
+      allowed = "POST"
       do throws(Refusal) {
         let info = try found(head, target, bytes).1
         head.keepsAuthorization = info.needsToken
@@ -320,7 +342,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   /// What the connection keeps of a request.
   private func note(_ head: RequestHead) {
     isHEAD = head.isHEAD
-    allowsPostOnly = false
+    allowed = Self.everyMethod
     challenge = nil
     credential = nil
     body = BodyReader(head.framing)
@@ -355,7 +377,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       let name = target.function(bytes)
       throw Refusal(.functionNotFound, "no function \"\(name)\" in namespace \"\(target.namespace(bytes))\"")
     }
-    if info.needsToken || (services.configuration.publicOnly && !info.route.isPublic) {
+    if !isOwn, info.needsToken || (services.configuration.publicOnly && !info.route.isPublic) {
       do throws(Refusal) { try admit(lines, bytes, to: info.route) } catch {
         refusedBy = dispatcher
         throw error
@@ -396,7 +418,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   private func client() -> ClientAddress {
     if let address { return address }
     let made = ClientAddress(
-      context?.channel.remoteAddress?.ipAddress ?? "unknown", isTLS: services.configuration.serverTLS != nil)
+      isOwn ? "127.0.0.1" : context?.channel.remoteAddress?.ipAddress ?? "unknown",
+      isTLS: services.configuration.serverTLS != nil, isOwn: isOwn)
     address = made
     return made
   }

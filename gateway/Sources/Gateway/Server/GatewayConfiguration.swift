@@ -34,6 +34,9 @@ package struct GatewayConfiguration: Sendable {
   package var publicOnly: Bool
   /// Bytes of asynchronous calls' bodies held until they are durable; beyond it 429.
   package var intakeBytes: Int = Limits.asyncIntakeBytes
+  /// A unix socket (at most 107 bytes, in a folder that only the owner of this process may enter) through which the server
+  /// runs calls that were let in before: every function answers there, and `X-Apus-*` fields pass. Nil opens none.
+  package var ownSocket: String?
 
   /// A configuration with everything but the addresses at its default.
   package init(

@@ -156,7 +156,14 @@ package final class GatewayServer: Service {
     // A restarted gateway should not answer "unknown function" in the moment before its first snapshot.
     await services.table.waitUntilLoaded(milliseconds: configuration.routePatience)
     if configuration.needsRoutes, !services.table.loaded { throw GatewayError.noRoutes(configuration.routePatience) }
-    let entrance = try await enter(group, services)
+    let own = try await listenOwn(on: group, services)
+    let entrance: Entrance
+    do {
+      entrance = try await enter(group, services)
+    } catch {
+      try? await own?.close().get()
+      throw error
+    }
     shared.withLock { $0.port = entrance.port }
     boundInput.yield(entrance.port)
     logger.notice(
@@ -164,6 +171,8 @@ package final class GatewayServer: Service {
       metadata: ["address": "\(configuration.host):\(entrance.port)", "gateway.id": "\(configuration.gatewayID)"])
     let ending = await waitForEnd()
     await entrance.close()
+    try? await own?.close().get()
+    if own != nil, let path = configuration.ownSocket { try? FileManager.default.removeItem(atPath: path) }
     services.startDraining(handsOver: ending == .succeeded)
     if ending != .cancelled { await drain(services) }
     services.closeAll()
@@ -194,6 +203,28 @@ package final class GatewayServer: Service {
       }
       defer { group.cancelAll() }
       return await group.next() ?? .cancelled
+    }
+  }
+
+  /// Listens for the server's own calls; nil where none are run.
+  private func listenOwn(on group: MultiThreadedEventLoopGroup, _ services: GatewayServices) async throws
+    -> (any Channel)?
+  {
+    guard let path = configuration.ownSocket else { return nil }
+    let bootstrap = ServerBootstrap(group: group)
+      .serverChannelOption(.backlog, value: 1024)
+      .childChannelOption(.autoRead, value: false)
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture {
+          guard let loop = services.loop(on: channel.eventLoop) else { throw ChannelError.ioOnClosedChannel }
+          try channel.pipeline.syncOperations.addHandler(
+            ClientConnection(services: services, loop: loop, isOwn: true))
+        }
+      }
+    do {
+      return try await bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
+    } catch {
+      throw GatewayError.cannotListen(path, "\(error)")
     }
   }
 

@@ -26,11 +26,14 @@ struct ClientAddress {
   /// `for=…` of `Forwarded` (RFC 7239), IPv6 quoted.
   let element: [UInt8]
   let isTLS: Bool
+  /// Whether it is the server itself, whose `X-Apus-*` fields pass.
+  let isOwn: Bool
 
-  init(_ address: String, isTLS: Bool) {
+  init(_ address: String, isTLS: Bool, isOwn: Bool = false) {
     plain = Array(address.utf8)
     element = Array((address.contains(":") ? "for=\"[\(address)]\"" : "for=\(address)").utf8)
     self.isTLS = isTLS
+    self.isOwn = isOwn
   }
 }
 
@@ -62,7 +65,10 @@ extension CallText {
       rest = Span(start: out.count, end: out.count + target.restPath.count)
       out.put(target.rest.of(source))
       out.put(" HTTP/1.1\r\n")
-      if head.keepsAuthorization {
+      if client.isOwn {
+        let passes = head.keepsAuthorization ? HeaderRules.passesToGuarded : HeaderRules.passesToFunction
+        HeaderRules.copy(lines, source, into: &out, namesFields: head.namesFields) { $0 == .platform || passes($0) }
+      } else if head.keepsAuthorization {
         HeaderRules.copy(
           lines, source, into: &out, namesFields: head.namesFields, passes: HeaderRules.passesToGuarded)
       } else {

@@ -29,10 +29,10 @@ import Testing
     #expect(
       paths == [
         "/healthz", "/function/{name}", "/function/{name}/{path}", "/async-function/{name}",
-        "/async-function/{name}/{path}",
+        "/async-function/{name}/{path}", "/async-result/{call}",
       ])
     for path in paths {
-      let target = path.replacing("{name}", with: "a").replacing("{path}", with: "b/c")
+      let target = path.replacing("{name}", with: "a").replacing("{path}", with: "b/c").replacing("{call}", with: "c")
       let meaning = Array(target.utf8).withUnsafeBytes { FunctionTarget.parse($0, Span(start: 0, end: $0.count)) }
       #expect(meaning != .unknown)
     }

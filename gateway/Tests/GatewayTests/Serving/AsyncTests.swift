@@ -13,6 +13,8 @@ final class FakeQueue: CallQueue {
   struct State {
     var calls: [AsyncCall] = []
     var refusal: APIStatus?
+    /// What is known of calls, by their id.
+    var details: [String: CallDetail] = [:]
     var isHeld = false
     var waiting: [CheckedContinuation<Void, Never>] = []
   }
@@ -32,6 +34,15 @@ final class FakeQueue: CallQueue {
       return state.refusal
     }
     if let refusal { throw refusal }
+  }
+
+  func result(_ id: String, owner: String) async throws(APIStatus) -> CallDetail {
+    let (detail, refusal) = state.withLock { ($0.details[id], $0.refusal) }
+    if let refusal { throw refusal }
+    guard let detail, detail.owner == owner else {
+      throw APIStatus(code: 404, reason: "NotFound", message: "not this credential's")
+    }
+    return detail
   }
 
   func hold() { state.withLock { $0.isHeld = true } }

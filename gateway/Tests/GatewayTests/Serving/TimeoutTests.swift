@@ -228,6 +228,7 @@ import Testing
 private struct ClientStage {
   private struct NoQueue: CallQueue {
     func enqueue(_ call: AsyncCall) async throws(APIStatus) {}
+    func result(_ id: String, owner: String) async throws(APIStatus) -> CallDetail { throw .unavailable("none") }
   }
 
   let channel = EmbeddedChannel()
