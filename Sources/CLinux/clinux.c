@@ -87,9 +87,11 @@ ssize_t apus_receive(int socket, void *bytes, size_t capacity, int *descriptor) 
   struct msghdr packet = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
                           .msg_controllen = sizeof control.bytes};
   ssize_t length;
+  /* That the other end closed with something unread is told once, before what it sent ahead of that. */
+  int resets = 0;
   do {
     length = recvmsg(socket, &packet, MSG_CMSG_CLOEXEC);
-  } while (length < 0 && errno == EINTR);
+  } while (length < 0 && (errno == EINTR || (errno == ECONNRESET && resets++ == 0)));
   if (length <= 0) return length;
   struct cmsghdr *head = CMSG_FIRSTHDR(&packet);
   if (head != NULL && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS &&

@@ -36,14 +36,14 @@ struct GatewayRole {
     let client = try APIClient(
       endpoint: APIEndpoint(url: server, authority: credentials.authority), credential: credentials.credential,
       logger: logger)
-    let front = try gatewayServer(client, credentials, sockets, isTakingOver: taken != nil)
+    let front = try gatewayServer(client, credentials, sockets, taken)
     let admin = AdminServer.metrics(
       host: listening.adminHost, port: listening.adminPort, socket: sockets.admin.descriptor.number, logger: logger,
       metrics: { front.metricsText() }, ready: { front.ready ? nil : "the gateway has no routes yet" })
     let renewing = membership.renewal(of: credentials, through: client) {
       front.use(workerTLS: try PeerTLS.client($0))
     }
-    let (listens, leaves) = (Gate(), Gate())
+    let gates = AdminGates()
     let ended = Gate()
     // No service ends by itself: one that does while the others are being shut down in turn breaks that off.
     let serving = RunningService("gateway") {
@@ -52,12 +52,12 @@ struct GatewayRole {
       try? await gracefulShutdown()
     }
     let handing = RunningService("hand-over") {
-      try await handOver(front, taken, sockets, listens: listens, leaves: leaves)
+      try await handOver(front, sockets, gates)
       try? await gracefulShutdown()
     }
     var services: [ServiceGroupConfiguration.ServiceConfiguration] = [
       .init(service: renewing, successTerminationBehavior: .ignore),
-      .init(service: serving), .init(service: gated(admin, listens, leaves)),
+      .init(service: serving), .init(service: gated(admin, gates)),
       .init(service: handing, failureTerminationBehavior: .gracefullyShutdownGroup),
     ]
     let successor = Successor(
@@ -96,7 +96,7 @@ struct GatewayRole {
   }
 
   private func gatewayServer(
-    _ client: APIClient, _ credentials: MemberCredentials, _ sockets: GatewaySockets, isTakingOver: Bool
+    _ client: APIClient, _ credentials: MemberCredentials, _ sockets: GatewaySockets, _ taken: TakeOver?
   ) throws -> GatewayServer {
     var configuration = GatewayConfiguration(
       host: listening.listen, port: listening.gatewayPort, gatewayID: name, hostIdentity: HostIdentity.current,
@@ -104,9 +104,11 @@ struct GatewayRole {
       threads: Processors.usable, drainSeconds: drainSeconds,
       connectionsMax: FileLimit.connections(files: FileLimit.raise()), publicOnly: listening.publicOnly)
     configuration.listeners = sockets.entrances.map(\.descriptor.number)
-    if isTakingOver {
+    if let taken {
       configuration.routePatience = Self.routePatience
       configuration.needsRoutes = true
+      // Not at once with the other one: of two that are told of a connection one finds it taken.
+      configuration.beforeAccepting = { try await taken.complete() }
     }
     return GatewayServer(
       configuration: configuration,
@@ -116,37 +118,47 @@ struct GatewayRole {
   }
 
   /// Figures and probes, from the moment calls are taken until a successor answers them.
-  private func gated(_ admin: AdminServer, _ listens: Gate, _ leaves: Gate) -> any Service {
+  private func gated(_ admin: AdminServer, _ gates: AdminGates) -> any Service {
     RunningService("admin") {
-      await cancelWhenGracefulShutdown { await listens.wait() }
+      defer { gates.left.open() }
+      await cancelWhenGracefulShutdown { await gates.listens.wait() }
       if Task.isShuttingDownGracefully { return }
       try await withThrowingTaskGroup(of: Void.self) { tasks in
         tasks.addTask { try await admin.run() }
-        tasks.addTask { await leaves.wait() }
+        tasks.addTask { await gates.leaves.wait() }
         try await tasks.next()
         tasks.cancelAll()
       }
+      gates.left.open()
       try? await gracefulShutdown()
     }
   }
 
-  /// Finishes taking over, then waits for whoever takes over from this process.
-  private func handOver(
-    _ front: GatewayServer, _ taken: TakeOver?, _ sockets: GatewaySockets, listens: Gate, leaves: Gate
-  ) async throws {
+  /// Waits for whoever takes over from this process.
+  private func handOver(_ front: GatewayServer, _ sockets: GatewaySockets, _ gates: AdminGates) async throws {
     guard await cancelWhenGracefulShutdown({ await front.waitUntilListening() }) != nil else { return }
-    listens.open()
-    try await taken?.complete()
+    gates.listens.open()
     sockets.own()
     ServiceManager.tell("READY=1\nMAINPID=\(getpid())")
     let offer = HandOverOffer(parts: sockets.parts, control: sockets.control, logger: logger)
-    if try await offer.run() {
-      logger.notice("gateway was taken over, draining")
-      leaves.open()
-      front.leaveToSuccessor()
-      sockets.letGo()
-    }
+    guard let heir = try await offer.run() else { return }
+    gates.leaves.open()
+    await front.leaveToSuccessor()
+    await gates.left.wait()
+    heir.send(.yours)
+    logger.notice("gateway was taken over, draining")
+    sockets.letGo()
   }
+}
+
+/// When the port for figures and probes is served.
+struct AdminGates {
+  /// Calls are taken.
+  let listens = Gate()
+  /// It is another process's turn.
+  let leaves = Gate()
+  /// Nothing is accepted there any more.
+  let left = Gate()
 }
 
 /// Something that happens once, and somebody who waits for it.

@@ -11,8 +11,9 @@ struct HandOverOffer: Sendable {
   let control: Descriptor
   let logger: Logger
 
-  /// Waits on a thread of its own until a newcomer serves (true), or this process is to end (false).
-  func run() async throws -> Bool {
+  /// Waits on a thread of its own until a newcomer is ready, and answers the connection to it: `yours` is said there once
+  /// this process accepts nothing any more. Nil when this process is to end.
+  func run() async throws -> PacketSocket? {
     let wake = Descriptor(apus_wake_create())
     let poll = Descriptor(apus_poll_create())
     guard wake.number >= 0, poll.number >= 0 else { throw SystemFailure("hand-over", errno) }
@@ -41,6 +42,8 @@ struct HandOverOffer: Sendable {
     let wake: Descriptor
     var turn = HandOverTurn(user: geteuid())
     var guests: [Int: PacketSocket] = [:]
+    /// The newcomer that is ready.
+    var heir: PacketSocket?
     var next = Int(Token.first)
 
     init(offer: HandOverOffer, poll: Descriptor, wake: Descriptor) {
@@ -49,21 +52,21 @@ struct HandOverOffer: Sendable {
       self.wake = wake
     }
 
-    mutating func serve() -> Bool {
+    mutating func serve() -> PacketSocket? {
       apus_poll_add(poll.number, wake.number, Token.wake)
       apus_poll_add(poll.number, offer.control.number, Token.control)
       var tokens = [UInt64](repeating: 0, count: 16)
       while true {
         let left = turn.deadline.map { max(0, min($0 - now, 60_000)) } ?? -1
         let count = apus_poll_wait(poll.number, &tokens, Int32(tokens.count), Int32(left))
-        guard count >= 0 else { return false }
+        guard count >= 0 else { return nil }
         for token in tokens.prefix(Int(count)) {
           switch token {
-          case Token.wake: return false
+          case Token.wake: return nil
           case Token.control: welcome()
           default: hear(Int(token))
           }
-          if turn.over { return true }
+          if turn.over { return heir }
         }
         perform(turn.tick(now: now))
       }
@@ -111,7 +114,7 @@ struct HandOverOffer: Sendable {
       case .drop(let id, let why):
         hangUp(id)
         offer.logger.warning("take-over broken off, serving on", metadata: ["reason": "\(why)"])
-      case .yield(let id): guests[id]?.send(.yours)
+      case .yield(let id): heir = guests[id]
       }
     }
 

@@ -23,12 +23,12 @@ struct TakeOver: Sendable {
   private let connection: PacketSocket
 
   /// Asks the gateway that runs in a folder for its sockets; nil when none listens there.
-  static func ask(in home: String) async throws -> TakeOver? {
+  static func ask(in home: String, patience: Int32 = patience) async throws -> TakeOver? {
     guard let connection = try PacketSocket.connect(in: home, as: socketName) else { return nil }
     let result: Result<TakeOver, HandOverFault> = await withCheckedContinuation { continuation in
       DetachedThread.run {
         do throws(HandOverFault) {
-          continuation.resume(returning: .success(try TakeOver(over: connection)))
+          continuation.resume(returning: .success(try TakeOver(over: connection, patience)))
         } catch {
           continuation.resume(returning: .failure(error))
         }
@@ -44,13 +44,13 @@ struct TakeOver: Sendable {
   }
 
   /// Asks over a connection, waiting for each answer.
-  private init(over connection: PacketSocket) throws(HandOverFault) {
+  private init(over connection: PacketSocket, _ patience: Int32) throws(HandOverFault) {
     self.connection = connection
     connection.send(.hello(process: getpid(), program: Version.current))
     var found: [(HandOverMessage.Role, Descriptor)] = []
     var owner: Int32?
     while owner == nil {
-      guard let (message, descriptor) = try connection.receive(milliseconds: Self.patience) else {
+      guard let (message, descriptor) = try connection.receive(milliseconds: patience) else {
         throw HandOverFault("it ended the conversation")
       }
       switch message {
@@ -101,8 +101,8 @@ struct TakeOver: Sendable {
       next: "It serves on. A take-over keeps the addresses: use the same flags, or stop the running gateway first.")
   }
 
-  /// Says that this process serves, and waits until the other one serves no new connections. One that was killed in the
-  /// meantime serves none either. Throws when it does not let go.
+  /// Says that this process is ready, and waits until the other one accepts no more connections: those that come in the
+  /// meantime wait in the sockets' queues. One that was killed accepts none either. Throws when it does not let go.
   func complete() async throws {
     let connection = connection
     let fault: HandOverFault? = await withCheckedContinuation { continuation in

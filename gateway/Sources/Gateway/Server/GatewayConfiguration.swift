@@ -14,6 +14,8 @@ package struct GatewayConfiguration: Sendable {
   package var routePatience: Int64 = GatewayLimits.firstSnapshotMilliseconds
   /// Whether the gateway ends when no routes came by then, instead of answering 503 until they do.
   package var needsRoutes = false
+  /// Runs when everything but the accepting of connections is ready, and has its time; what it throws ends the gateway.
+  package var beforeAccepting: @Sendable () async throws -> Void = {}
   /// This gateway's name towards the control plane and in the logs.
   package var gatewayID: String
   /// The identity of this host; pods whose endpoint names the same one are reached by their unix socket.

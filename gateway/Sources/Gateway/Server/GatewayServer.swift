@@ -30,6 +30,8 @@ package final class GatewayServer: Service {
   private let boundInput: AsyncStream<Int>.Continuation
   private let successor: AsyncStream<Void>
   private let successorInput: AsyncStream<Void>.Continuation
+  private let accepting: AsyncStream<Void>
+  private let acceptingInput: AsyncStream<Void>.Continuation
 
   /// A gateway over the control plane's protocols; `logs` nil writes no access records, `calls` nil takes no
   /// asynchronous calls.
@@ -48,6 +50,7 @@ package final class GatewayServer: Service {
     serverTLS = Mutex(configuration.serverTLS)
     (bound, boundInput) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
     (successor, successorInput) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    (accepting, acceptingInput) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
   }
 
   /// The port listened on; nil before and after.
@@ -69,9 +72,12 @@ package final class GatewayServer: Service {
     return nil
   }
 
-  /// Another process accepts from the same sockets now: this one stops accepting, lets every connection have the answer to
-  /// a request it sends or sent, and `run` returns.
-  package func leaveToSuccessor() { successorInput.yield() }
+  /// Another process is to accept from the same sockets: returns when this one accepts no more, which is once. Every
+  /// connection still gets the answer to a request it sends or sent; then `run` returns.
+  package func leaveToSuccessor() async {
+    successorInput.yield()
+    for await _ in accepting {}
+  }
 
   /// Whether requests are taken: it listens, knows the routes, and does not shut down.
   package var ready: Bool {
@@ -91,7 +97,10 @@ package final class GatewayServer: Service {
 
   /// Serves until graceful shutdown; throws when the address cannot be bound.
   package func run() async throws {
-    defer { boundInput.finish() }
+    defer {
+      boundInput.finish()
+      acceptingInput.finish()
+    }
     let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.threads)
     let outcome: Result<Void, any Error>
     do {
@@ -156,6 +165,7 @@ package final class GatewayServer: Service {
     // A restarted gateway should not answer "unknown function" in the moment before its first snapshot.
     await services.table.waitUntilLoaded(milliseconds: configuration.routePatience)
     if configuration.needsRoutes, !services.table.loaded { throw GatewayError.noRoutes(configuration.routePatience) }
+    try await configuration.beforeAccepting()
     let own = try await listenOwn(on: group, services)
     let entrance: Entrance
     do {
@@ -171,6 +181,7 @@ package final class GatewayServer: Service {
       metadata: ["address": "\(configuration.host):\(entrance.port)", "gateway.id": "\(configuration.gatewayID)"])
     let ending = await waitForEnd()
     await entrance.close()
+    acceptingInput.finish()
     try? await own?.close().get()
     if own != nil, let path = configuration.ownSocket { try? FileManager.default.removeItem(atPath: path) }
     services.startDraining(handsOver: ending == .succeeded)

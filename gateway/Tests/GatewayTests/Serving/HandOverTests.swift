@@ -34,13 +34,17 @@ private final class Tally: Sendable {
     return (number, Int(UInt16(bigEndian: address.sin_port)))
   }
 
-  private func gateway(_ platform: FakePlatform, _ sockets: [CInt], needsRoutes: Bool = false) -> GatewayServer {
+  private func gateway(
+    _ platform: FakePlatform, _ sockets: [CInt], needsRoutes: Bool = false,
+    before: @escaping @Sendable () async throws -> Void = {}
+  ) -> GatewayServer {
     var logger = Logger(label: "test")
     logger.logLevel = .critical
     var configuration = GatewayConfiguration(gatewayID: "g1", hostIdentity: "here", threads: 2, drainSeconds: 5)
     configuration.listeners = sockets
     configuration.routePatience = 200
     configuration.needsRoutes = needsRoutes
+    configuration.beforeAccepting = before
     return GatewayServer(
       configuration: configuration, routes: platform, activation: platform, usage: platform, logs: platform,
       logger: logger)
@@ -88,10 +92,10 @@ private final class Tally: Sendable {
     for _ in 0..<5 {
       let goal = tally.counts.withLock { $0.right } + 300
       #expect(await eventually(within: .seconds(20)) { tally.counts.withLock { $0.right } >= goal })
-      let next = gateway(platform, [socket], needsRoutes: true)
+      let leaving = current
+      let next = gateway(platform, [socket], needsRoutes: true) { await leaving.leaveToSuccessor() }
       let starting = Task { try await next.run() }
       #expect(await next.waitUntilListening() == port)
-      current.leaveToSuccessor()
       try await running.value
       (current, running) = (next, starting)
     }
@@ -121,7 +125,7 @@ private final class Tally: Sendable {
     for one in clients { #expect(try await one.request(.GET, "/function/echo").status == 200) }
     let idle = try await clients[0].connect()
     #expect(try await idle.request(.GET, "/function/echo").header("connection") != "close")
-    gateway.leaveToSuccessor()
+    await gateway.leaveToSuccessor()
     #expect(await eventually { !gateway.ready })
     let last = try await idle.request(.GET, "/function/echo")
     #expect(last.status == 200 && last.header("connection") == "close")
