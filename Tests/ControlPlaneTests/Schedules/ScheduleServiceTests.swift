@@ -95,7 +95,7 @@ import Testing
     let begin = stage.clock.now
     var desk = try await Desk(stage, store, [function(cron: "@every 1s")])
     await desk.schedules.tick()
-    for _ in 0..<40 {
+    for _ in 0..<15 {
       for _ in 0..<Int.random(in: 0...5, using: &random) {
         stage.clock.advance(milliseconds: Int64.random(in: 100...1200, using: &random))
         await desk.schedules.tick()
