@@ -48,12 +48,12 @@ struct StreamTests {
   func webSocket(flags: [String]) async throws {
     try await TestCluster.with(workers: 1, flags: flags) { cluster in
       let sample = TestCluster.root + "/functions/samples/websocket-echo"
-      let made = try await cluster.bash("cp -r \(sample) . && echo '  timeout: 1s' >> websocket-echo/function.yaml")
+      let made = try await cluster.bash("cp -r \(sample) . && echo '  timeout: 5s' >> websocket-echo/function.yaml")
       try #require(made.status == 0, "\(made.all)")
       let deployed = try await cluster.apus("deploy", "websocket-echo")
       try #require(deployed.status == 0, "\(deployed.all)")
       let spoken = try await cluster.bash(
-        "python3 \(Self.probes)/websocket_client.py \(cluster.url("websocket-echo")) --silence 3")
+        "python3 \(Self.probes)/websocket_client.py \(cluster.url("websocket-echo")) --silence 6")
       #expect(spoken.status == 0, "\(spoken.all)")
       let plain = try await cluster.bash("curl -sk -o /dev/null -w '%{http_code}' \(cluster.url("websocket-echo"))")
       #expect(plain.output == "426")

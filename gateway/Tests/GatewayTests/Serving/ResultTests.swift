@@ -114,7 +114,7 @@ import Testing
         $0.ownSocket = socket; $0.publicOnly = true
       }
     ) { platform, _, clients in
-      #expect(try await clients.request(.GET, "/function/echo").status == 404)
+      #expect(try await clients.request(.GET, "/function/echo").status == 403)
       let inbox = RawInbox()
       let channel = try await clients.bootstrap(inbox).connect(unixDomainSocketPath: socket).get()
       try await channel.writeAndFlush(
