@@ -2,7 +2,7 @@
 ///
 /// Level-triggered and bounded: the condition is about a state, so a change between two looks is not missed.
 package func eventually(
-  within limit: Duration = .seconds(10), _ condition: @Sendable () async throws -> Bool
+  within limit: Duration = .seconds(30), _ condition: @Sendable () async throws -> Bool
 ) async rethrows -> Bool {
   let clock = ContinuousClock()
   let end = clock.now.advanced(by: limit)

@@ -77,7 +77,7 @@ struct AccessTests {
     let gone = try await cluster.apus("token", "revoke", id)
     #expect(gone.status == 0, "\(gone.all)")
     for url in [cluster.url("closed"), "http://127.0.0.1:\(edge.port)/function/closed"] {
-      let refused = try await eventually(within: .seconds(10)) {
+      let refused = try await eventually(within: .seconds(30)) {
         try await call(cluster, url, token: true).hasSuffix(" 401")
       }
       #expect(refused, "\(url)")

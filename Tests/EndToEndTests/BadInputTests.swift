@@ -18,7 +18,7 @@ struct BadInputTests {
     ("min-max", "runtime: python\n  handler: h.py\n  scale: {min: 5, max: 2}", "spec.scale.min"),
   ]
 
-  @Test("manifests, packages, names and tokens", .timeLimit(.minutes(3)))
+  @Test("manifests, packages, names and tokens", .timeLimit(.minutes(5)))
   func clearErrors() async throws {
     try await TestCluster.with(workers: 1) { cluster in
       for (name, spec, hint) in Self.manifests {

@@ -4,7 +4,7 @@ import Testing
 /// The real kubectl with the kubeconfig that the server wrote.
 @Suite("kubectl")
 struct KubectlTests {
-  @Test("get, -o yaml, -w and logs work unmodified", .timeLimit(.minutes(2)))
+  @Test("get, -o yaml, -w and logs work unmodified", .timeLimit(.minutes(5)))
   func kubectl() async throws {
     try await TestCluster.with(workers: 1) { cluster in
       let code = "def handle(event, context):\n    context.log.info('seen', who=event.text)\n    return event.text\n"

@@ -18,7 +18,7 @@ struct LeftoverTests {
   }
 
   @Test(
-    "apus down leaves no process, mount, cgroup or socket, also after kill -9 of everything", .timeLimit(.minutes(2)))
+    "apus down leaves no process, mount, cgroup or socket, also after kill -9 of everything", .timeLimit(.minutes(5)))
   func nothing() async throws {
     for violent in [false, true] {
       var data = ""

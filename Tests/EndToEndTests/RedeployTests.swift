@@ -4,7 +4,7 @@ import Testing
 /// What a second deploy of the same folder changes.
 @Suite("Redeploy")
 struct RedeployTests {
-  @Test("a change of scale alone is neither a new package nor a new revision", .timeLimit(.minutes(2)))
+  @Test("a change of scale alone is neither a new package nor a new revision", .timeLimit(.minutes(5)))
   func scaleOnly() async throws {
     try await TestCluster.with(workers: 1) { cluster in
       let code = "def handle(event, context):\n    return event.text\n"

@@ -80,7 +80,7 @@ struct ScheduleTests {
 
   @Test(
     "a result is shown to the token that sent the call, and `invoke --async` with `show --wait` hold together",
-    .timeLimit(.minutes(2)))
+    .timeLimit(.minutes(5)))
   func results() async throws {
     try await TestCluster.with(workers: 1) { cluster in
       let made = try await cluster.deployPython("echo", "def handle(event, context):\n    return 'did ' + event.text\n")

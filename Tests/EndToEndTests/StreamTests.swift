@@ -44,7 +44,7 @@ struct StreamTests {
 
   @Test(
     "a WebSocket carries texts, bytes, pieces and mebibytes both ways, and outlives the function's timeout",
-    .timeLimit(.minutes(2)), arguments: [[], ["--tls"]])
+    .timeLimit(.minutes(5)), arguments: [[], ["--tls"]])
   func webSocket(flags: [String]) async throws {
     try await TestCluster.with(workers: 1, flags: flags) { cluster in
       let sample = TestCluster.root + "/functions/samples/websocket-echo"
@@ -136,7 +136,7 @@ struct StreamTests {
 
   @Test(
     "curl's Expect: 100-continue costs no second, and what is too large is refused before it is sent",
-    .timeLimit(.minutes(2)))
+    .timeLimit(.minutes(5)))
   func expectContinue() async throws {
     try await TestCluster.with(workers: 1, flags: ["--tls"]) { cluster in
       try await deployStreams(cluster)

@@ -7,7 +7,7 @@ import Testing
 struct TLSTests {
   private static let echo = "def handle(event, context):\n    return event.text + event.headers['x-forwarded-proto']\n"
 
-  @Test("with the cluster's own authority the CLI calls, and so does whoever trusts it", .timeLimit(.minutes(2)))
+  @Test("with the cluster's own authority the CLI calls, and so does whoever trusts it", .timeLimit(.minutes(5)))
   func ownAuthority() async throws {
     try await TestCluster.with(workers: 1, flags: ["--tls"]) { cluster in
       #expect(cluster.gateway.hasPrefix("https://"))
@@ -27,7 +27,7 @@ struct TLSTests {
     }
   }
 
-  @Test("changed certificate files are used without a restart", .timeLimit(.minutes(2)))
+  @Test("changed certificate files are used without a restart", .timeLimit(.minutes(5)))
   func reload() async throws {
     let folder = try TemporaryFolder("apus-tls")
     func certificate(_ name: String) async throws {

@@ -87,14 +87,14 @@ struct TwoMachineTests {
     let deployed = try await inServer("\(TestCluster.apus) deploy far")
     try #require(deployed.status == 0, "\(deployed.all)")
     #expect(try await inServer("curl -s -d x http://\(net).1:8080/function/far").output == "far x")
-    let logged = try await eventually(within: .seconds(10)) {
+    let logged = try await eventually(within: .seconds(30)) {
       try await inServer("\(TestCluster.apus) logs far").output.contains("far line")
     }
     #expect(logged)
     try await gateway(folder, link, inServer)
     let before = try await pods(inServer)
     _ = try await Shell.bash("ip -n \(link.worker) link set vw\(link.id) down")
-    let lost = try await eventually(within: .seconds(8)) {
+    let lost = try await eventually(within: .seconds(30)) {
       try await inServer("\(TestCluster.apus) get events").output.contains("NodeLost")
     }
     #expect(lost)
@@ -124,7 +124,7 @@ struct TwoMachineTests {
     }
     let said = try await Shell.bash("tail -n 20 g.log", in: home).output
     #expect(answers, "\(said)")
-    let logged = try await eventually(within: .seconds(10)) {
+    let logged = try await eventually(within: .seconds(30)) {
       try await inServer("\(TestCluster.apus) logs 'function:far AND stream:access' --platform").output.split(
         separator: "\n"
       )

@@ -187,7 +187,7 @@ struct UpgradeTests {
     #expect(counts.wrong.isEmpty, "\(counts.wrong.count) of \(counts.right): \(counts.wrong.prefix(10))")
     #expect(counts.right > 1500)
     // Every call is in the log and in the figures, through whichever process it went.
-    let figures = try await eventually(within: .seconds(15)) {
+    let figures = try await eventually(within: .seconds(30)) {
       let shown = try await cluster.bash(
         "apus get functions -o json | jq '[.items[].status.figures.calls] | add'")
       return Int(shown.output.trimmingCharacters(in: .whitespacesAndNewlines)) == counts.right

@@ -9,18 +9,22 @@ keeps silent for a while, and closes. It ends with 1 and a reason when something
 
 import argparse
 import base64
+import contextlib
 import hashlib
 import json
 import os
 import random
+import select
 import socket
 import ssl
 import struct
 import sys
-import threading
 import time
+import traceback
 import urllib.parse
 
+# Bytes moved at once; mebibytes on their way; seconds in which something must happen.
+PIECE, AHEAD, SILENCE_MAX = 1 << 16, 4, 30
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 
@@ -31,26 +35,29 @@ def masked(data, mask):
 
 
 class WebSocket:
+    """One connection, without threads: of a TLS connection only one may read or write at a time."""
+
     def __init__(self, url):
         parts = urllib.parse.urlsplit(url)
         secure = parts.scheme in ("https", "wss")
         port = parts.port or (443 if secure else 80)
-        self.socket = socket.create_connection((parts.hostname, port), timeout=30)
+        self.socket = socket.create_connection((parts.hostname, port), timeout=SILENCE_MAX)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if secure:
             context = ssl._create_unverified_context()
             self.socket = context.wrap_socket(self.socket)
+        self.socket.setblocking(False)
+        self.outgoing, self.incoming, self.ended = bytearray(), bytearray(), False
         key = base64.b64encode(os.urandom(16)).decode()
         # A frame right behind the head: what a client sends before it saw the 101 must not be lost.
         head = (
             f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
-        self.socket.sendall(head.encode() + self.frame(TEXT, b"early"))
-        self.file = self.socket.makefile("rb", 1 << 16)
-        status = self.file.readline().decode("latin-1").strip()
+        self.write(head.encode() + self.frame(TEXT, b"early"))
+        status = self.line()
         fields = {}
-        while (line := self.file.readline().decode("latin-1").strip()) != "":
+        while (line := self.line()) != "":
             name, _, value = line.partition(":")
             fields[name.lower()] = value.strip()
         wanted = base64.b64encode(
@@ -59,6 +66,42 @@ class WebSocket:
         assert fields.get("sec-websocket-accept") == wanted, fields
         assert fields.get("upgrade", "").lower() == "websocket", fields
         assert "upgrade" in fields.get("connection", "").lower(), fields
+
+    def move(self):
+        """Sends and receives what can be now; waits for either when neither can."""
+        moved = False
+        if self.outgoing:
+            with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                del self.outgoing[: self.socket.send(self.outgoing[:PIECE])]
+                moved = True
+        with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            data = self.socket.recv(PIECE)
+            self.incoming += data
+            self.ended = data == b""
+            moved = True
+        if moved:
+            return
+        ready = select.select([self.socket], [self.socket] if self.outgoing else [], [], SILENCE_MAX)
+        if not (ready[0] or ready[1]):
+            raise TimeoutError(f"nothing happened for {SILENCE_MAX} s")
+
+    def write(self, data):
+        self.outgoing += data
+        while self.outgoing:
+            self.move()
+
+    def read(self, count):
+        """So many bytes, or fewer when the connection ends before."""
+        while len(self.incoming) < count and not self.ended:
+            self.move()
+        data = bytes(self.incoming[:count])
+        del self.incoming[:count]
+        return data
+
+    def line(self):
+        while (end := self.incoming.find(b"\n")) < 0 and not self.ended:
+            self.move()
+        return self.read(end + 1 if end >= 0 else len(self.incoming)).decode("latin-1").strip()
 
     @staticmethod
     def frame(kind, data, final=True):
@@ -74,19 +117,19 @@ class WebSocket:
         return head + mask + masked(data, mask)
 
     def send(self, kind, data, final=True):
-        self.socket.sendall(self.frame(kind, data, final))
+        self.write(self.frame(kind, data, final))
 
     def next(self):
-        head = self.file.read(2)
+        head = self.read(2)
         if len(head) < 2:
             raise EOFError("the connection ended")
         assert not head[1] & 0x80, "a server does not mask"
         count = head[1] & 0x7F
         if count == 126:
-            (count,) = struct.unpack(">H", self.file.read(2))
+            (count,) = struct.unpack(">H", self.read(2))
         elif count == 127:
-            (count,) = struct.unpack(">Q", self.file.read(8))
-        data = self.file.read(count)
+            (count,) = struct.unpack(">Q", self.read(8))
+        data = self.read(count)
         assert len(data) == count, "cut"
         return head[0] & 15, data
 
@@ -115,7 +158,7 @@ def play(url, silence):
     web.expect(TEXT, b"one, two, three")
     # Byte by byte.
     for byte in web.frame(TEXT, b"slowly"):
-        web.socket.sendall(bytes([byte]))
+        web.write(bytes([byte]))
     web.expect(TEXT, b"slowly")
     both = both_ways(web, chance, 64)
     if silence:
@@ -124,36 +167,27 @@ def play(url, silence):
         web.expect(TEXT, b"after a silence")
     web.send(CLOSE, struct.pack(">H", 1000))
     web.expect(CLOSE, struct.pack(">H", 1000))
-    assert web.file.read(1) == b"", "nothing follows a close"
+    assert web.read(1) == b"", "nothing follows a close"
     # What breaks the protocol is told by a close frame, and the connection ends.
     for bad, code in ((bytes([0x81, 1, 65]), 1002), (web.frame(TEXT, b"\xff"), 1007), (web.frame(3, b""), 1002)):
         other = WebSocket(url)
         other.expect(TEXT, b"early")
-        other.socket.sendall(bad)
+        other.write(bad)
         kind, data = other.next()
         assert (kind, struct.unpack(">H", data[:2])[0]) == (CLOSE, code), (kind, data)
-        assert other.file.read(1) == b""
+        assert other.read(1) == b""
     return {"early": True, "bothWaysMiB": both, "silence": silence}
 
 
 def both_ways(web, chance, count):
-    """Messages of a mebibyte: the next is sent while the one before comes back."""
-    messages = [chance.randbytes(1 << 20) for _ in range(4)]
-    failed = []
-
-    def sends():
-        try:
-            for number in range(count):
-                web.send(BINARY, messages[number % 4])
-        except OSError as error:
-            failed.append(str(error))
-
-    sender = threading.Thread(target=sends)
-    sender.start()
+    """Messages of a mebibyte: the next ones are sent while the one before comes back."""
+    messages = [chance.randbytes(1 << 20) for _ in range(AHEAD)]
+    sent = 0
     for number in range(count):
-        web.expect(BINARY, messages[number % 4])
-    sender.join()
-    assert not failed, failed
+        while sent < min(count, number + AHEAD):
+            web.outgoing += web.frame(BINARY, messages[sent % AHEAD])
+            sent += 1
+        web.expect(BINARY, messages[number % AHEAD])
     return count
 
 
@@ -165,7 +199,8 @@ def main():
     try:
         print(json.dumps(play(given.url, given.silence)))
     except (AssertionError, EOFError, OSError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+        line = traceback.extract_tb(error.__traceback__)[1].lineno
+        sys.exit(f"{type(error).__name__}: {error} (line {line} of play)")
 
 
 main()

@@ -41,7 +41,8 @@ struct SoakGatewayTests {
     }
   }
 
-  static let waveConnections = 16
+  /// Twice what the slots of all pods hold: the last pod is worth its start on a slow machine too.
+  static let waveConnections = 32
   static let pods = 8
   /// Functions under load all the time; calls of the second may run again.
   static let steady = ["soak-a", "soak-b"]
@@ -178,7 +179,7 @@ struct SoakGatewayTests {
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask {
         let report = try await board.load.wrk(
-          "c\(cycle)x", [waved], connections: waveConnections, each: plan.wave, held: 3, hold: 150)
+          "c\(cycle)x", [waved], connections: waveConnections, each: plan.wave, held: 3, hold: 300)
         board.seen.withLock { $0.reports.append(report) }
       }
       if byHand { try await scale("8", board) }

@@ -7,7 +7,7 @@ import ClusterModel
 func makeRoute(
   _ name: String = "echo", uid: String = "f1", revision: String? = "echo-00001", unavailable: String? = nil,
   concurrency: Int = 1, timeout: TimeSpan = .seconds(30), min: Int = 0, max: Int = 10,
-  idleAfter: TimeSpan = .seconds(30), queueLimit: Int = 1000, queueTimeout: TimeSpan = .seconds(10),
+  idleAfter: TimeSpan = .seconds(120), queueLimit: Int = 1000, queueTimeout: TimeSpan = .seconds(10),
   maxBody: Int64 = 100 << 20, idempotent: Bool = false, isPublic: Bool = false, needsToken: Bool = false,
   responseStart: TimeSpan? = nil, responseIdle: TimeSpan? = nil
 ) -> FunctionRoute {

@@ -195,7 +195,7 @@ import Testing
         await client.send(Array(bytes[start..<end]))
         start = end
       }
-      let closed = await eventually(within: .seconds(5)) { client.closed }
+      let closed = await eventually(within: .seconds(30)) { client.closed }
       #expect(closed, "\(why)")
       #expect(platform.pod("u1")?.counts.withLock { $0.connections } == 0, "\(why)")
       await client.close()

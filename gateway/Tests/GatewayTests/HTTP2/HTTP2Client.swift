@@ -103,7 +103,7 @@ struct HTTP2TestStream: Sendable {
   func reset() { channel.writeAndFlush(HTTP2Frame.FramePayload.rstStream(.cancel), promise: nil) }
 
   /// What came until the stream was over.
-  func result(within limit: Duration = .seconds(20)) async -> StreamInbox.State {
+  func result(within limit: Duration = .seconds(60)) async -> StreamInbox.State {
     _ = await eventually(within: limit) { inbox.state.withLock { $0.ended || $0.reset != nil || $0.closed } }
     return inbox.state.withLock { $0 }
   }

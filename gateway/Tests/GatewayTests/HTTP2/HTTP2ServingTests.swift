@@ -1,3 +1,4 @@
+import ClusterModel
 import ClusterTestSupport
 import Foundation
 import NIOCore
@@ -203,7 +204,7 @@ import Testing
   @Test func `a body nobody takes is held back on its stream, and others go on`() async throws {
     let platform = try FakePlatform()
     platform.state.withLock { $0.autoStart = false }
-    try await withGateway([makeRoute()], platform: platform) { (_, _, clients) async throws in
+    try await withGateway([makeRoute(queueTimeout: .seconds(60))], platform: platform) { (_, _, clients) async throws in
       let client = try await HTTP2Client.connect(port: clients.port)
       let waits = try await client.open()
       let taken = Counter()

@@ -57,7 +57,7 @@ import Testing
   }
 
   @Test func `who waits while the control plane does not answer gets no_control_plane`() async throws {
-    try await withGateway([makeRoute(queueTimeout: .seconds(2))]) { (platform, _, clients) async throws in
+    try await withGateway([makeRoute(queueTimeout: .seconds(6))]) { (platform, _, clients) async throws in
       platform.state.withLock { $0.refusesWants = true }
       let dark = try await clients.request(.GET, "/function/echo")
       #expect(dark.status == 503)

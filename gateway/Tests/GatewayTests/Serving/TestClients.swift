@@ -65,7 +65,7 @@ final class TestClients: Sendable {
   }
 
   /// Sends bytes as they are; answers what came until the other side closed, or until `until` is in it.
-  func raw(_ text: String, until: String? = nil, within: Duration = .seconds(5)) async throws -> (String, closed: Bool)
+  func raw(_ text: String, until: String? = nil, within: Duration = .seconds(20)) async throws -> (String, closed: Bool)
   {
     let inbox = RawInbox()
     let channel = try await bootstrap(inbox).connect(host: "127.0.0.1", port: port).get()
@@ -111,7 +111,8 @@ extension TestClients {
     let inbox = RawInbox()
     let channel = try await bootstrap(inbox)
       .channelOption(.autoRead, value: false)
-      .channelOption(.socketOption(.so_rcvbuf), value: 4096)
+      // A window of less than a segment would be opened by timers of 200 ms only.
+      .channelOption(.socketOption(.so_rcvbuf), value: 256 * 1024)
       .connect(host: "127.0.0.1", port: port).get()
     try await channel.writeAndFlush(ByteBuffer(string: text))
     return SlowReader(channel: channel, inbox: inbox)
