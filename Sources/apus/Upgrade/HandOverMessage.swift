@@ -3,7 +3,8 @@ import FoundationEssentials
 /// What two processes of one gateway say to each other while one takes the sockets of the other; one packet each.
 ///
 /// The newcomer says `hello`; the owner sends each descriptor in a packet of its own, then `offered`; the newcomer, once it
-/// accepts connections, says `ready`; the owner says `yours` and leaves. Either may say `refused` instead and hang up.
+/// knows the routes, says `ready`; the owner accepts no more, says `yours` and drains; the newcomer accepts. Either may say
+/// `refused` instead and hang up.
 enum HandOverMessage: Hashable, Sendable {
   /// A newcomer asks for the sockets.
   case hello(process: Int32, program: String)
@@ -11,9 +12,9 @@ enum HandOverMessage: Hashable, Sendable {
   case descriptor(Role, address: String)
   /// That was all of them.
   case offered(count: Int, process: Int32)
-  /// The newcomer serves.
+  /// The newcomer could serve.
   case ready
-  /// The owner serves no new connections any more.
+  /// The owner accepts no connections any more.
   case yours
   /// There will be no hand-over.
   case refused(String)

@@ -10,7 +10,7 @@ struct HandOverTurn {
     case refuse(Int, String)
     /// Hang up; the reason is for the log.
     case drop(Int, String)
-    /// Say that the sockets are theirs; then leave.
+    /// Accept no more, say that the sockets are theirs, and leave.
     case yield(Int)
   }
 

@@ -7,7 +7,7 @@ struct TakeOver: Sendable {
   static let socketName = "take-over.sock"
   /// How long each message of the running gateway may take, milliseconds.
   static let patience: Int32 = 5000
-  /// How long it may take to leave, milliseconds; it goes on by itself whatever this process does.
+  /// How long it may take to stop accepting, milliseconds.
   static let leavingPatience: Int32 = 10_000
 
   /// The lock of the folder, held by this process too from now on.
@@ -102,25 +102,24 @@ struct TakeOver: Sendable {
   }
 
   /// Says that this process is ready, and waits until the other one accepts no more connections: those that come in the
-  /// meantime wait in the sockets' queues. One that was killed accepts none either. Throws when it does not let go.
+  /// meantime wait in the sockets' queues. Throws when it refuses. One that was killed accepts none, and neither does one
+  /// that hangs for `leavingPatience`: nobody would serve if this process gave up, so it goes on.
   func complete() async throws {
     let connection = connection
-    let fault: HandOverFault? = await withCheckedContinuation { continuation in
+    let refusal: String? = await withCheckedContinuation { continuation in
       DetachedThread.run {
         connection.send(.ready)
-        do throws(HandOverFault) {
-          if case .refused(let why)? = try connection.receive(milliseconds: Self.leavingPatience)?.0 {
-            throw HandOverFault(why)
-          }
+        let answer = try? connection.receive(milliseconds: Self.leavingPatience)?.0
+        if case .refused(let why)? = answer {
+          continuation.resume(returning: why)
+        } else {
           continuation.resume(returning: nil)
-        } catch {
-          continuation.resume(returning: error)
         }
       }
     }
     connection.descriptor.close()
-    if let fault {
-      throw Failure("the running gateway was not taken over: \(fault)", next: "It serves on.")
+    if let refusal {
+      throw Failure("the running gateway was not taken over: \(refusal)", next: "It serves on.")
     }
   }
 }
