@@ -81,6 +81,17 @@ package struct FunctionSpec: Codable, Hashable, Sendable {
   package var schedule: [ScheduleSpec]?
 }
 
+extension FunctionSpec {
+  /// Takes over what belongs to the function and not to its revisions: scale, queue, schedule, and who may call it.
+  package mutating func takeOwn(of other: FunctionSpec) {
+    scale = other.scale
+    queue = other.queue
+    schedule = other.schedule
+    `public` = other.public
+    auth = other.auth
+  }
+}
+
 /// What a caller of a function has to show.
 package enum InvokeAuth: String, Codable, Hashable, Sendable, CaseIterable {
   /// Nothing; `Authorization` is the function's own.

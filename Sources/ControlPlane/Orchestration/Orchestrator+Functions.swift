@@ -166,15 +166,10 @@ extension Orchestrator {
       metadata: metadata, spec: RevisionSpec(function: function.metadata.name, number: number, template: function.spec))
   }
 
-  /// Whether two specs make the same pods; scale, queue, schedule, public and auth belong to the function, not to its
-  /// revisions.
+  /// Whether two specs make the same pods.
   static func sameTemplate(_ left: FunctionSpec, _ right: FunctionSpec) -> Bool {
     var left = left
-    left.scale = right.scale
-    left.queue = right.queue
-    left.public = right.public
-    left.auth = right.auth
-    left.schedule = right.schedule
+    left.takeOwn(of: right)
     left.source?.size = right.source?.size
     return left == right
   }

@@ -40,9 +40,9 @@ struct Rollback: AsyncParsableCommand {
 
   /// A revision's spec with what belongs to the function and not to its revisions: above all who may call it.
   static func spec(of target: Revision, over present: JSONValue?) throws -> JSONValue {
-    var spec = try JSONValue(encoding: target.spec.template)
-    for kept in ["scale", "queue", "schedule", "public", "auth"] { spec[kept] = present?[kept] }
-    return spec
+    var spec = target.spec.template
+    if let present { spec.takeOwn(of: try present.decoded()) }
+    return try JSONValue(encoding: spec)
   }
 
   /// The revision to return to.
