@@ -16,6 +16,7 @@ let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: 
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let hummingbirdTLS = Target.Dependency.product(name: "HummingbirdTLS", package: "hummingbird")
@@ -86,7 +87,7 @@ let targets: [Target] = [
     "ControlPlane",
     [
       "ClusterModel", "ClusterAPI", "Planning", "StateStore", "FunctionPackage", "HTTPService", hummingbird, httpTypes,
-      nioCore, log, serviceLifecycle, crypto, x509, asn1, deque,
+      nioCore, log, serviceLifecycle, crypto, x509, asn1, deque, heap,
     ]),
   room(
     "WorkerAgent",

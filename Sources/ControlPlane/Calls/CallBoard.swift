@@ -1,6 +1,7 @@
 import ClusterAPI
 import ClusterModel
 import DequeModule
+import HeapModule
 
 /// Every call that is kept, without its bytes: who may come in, whose turn it is, what is over. Pure: time is passed in,
 /// and what it decides is made durable by `CallService` before anybody hears of it.
@@ -57,6 +58,14 @@ struct CallBoard {
     var isEmpty: Bool { queued == 0 && dead == 0 && bytes == 0 && running == 0 && !hasTurn }
   }
 
+  /// A moment at which something is due for a call.
+  private struct Due: Comparable {
+    let time: Timestamp
+    let id: String
+
+    static func < (one: Due, other: Due) -> Bool { one.time < other.time }
+  }
+
   /// Why a call may not come in.
   enum Refusal: Error, Hashable {
     case known
@@ -68,7 +77,8 @@ struct CallBoard {
   /// Functions with calls that are ready, each once; the first one's turn is next.
   private var turns: Deque<String> = []
   private(set) var running = 0
-  private var due = DueHeap()
+  /// What waits for its moment. An id may stand in it more than once: who takes one out asks whether it still holds.
+  private var due = Heap<Due>()
   private var callbacks: Deque<String> = []
   private(set) var callbacksRunning = 0
   /// Calls that are done, by when their time is over.
@@ -119,7 +129,7 @@ struct CallBoard {
     case .writing, .ready, .running, .waiting:
       lanes[entry.lane, default: Lane()].queued += 1
       lanes[entry.lane, default: Lane()].bytes += entry.bytes
-      if case .waiting(let until) = entry.phase { due.insert(id, at: until) } else { makeReady(id) }
+      if case .waiting(let until) = entry.phase { due.insert(Due(time: until, id: id)) } else { makeReady(id) }
     case .dead:
       lanes[entry.lane, default: Lane()].dead += 1
       lanes[entry.lane, default: Lane()].bytes += entry.bytes
@@ -166,7 +176,7 @@ struct CallBoard {
     entry.status = status
     entry.reason = reason
     entries[id] = entry
-    due.insert(id, at: time)
+    due.insert(Due(time: time, id: id))
     ranOff(entry.lane)
   }
 
@@ -224,7 +234,7 @@ struct CallBoard {
     callbacksRunning -= 1
     guard case .sending(let attempts)? = entries[id]?.callback else { return }
     entries[id]?.callback = again == nil ? .none : .waiting(attempts: attempts + 1)
-    if let again { due.insert(id, at: again) }
+    if let again { due.insert(Due(time: again, id: id)) }
   }
 
   // MARK: time
@@ -232,7 +242,8 @@ struct CallBoard {
   /// Makes ready what waited until now; answers whether there was any.
   mutating func wake(_ now: Timestamp) -> Bool {
     var any = false
-    while let id = due.pop(dueBy: now) {
+    while let first = due.min, first.time <= now {
+      let id = due.removeMin().id
       guard let entry = entries[id] else { continue }
       if case .waiting(let until) = entry.phase, until <= now {
         makeReady(id)
