@@ -30,14 +30,21 @@ struct InternalRoutes: Sendable {
   }
 
   private func routes(_ request: Request, _ context: AdminContext) async throws -> Response {
-    guard let gateway = QueryParameters(request.uri.query)["gateway"] else {
-      throw APIStatus.badRequest("gateway= is missing")
-    }
-    try context.require(.route(gateway: gateway))
+    let gateway = try Self.gateway(request, context)
     let updates = try await services.feed.subscribe(gateway: gateway)
     return StreamResponse.live(
       updates, to: request, contentType: "application/x-ndjson",
       encode: { Array(try JSONCoding.encoder.encode($0)) + [10] })
+  }
+
+  /// The gateway a request is of, by its `gateway=`; throws unless the caller is that one.
+  @discardableResult
+  static func gateway(_ request: Request, _ context: AdminContext) throws -> String {
+    guard let gateway = QueryParameters(request.uri.query)["gateway"] else {
+      throw APIStatus.badRequest("gateway= is missing")
+    }
+    try context.require(.route(gateway: gateway))
+    return gateway
   }
 
   private func want(_ request: Request, _ context: AdminContext) async throws -> Response {

@@ -56,9 +56,9 @@ struct ServerRole {
     try await tokens.tell { await plane.orchestrator.use($0, version: $1) }
     let socket = gateway ? try folder.gatewaySocket() : nil
     let entrance = CallGateway(named: gateway ? nil : callsThrough, socket: socket)
-    let callStore = try SQLiteStore.open(path: folder.calls, options: Self.callStoreOptions)
-    let callService =
-      gateway || callsThrough != nil ? try callService(plane, callStore, entrance, tokens, authority) : nil
+    let runsCalls = gateway || callsThrough != nil
+    let callStore = runsCalls ? try SQLiteStore.open(path: folder.calls, options: Self.callStoreOptions) : nil
+    let callService = try callStore.map { try self.callService(plane, $0, entrance, tokens, authority) }
     try await callService?.prepare()
     let schedules = callService.map { plane.schedules(over: $0) }
     try await schedules?.prepare()
@@ -100,7 +100,7 @@ struct ServerRole {
         gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
     logger.notice("server starting", metadata: ["data": "\(folder.path)", "boot": "\(store.bootCount)"])
     try await group.run()
-    await callStore.close()
+    await callStore?.close()
     await store.close()
     folder.removeSocketFolder()
   }

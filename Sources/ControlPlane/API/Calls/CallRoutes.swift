@@ -20,10 +20,7 @@ struct CallRoutes: Sendable {
 
   /// `POST /internal/v1/calls?gateway=ID`: the bytes of `AsyncCall.encoded`; 202 once it is durable.
   func enqueue(_ request: Request, _ context: AdminContext) async throws -> Response {
-    guard let gateway = QueryParameters(request.uri.query)["gateway"] else {
-      throw APIStatus.badRequest("gateway= is missing")
-    }
-    try context.require(.route(gateway: gateway))
+    try InternalRoutes.gateway(request, context)
     let bytes = try await request.bytes(upTo: Self.callBytesMax)
     let call: AsyncCall
     do {
@@ -42,10 +39,7 @@ struct CallRoutes: Sendable {
 
   /// `POST /internal/v1/calls/result?gateway=ID`: what became of a call, for whoever holds the credential it was sent with.
   func result(_ request: Request, _ context: AdminContext) async throws -> Response {
-    guard let gateway = QueryParameters(request.uri.query)["gateway"] else {
-      throw APIStatus.badRequest("gateway= is missing")
-    }
-    try context.require(.route(gateway: gateway))
+    try InternalRoutes.gateway(request, context)
     let bytes = try await request.bytes(upTo: Limits.objectBytes)
     guard let wanted = try? JSONDecoder().decode(Wanted.self, from: Data(bytes.readableBytesView)) else {
       throw APIStatus.badRequest("call and owner are missing")
