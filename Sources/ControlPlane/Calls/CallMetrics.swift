@@ -58,17 +58,17 @@ final class CallMetrics: Sendable {
   /// All instruments; `standing` are the functions with calls that are not over, or dead.
   func text(_ standing: [String: Standing], results: Int, resultBytes: Int, at now: Timestamp) -> String {
     let rows = rows.withLock { $0 }.sorted { $0.key < $1.key }
-    var out = Exposition()
+    var out = MetricsText()
     let bounded = standing.sorted { $0.key < $1.key }.prefix(Limits.asyncMeteredFunctions)
     func gauge(_ name: String, _ help: String, _ value: (Standing) -> Int64?) {
       out.family(name, "gauge", help)
       for (function, calls) in bounded {
-        if let value = value(calls) { out.sample(name, [("function", function)], value) }
+        if let value = value(calls) { out.sample(name, [("function", function)], Double(value)) }
       }
     }
     func counter(_ name: String, _ help: String, _ value: (Row) -> Int) {
       out.family(name, "counter", help)
-      for (function, row) in rows { out.sample(name, [("function", function)], Int64(value(row))) }
+      for (function, row) in rows { out.sample(name, [("function", function)], Double(value(row))) }
     }
     gauge("apus_async_queue_depth", "Calls that wait, those for another attempt too.") { Int64($0.waiting) }
     gauge("apus_async_running", "Calls that are being run.") { Int64($0.running) }
@@ -81,40 +81,25 @@ final class CallMetrics: Sendable {
     for (function, row) in rows {
       for (what, count) in row.attempts.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
         out.sample(
-          "apus_async_attempts_total", [("function", function), ("outcome", what.rawValue)], Int64(count))
+          "apus_async_attempts_total", [("function", function), ("outcome", what.rawValue)], Double(count))
       }
     }
     out.family("apus_async_callbacks_total", "counter", "Callbacks sent, by what became of them.")
     for (function, row) in rows {
       for (what, count) in row.callbacks.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
         out.sample(
-          "apus_async_callbacks_total", [("function", function), ("outcome", what.rawValue)], Int64(count))
+          "apus_async_callbacks_total", [("function", function), ("outcome", what.rawValue)], Double(count))
       }
     }
-    out.family("apus_async_results", "gauge", "Results kept.")
-    out.sample("apus_async_results", [], Int64(results))
-    out.family("apus_async_result_bytes", "gauge", "Bytes of results kept, with their requests.")
-    out.sample("apus_async_result_bytes", [], Int64(resultBytes))
+    out.single("apus_async_results", "gauge", "Results kept.", Double(results))
+    out.single(
+      "apus_async_result_bytes", "gauge", "Bytes of results kept, with their requests.", Double(resultBytes))
     counter("apus_schedule_runs_total", "Scheduled runs that were queued.") { $0.scheduled }
     counter("apus_schedule_missed_total", "Scheduled times that passed without a run.") { $0.missed }
     counter("apus_schedule_skipped_total", "Scheduled runs left out because the one before was not over.") {
       $0.skipped
     }
     return out.text
-  }
-
-  /// Prometheus text. Values of labels are names, which need no escaping.
-  private struct Exposition {
-    private(set) var text = ""
-
-    mutating func family(_ name: String, _ kind: String, _ help: String) {
-      text += "# HELP \(name) \(help)\n# TYPE \(name) \(kind)\n"
-    }
-
-    mutating func sample(_ name: String, _ labels: [(String, String)], _ value: Int64) {
-      let inside = labels.map { "\($0.0)=\"\($0.1)\"" }.joined(separator: ",")
-      text += "\(name)\(inside.isEmpty ? "" : "{\(inside)}") \(value)\n"
-    }
   }
 }
 

@@ -221,10 +221,7 @@ package final class TokenRegistry: Authenticator {
   private static func head(of kind: Kind) -> String { kind == .join ? "apus1" : "apus-\(kind.rawValue)" }
 
   private static func random(bytes count: Int) -> String {
-    (0..<count).map { _ in
-      let byte = UInt8.random(in: 0...255)
-      return (byte < 16 ? "0" : "") + String(byte, radix: 16)
-    }.joined()
+    (0..<count).map { _ in UInt8.random(in: 0...255) }.hex
   }
 
   private static func digest(_ secret: String) -> [UInt8] { Array(SHA256.hash(data: Array(secret.utf8))) }

@@ -78,7 +78,7 @@ package final class ArtifactStore: Artifacts, Sendable {
         offset += max(0, written)
       }
     }
-    let found = "sha256:" + hash.finalize().map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+    let found = "sha256:" + hash.finalize().hex
     guard found == digest else {
       throw APIStatus.badRequest("the package's bytes have the digest \(found), not \(digest); send it again")
     }

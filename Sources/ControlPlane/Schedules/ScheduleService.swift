@@ -190,7 +190,6 @@ package final class ScheduleService: Sendable {
   /// The call id of a run: the same for the same function, schedule and time.
   static func callID(_ key: ScheduleBoard.Key, _ time: Timestamp) -> String {
     let hash = SHA256.hash(data: Data("\(key.uid)/\(key.name)".utf8)).prefix(8)
-    let hex = hash.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-    return "schedule-\(hex)-\(time.milliseconds / 1000)"
+    return "schedule-\(hash.hex)-\(time.milliseconds / 1000)"
   }
 }

@@ -44,7 +44,7 @@ enum RunnerFiles {
       digest.update(data: bytes)
       contents.append((name, bytes))
     }
-    let key = digest.finalize().prefix(8).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+    let key = digest.finalize().prefix(8).hex
     let place = "\(cache)/python-\(key)"
     if access("\(place)/__pycache__", R_OK) == 0 { return place }
     let temporary = "\(place).\(getpid()).\(UInt32.random(in: 0 ... .max))"

@@ -23,7 +23,7 @@ extension ClientConnection {
       throw Refusal(.noControlPlane, "this gateway has not heard from the control plane which tokens are good")
     }
     switch keys.verdict(token, for: route, at: .now()) {
-    case .granted(let id): credential = id
+    case .granted: break
     case .unknown:
       challenge = "Bearer realm=\"apus\", error=\"invalid_token\""
       throw Refusal(
@@ -60,7 +60,6 @@ extension ClientConnection {
     }
     guard let value = (own ?? found)?.of(bytes) else { return nil }
     // Another scheme is a token that is not known.
-    guard ByteScan.starts(value, "bearer ") else { return value }
-    return UnsafeRawBufferPointer(rebasing: value[7...].drop { ByteScan.isBlank($0) })
+    return Credential.bearer(value) ?? value
   }
 }

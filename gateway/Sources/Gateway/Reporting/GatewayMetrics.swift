@@ -124,28 +124,7 @@ final class GatewayMetrics: Sendable {
   }
 }
 
-/// Builds Prometheus text.
-struct MetricsText {
-  private(set) var text = ""
-
-  mutating func family(_ name: String, _ kind: String, _ help: String) {
-    text += "# HELP \(name) \(help)\n# TYPE \(name) \(kind)\n"
-  }
-
-  mutating func sample(_ name: String, _ labels: [(String, String)], _ value: Double) {
-    text += name
-    if !labels.isEmpty {
-      text += "{" + labels.map { "\($0.0)=\"\(Self.escaped($0.1))\"" }.joined(separator: ",") + "}"
-    }
-    let whole = value.rounded() == value && abs(value) < 1e15
-    text += whole ? " \(Int64(value))\n" : " \(value)\n"
-  }
-
-  mutating func single(_ name: String, _ kind: String, _ help: String, _ value: Double) {
-    family(name, kind, help)
-    sample(name, [], value)
-  }
-
+extension MetricsText {
   mutating func counter<M>(_ name: String, _ help: String, _ rows: [(key: String, value: M)], _ value: (M) -> Double) {
     family(name, "counter", help)
     for row in rows { sample(name, [("function", row.key)], value(row.value)) }
@@ -166,19 +145,5 @@ struct MetricsText {
       sample("\(name)_sum", [("function", row.key)], histogram.sum)
       sample("\(name)_count", [("function", row.key)], Double(histogram.count))
     }
-  }
-
-  private static func escaped(_ value: String) -> String {
-    guard value.utf8.contains(where: { $0 == 34 || $0 == 92 || $0 == 10 }) else { return value }
-    var out = ""
-    for character in value.unicodeScalars {
-      switch character {
-      case "\"": out += "\\\""
-      case "\\": out += "\\\\"
-      case "\n": out += "\\n"
-      default: out.unicodeScalars.append(character)
-      }
-    }
-    return out
   }
 }

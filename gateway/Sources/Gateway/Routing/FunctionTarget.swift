@@ -36,7 +36,7 @@ struct FunctionTarget: Equatable {
     guard isAsync || (pathEnd > start && starts(bytes, target.start, lead)) else {
       let path = Span(start: target.start, end: pathEnd)
       if let call = call(bytes, path) { return .result(call) }
-      return path.of(bytes).elementsEqual("/healthz".utf8) ? .health : .unknown
+      return ByteScan.same(path.of(bytes), "/healthz") ? .health : .unknown
     }
     var end = start
     var dot: Int?
@@ -63,9 +63,9 @@ struct FunctionTarget: Equatable {
     return HeaderRules.isCallID(id.of(bytes)) ? id : nil
   }
 
+  /// Whether a text stands at an offset; there is room for it.
   private static func starts(_ bytes: UnsafeRawBufferPointer, _ offset: Int, _ text: StaticString) -> Bool {
-    for index in 0..<text.utf8CodeUnitCount where bytes[offset + index] != text.utf8Start[index] { return false }
-    return true
+    ByteScan.same(Span(start: offset, end: offset + text.utf8CodeUnitCount).of(bytes), text)
   }
 
   /// The function's name.

@@ -13,22 +13,18 @@ final class AsyncIntake {
   let expectsContinue: Bool
   /// When its head was complete, monotonic nanoseconds.
   let arrived: Int64
-  /// The token by which the caller was let in (its id, no secret); nil for a function that asks for none.
-  let credential: UInt64?
   /// What the access record says of it.
   var record: CallRecord
   private var body: [UInt8] = []
 
   init(
-    head: AsyncCall.Head, words: CallText, queue: any CallQueue, info: RouteInfo, expectsContinue: Bool, arrived: Int64,
-    credential: UInt64?
+    head: AsyncCall.Head, words: CallText, queue: any CallQueue, info: RouteInfo, expectsContinue: Bool, arrived: Int64
   ) {
     self.head = head
     self.queue = queue
     bodyMax = Int(min(Int64(Limits.asyncBody), info.route.maxBody))
     self.expectsContinue = expectsContinue
     self.arrived = arrived
-    self.credential = credential
     record = CallRecord(time: head.enqueued, text: words)
     record.info = info
   }
@@ -113,7 +109,7 @@ extension ClientConnection {
     _ head: RequestHead, _ lines: HeadLines, _ target: FunctionTarget, _ bytes: UnsafeRawBufferPointer,
     words: CallText, info: RouteInfo, client: ClientAddress
   ) throws(Refusal) -> AsyncIntake {
-    guard head.method.of(bytes).elementsEqual("POST".utf8) else {
+    guard ByteScan.same(head.method.of(bytes), "POST") else {
       throw Refusal(.methodNotAllowed, "asynchronous calls are sent by POST")
     }
     guard let queue = services.calls else {
@@ -124,7 +120,7 @@ extension ClientConnection {
       head, lines, target, bytes, id: words.callID, client: client, at: time)
     let intake = AsyncIntake(
       head: callHead, words: words, queue: queue, info: info, expectsContinue: head.expectsContinue,
-      arrived: monotonicNow(), credential: credential)
+      arrived: monotonicNow())
     if case .length(let length) = head.framing, length > Int64(intake.bodyMax) { throw intake.tooLarge }
     return intake
   }

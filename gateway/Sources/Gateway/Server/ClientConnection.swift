@@ -45,8 +45,6 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var isHEAD = false
   /// What a refusal of its token says in `WWW-Authenticate`.
   var challenge: StaticString?
-  /// The id of the token by which it was let in; nil where none is asked for.
-  var credential: UInt64?
   /// The methods its path takes.
   var allowed = ClientConnection.everyMethod
   /// Whether its body is so small that it is cheaper to read it to its end than to close the connection.
@@ -344,7 +342,6 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     isHEAD = head.isHEAD
     allowed = Self.everyMethod
     challenge = nil
-    credential = nil
     body = BodyReader(head.framing)
     holdsRest = head.upgrade != nil
     closes = !head.keepAlive || services.isDraining || holdsRest || multiplexer != nil
@@ -365,8 +362,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   /// The function a request is for, if it may be called and the request is one it takes.
+  /// With it what the caller grants the call, nanoseconds.
   private func found(_ head: RequestHead, _ target: FunctionTarget, _ bytes: UnsafeRawBufferPointer) throws(Refusal)
-    -> (FunctionDispatcher, RouteInfo)
+    -> (FunctionDispatcher, RouteInfo, granted: Int64?)
   {
     let found = loop.routes.dispatcher(target, bytes, services.table)
     let info = found?.info
@@ -391,17 +389,18 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       refusedBy = dispatcher
       throw Refusal(.badRequest, "the expectation \"\(other.text(bytes))\" cannot be met")
     }
-    if let limit = head.timeout, CallTimeout.nanoseconds(limit.of(bytes)) == nil {
+    guard let timeout = head.timeout else { return (dispatcher, info, nil) }
+    guard let granted = CallTimeout.nanoseconds(timeout.of(bytes)) else {
       refusedBy = dispatcher
       throw Refusal(.badRequest, CallTimeout.rule)
     }
-    return (dispatcher, info)
+    return (dispatcher, info, granted)
   }
 
   private func route(_ head: RequestHead, _ target: FunctionTarget, _ bytes: UnsafeRawBufferPointer) throws(Refusal)
     -> Call
   {
-    let (dispatcher, info) = try found(head, target, bytes)
+    let (dispatcher, info, granted) = try found(head, target, bytes)
     let upgrades = head.upgrade.map { !ByteScan.starts($0.of(bytes), "h2") } ?? false
     var passed = head
     if !upgrades { passed.upgrade = nil }
@@ -411,7 +410,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     var request = CallRequest(
       info: info, isHEAD: head.isHEAD, isHTTP10: head.isHTTP10, framing: head.framing,
       expectsContinue: head.expectsContinue, upgrades: upgrades, keepAlive: !closes, arrived: lastRead, arrivedAt: time)
-    if let limit = head.timeout.flatMap({ CallTimeout.nanoseconds($0.of(bytes)) }) { request.limit = lastRead &+ limit }
+    if let granted { request.limit = lastRead &+ granted }
     return loop.makeCall(request, for: dispatcher, client: self, services: services)
   }
 

@@ -31,12 +31,14 @@ enum Credential {
       guard found == nil else { return nil }
       found = field.value
     }
-    guard var token = found, ByteScan.starts(token.of(bytes), "bearer ") else { return nil }
-    token.start += 7
-    while token.start < token.end, ByteScan.isBlank(bytes[token.start]) { token.start += 1 }
-    guard !token.isEmpty else { return nil }
-    let hex = SHA256.hash(data: token.of(bytes)).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-    return "sha256:" + hex
+    guard let token = found.flatMap({ bearer($0.of(bytes)) }), !token.isEmpty else { return nil }
+    return "sha256:" + SHA256.hash(data: token).hex
+  }
+
+  /// The token in the value of `Authorization` (RFC 6750, 2.1); nil when the value has another scheme.
+  static func bearer(_ value: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+    guard ByteScan.starts(value, "bearer ") else { return nil }
+    return UnsafeRawBufferPointer(rebasing: value[7...].drop { ByteScan.isBlank($0) })
   }
 }
 
@@ -45,8 +47,7 @@ extension ClientConnection {
   func lookup(
     _ head: RequestHead, _ lines: HeadLines, _ call: Span, _ bytes: UnsafeRawBufferPointer, words: CallText
   ) throws(Refusal) -> ResultLookup {
-    let method = head.method.of(bytes)
-    guard head.isHEAD || method.elementsEqual("GET".utf8) else {
+    guard head.isHEAD || ByteScan.same(head.method.of(bytes), "GET") else {
       throw Refusal(.methodNotAllowed, "results are read by GET")
     }
     guard let owner = Credential.fingerprint(lines, bytes) else {
