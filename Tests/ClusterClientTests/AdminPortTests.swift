@@ -11,21 +11,6 @@ import Testing
 
 /// The port of figures and probes.
 @Suite("Admin port") struct AdminPortTests {
-  private func listening() throws -> (socket: CInt, port: Int) {
-    let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = inet_addr("127.0.0.1")
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let result = withUnsafeMutablePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { raw in
-        bind(number, raw, length) == 0 && listen(number, 64) == 0 && getsockname(number, raw, &length) == 0
-      }
-    }
-    try #require(number >= 0 && result)
-    return (number, Int(UInt16(bigEndian: address.sin_port)))
-  }
-
   private func get(_ client: HTTPClient, _ port: Int, _ path: String, host: String? = nil) async throws -> (
     UInt, String
   ) {
@@ -44,7 +29,7 @@ import Testing
   }
 
   @Test func `a socket that listens already is served by one server after the other, and stays open`() async throws {
-    let (socket, port) = try listening()
+    let (socket, port) = try listeningSocket()
     var logger = Logger(label: "test")
     logger.logLevel = .critical
     for round in 1...2 {

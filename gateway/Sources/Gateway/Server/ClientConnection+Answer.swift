@@ -9,7 +9,10 @@ extension ClientConnection: CallClient {
 
   func closeAfterAnswer() { closes = true }
 
-  func answer(_ bytes: ByteBuffer) { context?.write(wrapOutboundOut(bytes), promise: nil) }
+  func answer(_ bytes: ByteBuffer) {
+    socket.queued()
+    context?.write(wrapOutboundOut(bytes), promise: nil)
+  }
 
   func answerEnd(_ bytes: ByteBuffer) { finish(bytes) }
 
@@ -26,7 +29,10 @@ extension ClientConnection: CallClient {
     context?.close(promise: nil)
   }
 
-  func sendContinue() { context?.writeAndFlush(wrapOutboundOut(Self.continuing), promise: nil) }
+  func sendContinue() {
+    socket.queued()
+    context?.writeAndFlush(wrapOutboundOut(Self.continuing), promise: nil)
+  }
 
   private static let continuing = ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -126,7 +132,7 @@ extension ClientConnection: CallClient {
     call = nil
     if services.closesUnannounced { closes = true }
     guard closes else {
-      context.writeAndFlush(wrapOutboundOut(last), promise: nil)
+      if let rest = socket.send(last, context) { context.writeAndFlush(wrapOutboundOut(rest), promise: nil) }
       if case .active(ended: true) = phase { return nextRequest() }
       answeredEarly = true
       earlyUntil = monotonicNow() &+ GatewayLimits.earlySeconds * 1_000_000_000
@@ -147,6 +153,7 @@ extension ClientConnection: CallClient {
       if readAll { context.close(promise: nil) } else { context.close(mode: .output, promise: nil) }
     }
     linger()
+    socket.queued()
     context.writeAndFlush(wrapOutboundOut(last), promise: sent)
   }
 

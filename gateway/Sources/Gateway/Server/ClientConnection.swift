@@ -31,6 +31,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   let multiplexer: HTTP2Connection?
   /// Whether it came through the socket that only the server itself can open: its calls are those that were let in before.
   let isOwn: Bool
+  /// Whether its bytes go to a socket as they are.
+  private let isPlain: Bool
+  var socket = PlainSocket()
   var context: ChannelHandlerContext?
   var phase = Phase.idle
   var call: Call?
@@ -72,11 +75,13 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var timer: Scheduled<Void>?
 
   init(
-    services: GatewayServices, loop: GatewayLoop, stream multiplexer: HTTP2Connection? = nil, isOwn: Bool = false
+    services: GatewayServices, loop: GatewayLoop, stream multiplexer: HTTP2Connection? = nil, isOwn: Bool = false,
+    isPlain: Bool = false
   ) {
     self.services = services
     self.loop = loop
     self.isOwn = isOwn
+    self.isPlain = isPlain
     self.multiplexer = multiplexer
     idleSince = monotonicNow()
   }
@@ -85,13 +90,17 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 
-  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+  func handlerRemoved(context: ChannelHandlerContext) {
+    socket.close()
+    self.context = nil
+  }
 
   func channelActive(context: ChannelHandlerContext) {
     if let multiplexer {
       multiplexer.opened(self, context.channel)
       return context.read()
     }
+    if isPlain { socket.open(context) }
     let open = services.metrics.clientConnected()
     loop.clients[ObjectIdentifier(self)] = self
     if open > services.configuration.connectionsMax, !isOwn {
@@ -126,6 +135,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   private func closed() {
+    socket.close()
     if case .closed = phase { return }
     // One whose body is complete is made durable all the same.
     if let intake, case .active(ended: false) = phase { refuse(intake, Refusal(.badRequest, "the client went away")) }

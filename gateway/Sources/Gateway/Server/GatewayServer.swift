@@ -229,7 +229,7 @@ package final class GatewayServer: Service {
         channel.eventLoop.makeCompletedFuture {
           guard let loop = services.loop(on: channel.eventLoop) else { throw ChannelError.ioOnClosedChannel }
           try channel.pipeline.syncOperations.addHandler(
-            ClientConnection(services: services, loop: loop, isOwn: true))
+            ClientConnection(services: services, loop: loop, isOwn: true, isPlain: true))
         }
       }
     do {
@@ -264,7 +264,7 @@ package final class GatewayServer: Service {
           let pipeline = channel.pipeline.syncOperations
           let tls = self.serverTLS.withLock { $0 }
           if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
-          let client = ClientConnection(services: services, loop: loop)
+          let client = ClientConnection(services: services, loop: loop, isPlain: tls == nil)
           try pipeline.addHandler(
             ProtocolDetector(before: client, services: services, loop: loop, isTLS: tls != nil))
           try pipeline.addHandler(client)

@@ -41,19 +41,25 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   var lane: UpstreamPool.Lane?
   var place: Int?
   private var state = State.idle
+  /// Whether its bytes go to a socket as they are.
+  private let isPlain: Bool
+  private var socket = PlainSocket()
   private var context: ChannelHandlerContext?
   private var failure: UpstreamFailure?
   private var readHeld = false
   /// Whether bytes of the current request were taken by the kernel.
   private(set) var delivered = false
+  /// The head of a request without a body, until it is sent out.
+  private var unsent: ByteBuffer?
   /// What was read and not understood yet.
   private var input = ByteBuffer()
   private var lines = HeadLines(hasStartLine: true)
   /// The body of the answer whose head was read.
   private var body: BodyReader?
 
-  init(start: PodStart, concurrency: Int) {
+  init(start: PodStart, concurrency: Int, isPlain: Bool = false) {
     self.start = start
+    self.isPlain = isPlain
     self.concurrency = concurrency
   }
 
@@ -82,7 +88,8 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     lines.reset()
     body = nil
     guard let context else { return }
-    guard call.request.framing != .none else { return context.write(wrapOutboundOut(head), promise: nil) }
+    guard call.request.framing != .none else { return unsent = head }
+    socket.queued()
     // With a body behind it a flush may take more than one write, of which a later one may fail.
     let sent = context.eventLoop.makePromise(of: Void.self)
     sent.futureResult.assumeIsolated().whenSuccess { [self] in delivered = true }
@@ -90,12 +97,21 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   /// Writes bytes of the current request's body.
-  func send(_ bytes: ByteBuffer) { context?.write(wrapOutboundOut(bytes), promise: nil) }
+  func send(_ bytes: ByteBuffer) {
+    socket.queued()
+    context?.write(wrapOutboundOut(bytes), promise: nil)
+  }
 
   /// Sends out what was written. A dead connection is closed by that, and nothing counts as delivered.
   func flush() {
     guard let context else { return }
-    context.flush()
+    if let head = unsent {
+      unsent = nil
+      guard let rest = socket.send(head, context) else { return delivered = true }
+      context.writeAndFlush(wrapOutboundOut(rest), promise: nil)
+    } else {
+      context.flush()
+    }
     if context.channel.isActive { delivered = true }
   }
 
@@ -115,6 +131,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   /// the slot stays taken.
   func abandon(_ lease: Lease) {
     state = .abandoned(lease)
+    unsent = nil
     // Not a byte was sent: there is nothing the pod has to let go of.
     guard let context, context.channel.isActive, delivered else { return close() }
     resumeReading()
@@ -150,14 +167,24 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
-    if context.channel.isActive { context.read() }
+    guard context.channel.isActive else { return }
+    opened(context)
+    context.read()
   }
 
-  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+  func handlerRemoved(context: ChannelHandlerContext) {
+    socket.close()
+    self.context = nil
+  }
 
   func channelActive(context: ChannelHandlerContext) {
+    opened(context)
     context.fireChannelActive()
     context.read()
+  }
+
+  private func opened(_ context: ChannelHandlerContext) {
+    if isPlain { socket.open(context) }
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -192,6 +219,8 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) {
+    socket.close()
+    unsent = nil
     // Bodies without a length end here.
     if case .busy(let call) = state, failure == nil, body?.endsWithConnection == true { call.upstreamEnd(nil) }
     let was = state

@@ -167,7 +167,8 @@ final class UpstreamPool {
           if let tls { try pipeline.addHandler(NIOSSLClientHandler(context: tls, serverHostname: nil)) }
           if let uid { try pipeline.addHandler(ConnectPreamble(uid: uid, eventLoop: channel.eventLoop)) }
           try pipeline.addHandler(
-            UpstreamConnection(start: assignment.start, concurrency: assignment.info.route.concurrency))
+            UpstreamConnection(
+              start: assignment.start, concurrency: assignment.info.route.concurrency, isPlain: uid == nil))
         }
       }
   }

@@ -77,6 +77,24 @@ import Testing
     }
   }
 
+  @Test func `a small answer does not pass the rest of a large one that its client has not taken`() async throws {
+    try await withGateway([makeRoute(concurrency: 4)]) { (_, _, clients) async throws in
+      let host = "HTTP/1.1\r\nHost: h\r\n"
+      let requests = (0..<20).map { "POST /function/echo \(host)Content-Length: 4\r\n\r\nn-\($0 + 10)" }
+      let text = "GET /function/echo/large \(host)\r\n" + requests.joined()
+      let reader = try await clients.slowReader(text + "GET /function/echo \(host)Connection: close\r\n\r\n")
+      let size = try await reader.readAll()
+      // The last byte of the large body stands before the first small answer.
+      let bytes = reader.bytes
+      let end = String(decoding: bytes.suffix(16 * 1024), as: UTF8.self)
+      let small = end.drop { $0 == "l" }
+      #expect(end.hasPrefix("l") && small.hasPrefix("HTTP/1.1 200"), "\(small)")
+      #expect(small.matches(of: /n-(\d\d)/).map { String($0.1) } == (10..<30).map(String.init))
+      #expect(
+        size - small.utf8.count > 8_000_000 && String(decoding: bytes.prefix(12), as: UTF8.self) == "HTTP/1.1 200")
+    }
+  }
+
   @Test func `bodies stream both ways in chunks`() async throws {
     try await withGateway([makeRoute()]) { (_, _, clients) async throws in
       let answer = try await clients.request(.GET, "/function/echo/chunked")

@@ -18,22 +18,6 @@ private final class Tally: Sendable {
 
 /// Gateways that follow each other on the same listening sockets.
 @Suite struct HandOverTests {
-  /// A socket that listens on a free port of this machine.
-  private func listening() throws -> (socket: CInt, port: Int) {
-    let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = inet_addr("127.0.0.1")
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let result = withUnsafeMutablePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { raw in
-        bind(number, raw, length) == 0 && listen(number, 1024) == 0 && getsockname(number, raw, &length) == 0
-      }
-    }
-    try #require(number >= 0 && result)
-    return (number, Int(UInt16(bigEndian: address.sin_port)))
-  }
-
   private func gateway(
     _ platform: FakePlatform, _ sockets: [CInt], needsRoutes: Bool = false,
     before: @escaping @Sendable () async throws -> Void = {}
@@ -55,7 +39,7 @@ private final class Tally: Sendable {
   {
     let platform = try FakePlatform()
     platform.set(makeRoute(concurrency: 4, max: 4))
-    let (socket, port) = try listening()
+    let (socket, port) = try listeningSocket()
     let first = gateway(platform, [socket])
     var running = Task { try await first.run() }
     var current = first
@@ -117,7 +101,7 @@ private final class Tally: Sendable {
   {
     let platform = try FakePlatform()
     platform.set(makeRoute())
-    let sockets = try (0..<3).map { _ in try listening() }
+    let sockets = try (0..<3).map { _ in try listeningSocket() }
     let gateway = gateway(platform, sockets.map(\.socket))
     let running = Task { try await gateway.run() }
     _ = await gateway.waitUntilListening()
@@ -138,7 +122,7 @@ private final class Tally: Sendable {
   @Test func `without routes a successor does not begin`() async throws {
     let platform = try FakePlatform()
     platform.state.withLock { $0.refusesFeed = true }
-    let (socket, _) = try listening()
+    let (socket, _) = try listeningSocket()
     let gateway = gateway(platform, [socket], needsRoutes: true)
     await #expect { try await gateway.run() } throws: { "\($0)".contains("no routes") }
     await platform.shutdown()

@@ -95,6 +95,9 @@ final class SlowReader: Sendable {
     self.inbox = inbox
   }
 
+  /// What came so far.
+  var bytes: [UInt8] { inbox.state.withLock { $0.bytes } }
+
   /// Reads until the other side closed; answers how many bytes came.
   func readAll() async throws -> Int {
     while !inbox.state.withLock({ $0.closed }) {
