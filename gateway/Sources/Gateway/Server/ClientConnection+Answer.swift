@@ -5,8 +5,6 @@ import NIOCore
 
 /// What a call, or a refusal, writes to the client.
 extension ClientConnection: CallClient {
-  var clientIsWritable: Bool { context?.channel.isWritable ?? true }
-
   func closeAfterAnswer() { closes = true }
 
   func answer(_ bytes: ByteBuffer) {

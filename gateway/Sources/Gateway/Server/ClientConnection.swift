@@ -34,6 +34,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   /// Whether its bytes go to a socket as they are.
   private let isPlain: Bool
   var socket = PlainSocket()
+  /// As its channel last said.
+  private(set) var clientIsWritable = true
   var context: ChannelHandlerContext?
   var phase = Phase.idle
   var call: Call?
@@ -88,7 +90,10 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   // MARK: channel
 
-  func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+  func handlerAdded(context: ChannelHandlerContext) {
+    self.context = context
+    clientIsWritable = context.channel.isWritable
+  }
 
   func handlerRemoved(context: ChannelHandlerContext) {
     socket.close()
@@ -96,6 +101,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   func channelActive(context: ChannelHandlerContext) {
+    clientIsWritable = context.channel.isWritable
     if let multiplexer {
       multiplexer.opened(self, context.channel)
       return context.read()
@@ -123,7 +129,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
-    guard context.channel.isWritable else { return }
+    clientIsWritable = context.channel.isWritable
+    guard clientIsWritable else { return }
     call?.clientWritable()
     if case .idle = phase { process() }
     readMore()

@@ -45,6 +45,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   private let isPlain: Bool
   private var socket = PlainSocket()
   private var context: ChannelHandlerContext?
+  private var isActive = false
   private var failure: UpstreamFailure?
   private var readHeld = false
   /// Whether bytes of the current request were taken by the kernel.
@@ -65,7 +66,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   var isOpen: Bool {
     if case .closed = state { return false }
-    return context?.channel.isActive ?? false
+    return isActive
   }
 
   var isIdle: Bool {
@@ -184,6 +185,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   private func opened(_ context: ChannelHandlerContext) {
+    isActive = true
     if isPlain { socket.open(context) }
   }
 
@@ -203,7 +205,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   func channelReadComplete(context: ChannelHandlerContext) {
     if case .busy(let call) = state, !call.upstreamReadComplete() {
       readHeld = true
-    } else if context.channel.isActive {
+    } else if isActive {
       context.read()
     }
   }
@@ -219,6 +221,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) {
+    isActive = false
     socket.close()
     unsent = nil
     // Bodies without a length end here.
