@@ -17,19 +17,19 @@ package struct EqualsFilter: Sendable, Equatable {
     duration = number == nil ? Measure.nanoseconds(text).map { $0 / Measure.unit(of: field) } : nil
   }
 
-  func matches(_ record: IndexedRecord) -> Bool {
-    if case .reserved(let field) = field { return reservedMatches(record, field) }
-    guard let span = record.span(field) else { return false }
-    let value = record.text(span)
-    if value.elementsEqual(text) { return true }
-    guard span.kind == .number, let wanted = number ?? duration else { return false }
-    // Long integers differ as texts even where they are one Double.
-    if isInteger, Decimal.isCanonicalInteger(value) { return false }
-    return Decimal.parse(value) == wanted
-  }
+  /// Whether only a string of this very text can match.
+  var isText: Bool { number == nil && duration == nil }
 
-  private func reservedMatches(_ record: IndexedRecord, _ field: ReservedField) -> Bool {
-    guard let span = record.span(field), span.kind != .null else { return false }
-    return record.text(span).elementsEqual(text)
+  func matches(_ record: IndexedRecord) -> Bool { matches(record.value(field)) }
+
+  func matches(_ value: FieldValue?) -> Bool {
+    guard let value else { return false }
+    if case .reserved = field { return value.kind != .null && value.text.elementsEqual(text) }
+    if value.kind == .null { return text.elementsEqual("null".utf8) }
+    if value.text.elementsEqual(text) { return true }
+    guard value.kind == .number, let wanted = number ?? duration else { return false }
+    // Long integers differ as texts even where they are one Double.
+    if isInteger, Decimal.isCanonicalInteger(value.text) { return false }
+    return Decimal.parse(value.text) == wanted
   }
 }

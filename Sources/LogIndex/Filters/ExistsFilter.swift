@@ -3,7 +3,6 @@ package struct ExistsFilter: Sendable, Equatable {
   let field: LogField
 
   func matches(_ record: IndexedRecord) -> Bool {
-    guard let span = record.span(field) else { return false }
-    return span.kind != .null && !(span.isString && span.start == span.end)
+    record.value(field)?.isPresent ?? false
   }
 }

@@ -13,4 +13,9 @@ package struct LevelFilter: Sendable, Equatable {
     guard let level = record.level else { return false }
     return mask & (1 << level.rawValue) != 0
   }
+
+  func matches(_ value: FieldValue?) -> Bool {
+    guard let value, value.isString, let level = RecordLevel(name: value.text) else { return false }
+    return mask & (1 << level.rawValue) != 0
+  }
 }

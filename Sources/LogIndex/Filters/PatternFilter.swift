@@ -9,10 +9,12 @@ package struct PatternFilter: Sendable, Equatable {
     self.parts = parts
   }
 
-  func matches(_ record: IndexedRecord) -> Bool {
-    if field == .reserved(.level) { return matches(record.reservedBytes(.level)[...]) }
-    guard let span = record.span(field), span.kind != .null else { return false }
-    return matches(record.text(span))
+  func matches(_ record: IndexedRecord) -> Bool { matches(record.value(field)) }
+
+  func matches(_ value: FieldValue?) -> Bool {
+    if field == .reserved(.level) { return matches(FieldValue.canonicalLevel(value)) }
+    guard let value, value.kind != .null else { return false }
+    return matches(value.text)
   }
 
   func matches(_ value: ArraySlice<UInt8>) -> Bool {

@@ -12,11 +12,17 @@ package struct RangeFilter: Sendable, Equatable {
   let lower: Bound?
   let upper: Bound?
 
-  func matches(_ record: IndexedRecord) -> Bool {
-    guard let span = record.span(field), span.kind == .number || span.isString else { return false }
-    let text = record.text(span)
-    let plain = Decimal.parse(text)
-    return holds(lower, text, plain) { $0 > $1 } && holds(upper, text, plain) { $0 < $1 }
+  func matches(_ record: IndexedRecord) -> Bool { matches(record.value(field)) }
+
+  func matches(_ value: FieldValue?) -> Bool {
+    guard let value, value.kind == .number || value.isString else { return false }
+    let plain = Decimal.parse(value.text)
+    return holds(lower, value.text, plain) { $0 > $1 } && holds(upper, value.text, plain) { $0 < $1 }
+  }
+
+  /// The same for a number.
+  func matches(number: Double) -> Bool {
+    holds(lower, [], number) { $0 > $1 } && holds(upper, [], number) { $0 < $1 }
   }
 
   private func holds(

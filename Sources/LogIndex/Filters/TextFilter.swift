@@ -5,7 +5,7 @@
 package struct TextFilter: Sendable, Equatable {
   /// The literal parts between the stars, lowered; one part means no star. Either end may be empty.
   let parts: [[UInt8]]
-  private let isASCII: Bool
+  let isASCII: Bool
 
   init(parts: [[UInt8]]) {
     isASCII = parts.allSatisfy { $0.allSatisfy { $0 < 0x80 } }
@@ -13,13 +13,17 @@ package struct TextFilter: Sendable, Equatable {
   }
 
   func matches(_ record: IndexedRecord) -> Bool {
-    guard let span = record.span(.msg), span.kind != .null else { return false }
-    let text = record.text(span)
+    matches(record.value(.reserved(.msg)))
+  }
+
+  func matches(_ value: FieldValue?) -> Bool {
+    guard let value, value.kind != .null else { return false }
+    let text = value.text
     // Folding beyond ASCII can only matter to a pattern that goes beyond it.
     return matches(isASCII ? text : TextFold.lowered(text)[...])
   }
 
-  private func matches(_ text: ArraySlice<UInt8>) -> Bool {
+  func matches(_ text: ArraySlice<UInt8>) -> Bool {
     // A pattern that begins with a star may begin inside a word.
     let startsFree = parts.first?.isEmpty ?? true
     let body = parts.drop { $0.isEmpty }

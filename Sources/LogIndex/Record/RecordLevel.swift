@@ -27,6 +27,21 @@ package enum RecordLevel: UInt8, Sendable, CaseIterable, Comparable {
     }
   }
 
+  /// The same for a short text, without making a string of it.
+  init?(short text: UnsafeBufferPointer<UInt8>) {
+    var word: UInt64 = 0
+    for byte in text { word = word << 8 | UInt64(ASCII.lowered(byte)) }
+    switch word {
+    case 0x7472_6163_65: self = .trace
+    case 0x6465_6275_67: self = .debug
+    case 0x696E_666F: self = .info
+    case 0x7761_726E, 0x77_6172_6E69_6E67: self = .warn
+    case 0x6572_726F_72, 0x65_7272: self = .error
+    case 0x6661_7461_6C: self = .fatal
+    default: return nil
+    }
+  }
+
   /// Orders by seriousness.
   package static func < (left: RecordLevel, right: RecordLevel) -> Bool { left.rawValue < right.rawValue }
 }

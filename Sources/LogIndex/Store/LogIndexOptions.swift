@@ -14,10 +14,24 @@ package struct LogIndexOptions: Sendable {
   package var tailBytesMaximum = 8 << 20
   /// Live tails at once.
   package var tailsMaximum = 256
-  /// Pages of 4 KiB the write-ahead log grows to before it is folded into the database; 0 leaves that to closing.
-  package var checkpointPages = 1_000
-  /// A database up to this size, or one that failed before, is checked completely when it is opened; bytes.
-  package var checkBytesMaximum: Int64 = 64 << 20
+  /// Records of a block; 1…2^20.
+  package var blockRows = 65_536
+  /// Bytes of records in memory before they become a block, if they are not enough for one before.
+  package var blockBytes = 40 << 20
+  /// The time after which records in memory become a block however few they are.
+  package var sealAge: Duration = .seconds(3600)
+  /// The time after which at least `sealIdleRows` records in memory become a block.
+  package var sealSoon: Duration = .seconds(60)
+  /// Records in memory become a block, if they are at least `sealIdleRows`, when none came for this long.
+  package var sealIdle: Duration = .seconds(5)
+  /// The fewest records that are worth a block of their own when nothing more comes.
+  package var sealIdleRows = 4_096
+  /// Memtables that may wait to become blocks before appends wait, and then are refused.
+  package var sealsMaximum = 2
+  /// Bytes of block files kept open for queries.
+  package var cacheBytes = 24 << 20
+  /// zlib's level for what is compressed, 1…9.
+  package var compression: Int32 = 4
   /// Told about what was found and set aside when opening, one sentence each.
   package var notice: @Sendable (String) -> Void = { _ in }
 

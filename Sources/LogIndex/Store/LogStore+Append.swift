@@ -1,5 +1,4 @@
 internal import Foundation
-internal import GRDB
 internal import Synchronization
 
 extension LogStore {
@@ -32,110 +31,94 @@ extension LogStore {
   }
 
   private func wakeWriter() {
-    pool.asyncWriteWithoutTransaction { [self] db in
-      // One transaction a turn, so that retention gets its turns in between.
-      if writeTurn(db) { wakeWriter() }
-    }
+    // One frame a turn: what arrives while one is made durable goes into the next together.
+    writing.async { [self] in if writeTurn() { wakeWriter() } }
   }
 
   /// Commits the next appends; false when nothing waits.
-  func writeTurn(_ db: Database) -> Bool {
+  func writeTurn() -> Bool {
     let appends = queue.withLock { $0.next(recordsMaximum: options.commitRecordsMaximum) }
     if appends.isEmpty { return false }
-    if let free = file.freeBytes(), free < options.minimumFreeBytes {
-      fail(appends, .storageFull("its volume has \(free) bytes free and keeps \(options.minimumFreeBytes)"))
+    if let refusal = refusal() {
+      fail(appends, refusal)
       return true
     }
-    var round = AppendRound()
-    do {
-      try db.inTransaction(.immediate) {
-        try round.write(appends, to: db)
-        try round.totals.add(to: db)
-        return .commit
+    do throws(LogIndexError) {
+      let (acked, rows, table, first) = try writer.withLock { writer throws(LogIndexError) in
+        try commit(appends, &writer)
+      }
+      for (append, acked) in zip(appends, acked) { append.done(.success(acked)) }
+      if rows > 0, hub.isListening {
+        let records = (first..<(first + rows)).compactMap { row in
+          (try? IndexedRecord(table.bytes(row))).map { TailRecord(id: table.id(row), record: $0) }
+        }
+        hub.publish(records)
       }
     } catch {
-      fail(appends, failure(error))
-      return true
+      fail(appends, error)
     }
-    totals.withLock { $0 += round.totals }
-    for (append, acked) in zip(appends, round.acked) { append.done(.success(acked)) }
-    hub.publish(round.written)
     return true
+  }
+
+  /// Why nothing can be taken now.
+  private func refusal() -> LogIndexError? {
+    if let free = file.freeBytes(), free < options.minimumFreeBytes {
+      return .storageFull("its volume has \(free) bytes free and keeps \(options.minimumFreeBytes)")
+    }
+    let (waiting, why) = state.withLock { ($0.waiting.count, $0.sealFault) }
+    if waiting > 0 { retrySeals() }
+    return waiting >= options.sealsMaximum ? .storageFull(why ?? "its blocks cannot be written") : nil
+  }
+
+  /// Makes a round durable and lets readers see it.
+  private func commit(
+    _ appends: [PendingAppend], _ writer: inout StoreWriter
+  ) throws(LogIndexError) -> ([UInt64], Int, Memtable, Int) {
+    if let fault = writer.fault { throw .storage(fault) }
+    var round = AppendRound(workers: writer.workers, scanner: writer.scanner)
+    round.take(appends)
+    if round.changed.isEmpty { return (round.acked, 0, writer.table, 0) }
+    do {
+      if !writer.table.hasRoom(rows: round.rows.count, bytes: round.rowBytes) {
+        try rotate(&writer, rows: round.rows.count, bytes: round.rowBytes)
+      }
+      try writer.log.append(round.payload)
+    } catch {
+      throw failure(error, &writer)
+    }
+    let first = writer.table.written.rows
+    round.payload.withUnsafeBufferPointer { payload in
+      for row in round.rows {
+        writer.table.append(
+          UnsafeBufferPointer(rebasing: payload[row.start..<(row.start + row.length)]), time: row.time,
+          level: row.level, hasEscape: row.hasEscape)
+      }
+    }
+    writer.table.publish()
+    writer.workers = round.workers
+    writer.totals += round.totals
+    for worker in round.changed { writer.fresh[worker] = round.workers[worker] }
+    let (totals, bytes, hasRows) = (writer.totals, writer.log.length, !round.rows.isEmpty)
+    watchIdle()
+    state.withLock { state in
+      if state.begun == nil, hasRows { state.begun = .now }
+      if hasRows { state.touched = .now }
+      state.totals = totals
+      state.walBytes = bytes
+    }
+    return (round.acked, round.rows.count, writer.table, first)
   }
 
   private func fail(_ appends: [PendingAppend], _ error: LogIndexError) {
     for append in appends { append.done(.failure(error)) }
   }
 
-  /// What an error of the database means to who appends; damage is noted for the next start.
-  private func failure(_ error: any Error) -> LogIndexError {
-    guard let error = error as? DatabaseError else { return .storage("\(error)") }
-    if StoreFile.isDamage(error) { file.markSuspect() }
-    switch error.resultCode {
-    case .SQLITE_FULL: return .storageFull("the volume has no space left")
-    case .SQLITE_IOERR: return .storageFull("the volume cannot be written (\(error.extendedResultCode))")
-    default: return .storage(error.message ?? "\(error.resultCode)")
+  private func failure(_ error: any Error, _ writer: inout StoreWriter) -> LogIndexError {
+    guard let fault = error as? FileFault else { return .storage("\(error)") }
+    if fault.isFull { return .storageFull("the volume has no space left") }
+    if fault.doing == "shortening a file" {
+      writer.fault = "its write-ahead log is in an unknown state (\(fault)); start the process again"
     }
-  }
-}
-
-/// The records one transaction writes, and what it acknowledges when it is committed.
-struct AppendRound {
-  private(set) var totals = Totals()
-  /// What each append is answered, in their order.
-  private(set) var acked: [UInt64] = []
-  private(set) var written: [TailRecord] = []
-
-  /// Writes appends in the order of their sequences, so that two of one worker that overtook each other on their way
-  /// here lose nothing.
-  mutating func write(_ appends: [PendingAppend], to db: Database) throws {
-    acked = Array(repeating: 0, count: appends.count)
-    for index in Self.order(appends) { acked[index] = try write(appends[index], to: db) }
-  }
-
-  static func order(_ appends: [PendingAppend]) -> [Int] {
-    appends.indices.sorted { (appends[$0].firstSequence, $0) < (appends[$1].firstSequence, $1) }
-  }
-
-  private mutating func write(_ append: PendingAppend, to db: Database) throws -> UInt64 {
-    let select = try db.cachedStatement(sql: "SELECT acked FROM worker WHERE name = ?")
-    let before = try Int64.fetchOne(select, arguments: [append.worker]).map(UInt64.init)
-    guard !append.lines.isEmpty, append.lastSequence > before ?? 0 || before == nil else { return before ?? 0 }
-    var first = 0
-    if let before {
-      if append.firstSequence <= before { first = Int(before - append.firstSequence) + 1 }
-      if append.firstSequence > before + 1 { totals.skipped += Int64(append.firstSequence - before - 1) }
-    }
-    let insert = try db.cachedStatement(
-      sql: """
-        INSERT INTO record (time, level, namespace, function, stream, call, pod, node, body)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-        """)
-    for line in append.lines[first...] {
-      guard let record = try? IndexedRecord(line) else {
-        totals.rejected += 1
-        continue
-      }
-      try self.insert(record, insert, db)
-    }
-    let mark = try db.cachedStatement(
-      sql: """
-        INSERT INTO worker (name, acked, seen) VALUES (?, ?, ?)
-        ON CONFLICT (name) DO UPDATE SET acked = excluded.acked, seen = excluded.seen
-        """)
-    try mark.execute(
-      arguments: [append.worker, Int64(append.lastSequence), Int64(Date().timeIntervalSince1970)])
-    return append.lastSequence
-  }
-
-  private mutating func insert(_ record: IndexedRecord, _ statement: Statement, _ db: Database) throws {
-    var arguments: [(any DatabaseValueConvertible)?] = [record.time, Int64(record.level?.rawValue ?? 0)]
-    for column in Pruning.columns { arguments.append(Data(record.reservedBytes(column))) }
-    arguments.append(Data(record.bytes))
-    statement.setUncheckedArguments(StatementArguments(arguments))
-    try statement.execute()
-    totals.records += 1
-    totals.recordBytes += Int64(record.bytes.count)
-    written.append(TailRecord(id: db.lastInsertedRowID, record: record))
+    return .storage("\(fault)")
   }
 }

@@ -1,36 +1,67 @@
+internal import Dispatch
 package import struct Foundation.URL
-internal import GRDB
 internal import Synchronization
 
 /// The records of a cluster, searchable as soon as they are acknowledged.
 ///
-/// One writer commits what concurrent appends brought in one durable transaction after another; readers page through
-/// short snapshots; live tails are served beside the writer and never hold it up.
+/// One writer commits what concurrent appends brought, one durable frame of the write-ahead log after another, into a
+/// memtable; full memtables become immutable blocks beside it. Queries read memtables and blocks as they were at one
+/// moment; live tails are served beside the writer and never hold it up.
 package final class LogStore: Sendable {
-  let pool: DatabasePool
   let file: StoreFile
   let options: LogIndexOptions
   let hub: TailHub
+  let catalogue: Catalogue
+  let cache: BlockCache
   let queue: Mutex<AppendQueue>
-  let totals: Mutex<Totals>
+  let writer: Mutex<StoreWriter>
+  let state: Mutex<State>
+  let writing = DispatchQueue(label: "LogIndex.writer")
+  let sealing = DispatchQueue(label: "LogIndex.sealer", qos: .utility)
 
-  private init(pool: DatabasePool, file: StoreFile, options: LogIndexOptions, totals: Totals) {
-    self.pool = pool
-    self.file = file
-    self.options = options
-    self.hub = TailHub(options)
-    self.queue = Mutex(
-      AppendQueue(bytesMaximum: options.pendingBytesMaximum, appendsMaximum: options.pendingAppendsMaximum))
-    self.totals = Mutex(totals)
+  /// What readers see, and what waits to become a block.
+  struct State: Sendable {
+    /// The oldest first; the last is the one that is written.
+    var memtables: [Memtable] = []
+    var blocks: [BlockEntry] = []
+    var totals = Totals()
+    var walBytes: Int64 = 0
+    /// Jobs that could not be done and are tried again.
+    var waiting: [SealJob] = []
+    var sealsUnderWay = 0
+    var quarantined = 0
+    var sealFault: String?
+    var isClosed = false
+    /// Files whose records are in another block now.
+    var graves: [(name: String, since: ContinuousClock.Instant)] = []
+    /// When the last record came, and whether somebody will look whether more came.
+    var touched = ContinuousClock.now
+    var isWatched = false
+    /// Records before this moment are too old to be shown, though their block is not too old as a whole.
+    var floor = Int64.min
+    /// When the memtable got its first record.
+    var begun: ContinuousClock.Instant?
   }
 
-  /// Opens the store in a directory, which is made if need be. A damaged store, or one of another version, is set
-  /// aside under a name with the time and reported to `options.notice`; a fresh one is opened in its place.
+  init(
+    file: StoreFile, options: LogIndexOptions, catalogue: Catalogue, writer: sending StoreWriter, state: State
+  ) {
+    self.file = file
+    self.options = options
+    self.catalogue = catalogue
+    hub = TailHub(options)
+    cache = BlockCache(bytesMaximum: options.cacheBytes)
+    queue = Mutex(
+      AppendQueue(bytesMaximum: options.pendingBytesMaximum, appendsMaximum: options.pendingAppendsMaximum))
+    self.writer = Mutex(writer)
+    self.state = Mutex(state)
+  }
+
+  /// Opens the store in a directory, which is made if need be. What is damaged, or of another version, is set aside
+  /// under a name with the time and reported to `options.notice`; everything else is kept. A store of the former
+  /// format is taken over.
   package static func open(directory: URL, options: LogIndexOptions = LogIndexOptions()) throws -> LogStore {
-    let file = StoreFile(directory: directory)
-    let pool = try file.open(options)
-    let totals = try pool.read { db in try Totals.read(db) }
-    return LogStore(pool: pool, file: file, options: options, totals: totals)
+    try StoreOpening(directory: directory, options: options).open()
   }
 
   /// Writes what waits, ends every live tail and closes the files. Appends after it throw `.closed`.
@@ -38,36 +69,105 @@ package final class LogStore: Sendable {
     queue.withLock { $0.close() }
     // The writer takes turns in order: when this turn comes, every append accepted before has had its own.
     await withCheckedContinuation { continuation in
-      pool.asyncWriteWithoutTransaction { [self] db in
-        while writeTurn(db) {}
-        _ = try? db.checkpoint(.truncate)
+      writing.async { [self] in
+        while writeTurn() {}
+        writer.withLock { writer in
+          if writer.fault == nil { writer.log.close() }
+          writer.fault = "it is closed"
+        }
+        continuation.resume()
+      }
+    }
+    await withCheckedContinuation { continuation in
+      sealing.async { [self] in
+        let isFirst = state.withLock { state in
+          defer { state.isClosed = true }
+          return !state.isClosed
+        }
+        if isFirst {
+          for grave in state.withLock({ $0.graves }) { file.remove(grave.name) }
+          catalogue.close()
+        }
         continuation.resume()
       }
     }
     hub.close()
-    try? pool.close()
   }
+
+  /// A query without the records that are too old.
+  func bounded(_ query: LogQuery) -> LogQuery {
+    let floor = state.withLock { $0.floor }
+    if floor == .min { return query }
+    var query = query
+    query.range.since = max(query.range.since ?? .min, floor)
+    return query
+  }
+
+  /// All parts of the store at this moment.
+  func view() -> StoreView { state.withLock { StoreView(memtables: $0.memtables, blocks: $0.blocks) } }
 
   /// What the store holds and has seen.
   package func figures() async throws -> LogFigures {
-    let (oldest, newest) = try await pool.read { db in
-      (
-        try Int64.fetchOne(db, sql: "SELECT min(time) FROM record"),
-        try Int64.fetchOne(db, sql: "SELECT max(time) FROM record")
-      )
-    }
-    let totals = totals.withLock { $0 }
+    let (parts, totals) = (view(), state.withLock { $0.totals })
     let tails = hub.figures()
     var figures = LogFigures()
-    figures.records = totals.records
-    figures.recordBytes = totals.recordBytes
+    for entry in parts.blocks {
+      figures.records += Int64(entry.rows)
+      figures.recordBytes += entry.rawBytes
+    }
+    for table in parts.memtables {
+      figures.records += Int64(table.readable.rows)
+      figures.recordBytes += Int64(table.readable.bytes)
+    }
     figures.rejected = totals.rejected
     figures.skipped = totals.skipped
     figures.tailDropped = tails.dropped
     figures.tails = tails.count
-    figures.diskBytes = file.diskBytes()
-    figures.oldest = oldest
-    figures.newest = newest
+    figures.diskBytes = diskBytes()
+    let tables = parts.memtables.map(\.readable).filter { $0.rows > 0 }
+    figures.oldest = (parts.blocks.map(\.oldest) + tables.map(\.oldest)).min()
+    figures.newest = (parts.blocks.map(\.newest) + tables.map(\.newest)).max()
     return figures
+  }
+
+  /// Bytes of all files of the store that it uses.
+  func diskBytes() -> Int64 {
+    var total = state.withLock { state in state.walBytes + state.blocks.reduce(0) { $0 + $1.fileBytes } }
+    for part in ["", "-wal"] { total += file.size(Catalogue.name + part) ?? 0 }
+    for table in view().memtables.dropLast() { total += file.size(WriteAheadLog.name(firstID: table.firstID)) ?? 0 }
+    return total
+  }
+
+  /// A block, read if it is not open; nil when it is gone, or damaged and now set aside.
+  func block(_ entry: BlockEntry) -> Block? {
+    if let block = cache.block(entry.name) { return block }
+    do {
+      let block = try Block(path: file.path(entry.name))
+      guard block.header.firstID == entry.firstID, block.rowCount == entry.rows else {
+        throw BlockFault("it is another block than the catalogue says")
+      }
+      cache.keep(block, entry.name)
+      return block
+    } catch {
+      quarantine(entry, error as? BlockFault ?? BlockFault("\(error)"))
+      return nil
+    }
+  }
+
+  /// Sets a damaged block aside and says so; what retention has deleted meanwhile is no damage.
+  func quarantine(_ entry: BlockEntry, _ fault: BlockFault) {
+    let isMine = state.withLock { state in
+      guard let place = state.blocks.firstIndex(where: { $0.name == entry.name }) else { return false }
+      state.blocks.remove(at: place)
+      state.quarantined += 1
+      return true
+    }
+    guard isMine else { return }
+    cache.forget(entry.name)
+    let aside = file.size(entry.name) == nil ? nil : try? file.setAside(entry.name)
+    options.notice(
+      "a block of \(entry.rows) log records was set aside as \(aside ?? entry.name) because \(fault.why); "
+        + "its records, from \(RecordTime.text(entry.oldest)) to \(RecordTime.text(entry.newest)), are not searched")
+    sealing.async { [self] in try? catalogue.remove([entry]) }
   }
 }

@@ -2,40 +2,14 @@ internal import Foundation
 internal import GRDB
 internal import Glibc
 
-/// The files of a store: opening them, setting aside what cannot be opened, asking for space.
+/// The folder of a store: what lies in it, setting aside what cannot be used, asking for space.
 struct StoreFile: Sendable {
-  static let name = "logs.sqlite"
-  private static let parts = ["", "-wal", "-shm"]
-
   let directory: URL
 
-  var path: String { directory.appendingPathComponent(Self.name).path }
-  /// There while a fault was seen and the file was not checked since.
-  private var suspectPath: String { directory.appendingPathComponent("logs.suspect").path }
+  func path(_ name: String) -> String { directory.appendingPathComponent(name).path }
 
-  /// Opens the database; one that is damaged, or of another version, is set aside and a fresh one is opened.
-  func open(_ options: LogIndexOptions) throws -> DatabasePool {
-    try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
-    let existed = FileManager.default.fileExists(atPath: path)
-    do {
-      return try openChecked(options)
-    } catch let error as StoreFault {
-      guard existed else { throw error }
-      let aside = try setAside()
-      options.notice("the log store was set aside as \(aside) because \(error.why); a fresh one was opened")
-      return try openChecked(options)
-    }
-  }
-
-  /// Notes that the file was seen to be damaged, so that the next start checks all of it.
-  func markSuspect() {
-    _ = FileManager.default.createFile(atPath: suspectPath, contents: nil)
-  }
-
-  /// Bytes of the database and its write-ahead log.
-  func diskBytes() -> Int64 {
-    Self.parts.dropLast().reduce(0) { $0 + size(path + $1) }
-  }
+  /// The names of the files, sorted.
+  func names() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted() }
 
   /// Bytes free on the volume for this process; nil when that cannot be asked.
   func freeBytes() -> Int64? {
@@ -45,64 +19,52 @@ struct StoreFile: Sendable {
     return overflow ? .max : Int64(clamping: bytes)
   }
 
-  private func size(_ path: String) -> Int64 {
+  /// The bytes of a file, nil when it is not there.
+  func size(_ name: String) -> Int64? {
     var info = stat()
-    return stat(path, &info) == 0 ? Int64(info.st_size) : 0
+    return stat(path(name), &info) == 0 ? Int64(info.st_size) : nil
   }
 
-  private func openChecked(_ options: LogIndexOptions) throws -> DatabasePool {
-    let isSuspect = FileManager.default.fileExists(atPath: suspectPath)
-    do {
-      let pool = try DatabasePool(path: path, configuration: Schema.configuration())
-      do {
-        try pool.writeWithoutTransaction { db in
-          try check(db, options, complete: isSuspect || size(path) <= options.checkBytesMaximum)
-        }
-        if isSuspect { try? FileManager.default.removeItem(atPath: suspectPath) }
-        return pool
-      } catch {
-        try? pool.close()
-        throw error
-      }
-    } catch let error as DatabaseError where Self.isDamage(error) {
-      throw StoreFault(why: "it is damaged (\(error.message ?? "\(error.resultCode)"))")
-    }
-  }
+  func remove(_ name: String) { unlink(path(name)) }
 
-  private func check(_ db: Database, _ options: LogIndexOptions, complete: Bool) throws {
-    let version = try Schema.version(of: db)
-    guard version == 0 || version == Schema.version else {
-      throw StoreFault(why: "its version is \(version) and this program reads version \(Schema.version)")
-    }
-    if complete {
-      let answer = try String.fetchOne(db, sql: "PRAGMA quick_check(1)") ?? ""
-      guard answer == "ok" else { throw StoreFault(why: "it is damaged (\(answer))") }
-    }
-    do {
-      try Schema.prepare(db, options)
-      _ = try Totals.read(db)
-      _ = try Row.fetchOne(db, sql: "SELECT * FROM record INDEXED BY record_time ORDER BY time DESC LIMIT 1")
-      _ = try Row.fetchOne(db, sql: "SELECT * FROM worker LIMIT 1")
-    } catch let error as DatabaseError where error.resultCode == .SQLITE_ERROR {
-      throw StoreFault(why: "it is no log store (\(error.message ?? "unknown tables"))")
-    }
-  }
-
-  /// Renames the files to a name with the time, and answers the new name.
-  private func setAside() throws -> String {
+  /// Renames a file, and what SQLite keeps beside it, to a name with the time, and answers the new name.
+  func setAside(_ name: String) throws -> String {
     var number = 0
     let stamp = Int(Date().timeIntervalSince1970 * 1000)
-    var aside = "\(Self.name).damaged-\(stamp)"
-    while FileManager.default.fileExists(atPath: directory.appendingPathComponent(aside).path) {
+    var aside = "\(name).damaged-\(stamp)"
+    while size(aside) != nil {
       number += 1
-      aside = "\(Self.name).damaged-\(stamp)-\(number)"
+      aside = "\(name).damaged-\(stamp)-\(number)"
     }
-    for part in Self.parts where FileManager.default.fileExists(atPath: path + part) {
-      try FileManager.default.moveItem(
-        atPath: path + part, toPath: directory.appendingPathComponent(aside + part).path)
+    for part in ["", "-wal", "-shm"] where size(name + part) != nil {
+      try FileManager.default.moveItem(atPath: path(name + part), toPath: path(aside + part))
     }
-    try? FileManager.default.removeItem(atPath: suspectPath)
     return aside
+  }
+
+  /// Writes a file so that it is there in whole or not at all, whatever happens.
+  func write(_ bytes: [UInt8], to name: String) throws {
+    let temporary = name + ".tmp"
+    var file = try AppendFile(path: path(temporary), isNew: true)
+    do {
+      try bytes.withUnsafeBytes { try file.append($0) }
+      try file.sync()
+    } catch {
+      file.close()
+      remove(temporary)
+      throw error
+    }
+    file.close()
+    guard rename(path(temporary), path(name)) == 0 else { throw FileFault("renaming \(temporary)", errno) }
+    try syncDirectory()
+  }
+
+  /// Makes new names and renames durable.
+  func syncDirectory() throws {
+    let folder = Glibc.open(directory.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard folder >= 0 else { throw FileFault("opening the folder", errno) }
+    defer { Glibc.close(folder) }
+    guard fsync(folder) == 0 else { throw FileFault("syncing the folder", errno) }
   }
 
   static func isDamage(_ error: DatabaseError) -> Bool {
@@ -114,4 +76,57 @@ struct StoreFile: Sendable {
 struct StoreFault: Error, CustomStringConvertible {
   var why: String
   var description: String { "the log store cannot be opened because \(why)" }
+}
+
+/// What the system said about a file.
+struct FileFault: Error, CustomStringConvertible {
+  var doing: String
+  var code: Int32
+
+  init(_ doing: String, _ code: Int32) {
+    self.doing = doing
+    self.code = code
+  }
+
+  var isFull: Bool { code == ENOSPC || code == EDQUOT || code == EFBIG }
+  var description: String { "\(doing) failed: \(String(cString: strerror(code)))" }
+}
+
+/// A file that only grows.
+struct AppendFile {
+  private let descriptor: Int32
+  private(set) var length: Int64
+
+  init(path: String, isNew: Bool) throws {
+    descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (isNew ? O_TRUNC : 0), 0o600)
+    guard descriptor >= 0 else { throw FileFault("opening \(path)", errno) }
+    length = isNew ? 0 : Int64(lseek(descriptor, 0, SEEK_END))
+  }
+
+  /// Appends all bytes; after a failure the file ends where it did before.
+  mutating func append(_ bytes: UnsafeRawBufferPointer) throws {
+    var done = 0
+    while done < bytes.count {
+      let count = pwrite(descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done, off_t(length) + done)
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else {
+        let code = count == 0 ? EIO : errno
+        try cut(to: length)
+        throw FileFault("writing", code)
+      }
+      done += count
+    }
+    length += Int64(done)
+  }
+
+  mutating func cut(to length: Int64) throws {
+    guard ftruncate(descriptor, off_t(length)) == 0 else { throw FileFault("shortening a file", errno) }
+    self.length = length
+  }
+
+  func sync() throws {
+    guard fdatasync(descriptor) == 0 else { throw FileFault("syncing", errno) }
+  }
+
+  func close() { Glibc.close(descriptor) }
 }

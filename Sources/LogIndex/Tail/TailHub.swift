@@ -41,6 +41,9 @@ final class TailHub: Sendable {
     state.withLock { _ = $0.tails.removeValue(forKey: id) }
   }
 
+  /// Whether anyone would see what is published.
+  var isListening: Bool { state.withLock { !$0.tails.isEmpty } }
+
   func publish(_ records: [TailRecord]) {
     guard !records.isEmpty else { return }
     let (isTaken, tails) = state.withLock { state -> (Bool, [TailBuffer]) in

@@ -21,15 +21,15 @@ package final class LogService: LogSink, LogQueries, Service {
     self.permits = QueryPermits(maximum: options.queriesMaximum)
   }
 
-  /// Opens the logs in a folder, which is made if need be. A damaged store is set aside, reported in the log, and
-  /// replaced by a fresh one; throws when the folder cannot be used.
+  /// Opens the logs in a folder, which is made if need be. What is damaged is set aside and reported in the
+  /// log, the rest is kept; throws when the folder cannot be used.
   package static func open(
     directory: String, options: LogServiceOptions = LogServiceOptions(), logger: Logger
   ) throws -> LogService {
     var options = options
     let notice = options.index.notice
     options.index.notice = { text in
-      logger.error("log store set aside", metadata: ["reason": "\(text)"])
+      logger.error("log files set aside or taken over", metadata: ["reason": "\(text)"])
       notice(text)
     }
     let store = try LogStore.open(directory: URL(fileURLWithPath: directory), options: options.index)

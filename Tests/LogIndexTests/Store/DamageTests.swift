@@ -16,12 +16,14 @@ import Testing
   }
 
   @Test(arguments: ["head", "middle", "garbage", "version", "foreign"])
-  func `a damaged store is set aside, reported and never deleted`(_ kind: String) async throws {
+  func `a damaged catalogue is set aside, reported, and made again from the blocks`(_ kind: String) async throws {
     try await withTempFolder { folder in
       let (store, _) = try open(folder)
       _ = try await store.append(worker: "w", firstSequence: 1, records: (0..<2_000).map { line("m\($0)") })
+      #expect(await store.flush())
+      _ = try await store.append(worker: "w", firstSequence: 2_001, records: [line("last")])
       await store.close()
-      let path = folder.appendingPathComponent("logs.sqlite")
+      let path = folder.appendingPathComponent("catalogue.sqlite")
       var bytes = try Data(contentsOf: path)
       switch kind {
       case "head": bytes.replaceSubrange(0..<16, with: Data(count: 16))
@@ -34,18 +36,57 @@ import Testing
       default: bytes = try foreignDatabase(folder)
       }
       try bytes.write(to: path)
-      let (fresh, notices) = try open(folder)
+      let (again, notices) = try open(folder)
       #expect(notices.count == 1)
-      #expect(try await messages(fresh) == [])
-      #expect(try await fresh.append(worker: "w", firstSequence: 1, records: [line("new")]) == 1)
-      await fresh.close()
+      #expect(try await messages(again).count == 2_001)
+      #expect(try await again.append(worker: "w", firstSequence: 1, records: [line("old")]) == 2_001)
+      #expect(try await again.append(worker: "w", firstSequence: 2_002, records: [line("new")]) == 2_002)
+      await again.close()
       let aside = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.contains(".damaged-") }
       let kept = try #require(aside.first { !$0.hasSuffix("-wal") && !$0.hasSuffix("-shm") })
       #expect(try Data(contentsOf: folder.appendingPathComponent(kept)).count >= bytes.count)
-      let (again, quiet) = try open(folder)
+      let (third, quiet) = try open(folder)
       #expect(quiet == [])
-      #expect(try await messages(again) == ["new"])
-      await again.close()
+      #expect(try await messages(third, "new") == ["new"])
+      await third.close()
+    }
+  }
+
+  @Test func `a flipped bit anywhere in a block costs that block only, and is reported`() async throws {
+    try await withTempFolder { folder in
+      var options = LogIndexOptions()
+      options.blockRows = 50
+      let store = try LogStore.open(directory: folder, options: options)
+      for batch in 0..<3 {
+        let lines = (0..<50).map { line("m\(batch) n\($0)", time: day + Int64(batch * 50 + $0)) }
+        _ = try await store.append(worker: "w", firstSequence: UInt64(batch * 50 + 1), records: lines)
+      }
+      #expect(await store.flush())
+      await store.close()
+      let name = try #require(store.view().blocks.dropFirst().first?.name)
+      let good = try Data(contentsOf: folder.appendingPathComponent(name))
+      let catalogue = try Data(contentsOf: folder.appendingPathComponent("catalogue.sqlite"))
+      let seed: UInt64 = 9
+      var random = SeededRandom(seed)
+      let places = [0, 9, 20, 100, 158] + (0..<25).map { _ in Int.random(in: 0..<good.count, using: &random) }
+      for place in places {
+        try? FileManager.default.removeItem(at: folder.appendingPathComponent("catalogue.sqlite-wal"))
+        try catalogue.write(to: folder.appendingPathComponent("catalogue.sqlite"))
+        var bytes = good
+        bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+        try bytes.write(to: folder.appendingPathComponent(name))
+        let notices = Mutex<[String]>([])
+        options.notice = { text in notices.withLock { $0.append(text) } }
+        let again = try LogStore.open(directory: folder, options: options)
+        #expect(try await messages(again).count == 100, "seed \(seed), byte \(place)")
+        #expect(try await messages(again, "m1 OR m2").count == 50)
+        #expect(notices.withLock { $0 }.count == 1, "seed \(seed), byte \(place)")
+        #expect(try await again.figures().records == 100)
+        await again.close()
+      }
+      #expect(
+        try FileManager.default.contentsOfDirectory(atPath: folder.path).count { $0.contains(".damaged-") }
+          == places.count)
     }
   }
 

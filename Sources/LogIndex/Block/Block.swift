@@ -1,0 +1,300 @@
+internal import Foundation
+internal import Glibc
+internal import Synchronization
+
+/// One immutable block in memory: its file's bytes, checked, and its directory; columns are opened when they are asked
+/// for and kept open.
+final class Block: Sendable {
+  let header: BlockHeader
+  let bytes: [UInt8]
+  let shapes: [Shape]
+  let shapeFields: [ShapeFields]
+  let filter: BloomFilter
+  /// The sequences acknowledged when the block was written, by worker.
+  let workers: [String: UInt64]
+  private let columns: [ListColumn]
+  private let heap: TextHeap
+  private let timeDeltas: IntColumn
+  private let arrivalDeltas: IntColumn
+  private let rowShapes: IntColumn
+  private let opened = Mutex(Opened())
+
+  private struct Opened {
+    var columns: [Int: ListReader] = [:]
+    var rows: BlockRows?
+    var times: [Int64]?
+    var arrivals: [UInt32]?
+  }
+
+  /// Reads a block's file; throws when any of it is damaged.
+  convenience init(path: String) throws {
+    guard let data = FileManager.default.contents(atPath: path) else { throw BlockFault("it cannot be read") }
+    try self.init(bytes: [UInt8](data))
+  }
+
+  init(bytes: [UInt8]) throws(BlockFault) {
+    let header = try BlockHeader(bytes[...], fileBytes: bytes.count)
+    for part in header.parts {
+      guard Deflate.crc(bytes[part.range]) == part.crc else { throw BlockFault("its contents are damaged") }
+    }
+    self.header = header
+    self.bytes = bytes
+    filter = BloomFilter(bytes: Array(bytes[header.filter.range]))
+    var meta = Array(bytes[header.meta.range])
+    if header.meta.count != header.metaBytes {
+      let size = header.metaBytes
+      var fault: BlockFault?
+      meta = meta.withUnsafeBytes { raw in
+        do throws(BlockFault) { return try Deflate.inflate(raw, size: size) } catch {
+          fault = error
+          return []
+        }
+      }
+      if let fault { throw fault }
+    }
+    var reader = ByteReader(meta)
+    let size = header.data.count
+    var workers: [String: UInt64] = [:]
+    for _ in 0..<(try reader.int(1 << 20)) {
+      let name = String(decoding: try reader.blob(), as: UTF8.self)
+      workers[name] = try reader.varint()
+    }
+    self.workers = workers
+    let columnCount = try reader.int(1 << 17)
+    var shapes: [Shape] = []
+    for _ in 0..<(try reader.int(1 << 17)) { shapes.append(try Shape(&reader, columns: columnCount)) }
+    self.shapes = shapes
+    shapeFields = shapes.map { ShapeFields($0) }
+    rowShapes = try IntColumn(&reader, size: size, most: header.rows)
+    timeDeltas = try IntColumn(&reader, size: size, most: header.rows)
+    arrivalDeltas = try IntColumn(&reader, size: size, most: header.rows)
+    guard rowShapes.count == header.rows, timeDeltas.count == header.rows, arrivalDeltas.count == header.rows else {
+      throw BlockFault("its records are uneven")
+    }
+    var columns: [ListColumn] = []
+    var counts: [Int] = []
+    for _ in 0..<columnCount {
+      let (column, count) = try ListColumn.read(&reader, size: size, most: header.rows * 8, texts: header.texts)
+      columns.append(column)
+      counts.append(count)
+    }
+    self.columns = columns
+    columnCounts = counts
+    heap = try TextHeap(&reader, texts: header.texts, part: header.heap.range)
+  }
+
+  let columnCounts: [Int]
+
+  var rowCount: Int { header.rows }
+
+  @inline(__always) func withData<T>(_ body: (UnsafeRawBufferPointer) -> T) -> T {
+    bytes.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[header.data.range])) }
+  }
+
+  func values(_ column: IntColumn) throws(BlockFault) -> [UInt64] {
+    let result: Result<[UInt64], BlockFault> = withData { data in
+      do throws(BlockFault) { return .success(try column.values(data)) } catch { return .failure(error) }
+    }
+    return try result.get()
+  }
+
+  func numbers(_ column: IntColumn, below limit: Int) throws(BlockFault) -> [UInt32] {
+    let result: Result<[UInt32], BlockFault> = withData { data in
+      do throws(BlockFault) { return .success(try column.numbers(data, below: limit)) } catch { return .failure(error) }
+    }
+    return try result.get()
+  }
+
+  func text(_ number: Int) throws(BlockFault) -> ArraySlice<UInt8> { try heap.text(number, bytes) }
+
+  /// The shape of each record and what is needed to find its values.
+  func rows() throws(BlockFault) -> BlockRows {
+    if let rows = opened.withLock({ $0.rows }) { return rows }
+    let rows = try BlockRows(numbers(rowShapes, below: shapes.count), shapes: shapes, counts: columnCounts)
+    opened.withLock { $0.rows = rows }
+    return rows
+  }
+
+  /// The time of each record, in the order of the block.
+  func times() throws(BlockFault) -> [Int64] {
+    if let times = opened.withLock({ $0.times }) { return times }
+    let arrivals = try arrivals()
+    let deltas = try values(timeDeltas)
+    var byArrival: [Int64] = []
+    byArrival.reserveCapacity(deltas.count)
+    var time = header.oldest
+    for delta in deltas {
+      time &+= ZigZag.decode(delta)
+      guard time >= header.oldest, time <= header.newest else { throw BlockFault("a record's time is out of range") }
+      byArrival.append(time)
+    }
+    let times = arrivals.map { byArrival[Int($0)] }
+    opened.withLock { $0.times = times }
+    return times
+  }
+
+  /// How many records arrived in this block before each, in the order of the block.
+  func arrivals() throws(BlockFault) -> [UInt32] {
+    if let arrivals = opened.withLock({ $0.arrivals }) { return arrivals }
+    let deltas = try values(arrivalDeltas)
+    var arrivals: [UInt32] = []
+    arrivals.reserveCapacity(deltas.count)
+    var last: Int64 = -1
+    for delta in deltas {
+      last = last &+ ZigZag.decode(delta) &+ 1
+      guard last >= 0, last < Int64(header.rows) else { throw BlockFault("a record's number is out of range") }
+      arrivals.append(UInt32(last))
+    }
+    opened.withLock { $0.arrivals = arrivals }
+    return arrivals
+  }
+
+  /// A column, opened.
+  func column(_ number: Int) throws(BlockFault) -> ListReader {
+    if let reader = opened.withLock({ $0.columns[number] }) { return reader }
+    let reader = try ListReader(columns[number], self)
+    opened.withLock { $0.columns[number] = reader }
+    return reader
+  }
+}
+
+/// Which shape each record has, and how many values each column has before any record.
+struct BlockRows: Sendable {
+  static let group = 256
+
+  let shapes: [UInt32]
+  /// By shape and column: whether records of the shape have a value there.
+  private let members: [Bool]
+  private let columns: Int
+  /// By group of records and column: the values before it.
+  private let before: [UInt32]
+
+  init(_ shapes: [UInt32], shapes all: [Shape], counts: [Int]) throws(BlockFault) {
+    self.shapes = shapes
+    columns = counts.count
+    var members = Array(repeating: false, count: all.count * counts.count)
+    var lists: [[Int]] = []
+    for (number, shape) in all.enumerated() {
+      let list = shape.slots.filter { !SlotKind.isTime($0.kind) }.map(\.column)
+      guard Set(list).count == list.count else { throw BlockFault("a shape has a column twice") }
+      lists.append(list)
+      for column in list { members[number * counts.count + column] = true }
+    }
+    var totals = Array(repeating: UInt32(0), count: counts.count)
+    var before: [UInt32] = []
+    var perShape = Array(repeating: UInt32(0), count: all.count)
+    func settle() {
+      for (shape, rows) in perShape.enumerated() where rows > 0 {
+        for column in lists[shape] { totals[column] += rows }
+        perShape[shape] = 0
+      }
+    }
+    for (row, shape) in shapes.enumerated() {
+      if row % Self.group == 0 {
+        settle()
+        before += totals
+      }
+      perShape[Int(shape)] += 1
+    }
+    settle()
+    for (total, count) in zip(totals, counts) where Int(total) != count {
+      throw BlockFault("a column's values do not match the records")
+    }
+    self.members = members
+    self.before = before
+  }
+
+  @inline(__always) func has(_ shape: UInt32, _ column: Int) -> Bool { members[Int(shape) * columns + column] }
+
+  /// Which of a column's values belongs to a record that has one there.
+  func ordinal(_ row: Int, _ column: Int) -> Int {
+    let group = row / Self.group
+    var ordinal = Int(before[group * columns + column])
+    for other in (group * Self.group)..<row where has(shapes[other], column) { ordinal += 1 }
+    return ordinal
+  }
+}
+
+/// The texts of a block that are kept as they are, in compressed chunks.
+final class TextHeap: Sendable {
+  private struct Chunk: Sendable {
+    var first: Int
+    var count: Int
+    var place: Range<Int>
+    var rawBytes: Int
+  }
+
+  private final class Open: Sendable {
+    let bytes: [UInt8]
+    let ends: [Int]
+    let start: Int
+
+    init(_ bytes: [UInt8], count: Int) throws(BlockFault) {
+      var reader = ByteReader(bytes)
+      var ends: [Int] = []
+      var end = 0
+      for _ in 0..<count {
+        end += try reader.int(bytes.count)
+        ends.append(end)
+      }
+      guard end == reader.left else { throw BlockFault("a chunk of texts is uneven") }
+      start = bytes.count - end
+      self.bytes = bytes
+      self.ends = ends
+    }
+  }
+
+  private static let openMaximum = 12
+  private let chunks: [Chunk]
+  private let open = Mutex<[(number: Int, chunk: Open)]>([])
+
+  init(_ reader: inout ByteReader, texts: Int, part: Range<Int>) throws(BlockFault) {
+    var chunks: [Chunk] = []
+    var first = 0
+    var start = part.lowerBound
+    for _ in 0..<(try reader.int(1 << 24)) {
+      let count = try reader.int(texts - first)
+      let raw = try reader.int(1 << 30)
+      let packed = try reader.int(part.upperBound - start)
+      chunks.append(Chunk(first: first, count: count, place: start..<(start + packed), rawBytes: raw))
+      first += count
+      start += packed
+    }
+    guard first == texts else { throw BlockFault("its texts are missing") }
+    self.chunks = chunks
+  }
+
+  func text(_ number: Int, _ file: [UInt8]) throws(BlockFault) -> ArraySlice<UInt8> {
+    var low = 0
+    var high = chunks.count
+    while low + 1 < high {
+      let middle = (low + high) / 2
+      if chunks[middle].first <= number { low = middle } else { high = middle }
+    }
+    guard low < chunks.count, number >= chunks[low].first, number - chunks[low].first < chunks[low].count else {
+      throw BlockFault("a text is missing")
+    }
+    let chunk = try opened(low, file)
+    let index = number - chunks[low].first
+    let start = chunk.start + (index == 0 ? 0 : chunk.ends[index - 1])
+    return chunk.bytes[start..<(chunk.start + chunk.ends[index])]
+  }
+
+  private func opened(_ number: Int, _ file: [UInt8]) throws(BlockFault) -> Open {
+    if let found = open.withLock({ $0.first { $0.number == number }?.chunk }) { return found }
+    let chunk = chunks[number]
+    let result: Result<[UInt8], BlockFault> = file.withUnsafeBytes { raw in
+      let part = UnsafeRawBufferPointer(rebasing: raw[chunk.place])
+      if chunk.rawBytes == part.count { return .success(Array(part)) }
+      do throws(BlockFault) { return .success(try Deflate.inflate(part, size: chunk.rawBytes)) } catch {
+        return .failure(error)
+      }
+    }
+    let made = try Open(try result.get(), count: chunk.count)
+    open.withLock { open in
+      if open.count >= Self.openMaximum { open.removeFirst() }
+      open.append((number, made))
+    }
+    return made
+  }
+}

@@ -1,0 +1,52 @@
+/// What the catalogue knows of a block without opening its file.
+struct BlockEntry: Sendable, Equatable {
+  /// The file's name in the store's folder.
+  var name: String
+  var fileBytes: Int64
+  var rows: Int
+  var rawBytes: Int64
+  var oldest: Int64
+  var newest: Int64
+  var firstID: Int64
+  /// Bit n for level n; bit 0 for records without one.
+  var levels: UInt8
+
+  init(
+    name: String, fileBytes: Int64, rows: Int, rawBytes: Int64, oldest: Int64, newest: Int64, firstID: Int64,
+    levels: UInt8
+  ) {
+    self.name = name
+    self.fileBytes = fileBytes
+    self.rows = rows
+    self.rawBytes = rawBytes
+    self.oldest = oldest
+    self.newest = newest
+    self.firstID = firstID
+    self.levels = levels
+  }
+
+  init(name: String, fileBytes: Int, _ header: BlockHeader) {
+    self.init(
+      name: name, fileBytes: Int64(fileBytes), rows: header.rows, rawBytes: Int64(header.rawBytes),
+      oldest: header.oldest, newest: header.newest, firstID: header.firstID, levels: header.levels)
+  }
+
+  /// The numbers of its records.
+  var ids: Range<Int64> { firstID..<(firstID + Int64(rows)) }
+
+  /// The name of the block of so many records, the first of which has this number.
+  static func name(firstID: Int64, rows: Int) -> String {
+    let digits = String(firstID)
+    return "block-" + String(repeating: "0", count: max(0, 19 - digits.count)) + digits + "-\(rows).logs"
+  }
+
+  /// What a name of a block's file says; nil for another file.
+  static func ids(name: String) -> Range<Int64>? {
+    guard name.hasPrefix("block-"), name.hasSuffix(".logs") else { return nil }
+    let parts = name.dropFirst(6).dropLast(5).split(separator: "-")
+    guard parts.count == 2, let first = Int64(parts[0]), let rows = Int64(parts[1]), first >= 0, rows >= 0,
+      first < .max - rows
+    else { return nil }
+    return first..<(first + rows)
+  }
+}

@@ -1,0 +1,172 @@
+internal import Synchronization
+
+/// Integers ready to be read one by one.
+enum IntReader: Sendable {
+  case direct(IntColumn)
+  case wide([UInt64])
+  case narrow([UInt32])
+
+  init(_ column: IntColumn, _ block: Block) throws(BlockFault) {
+    if column.isDirect {
+      self = .direct(column)
+      return
+    }
+    let values = try block.values(column)
+    if values.allSatisfy({ $0 <= UInt64(UInt32.max) }) {
+      self = .narrow(values.map { UInt32($0) })
+    } else {
+      self = .wide(values)
+    }
+  }
+
+  @inline(__always) func value(_ index: Int, _ data: UnsafeRawBufferPointer) -> UInt64 {
+    switch self {
+    case .direct(let column): column.direct(index, data)
+    case .wide(let values): values[index]
+    case .narrow(let values): UInt64(values[index])
+    }
+  }
+}
+
+/// A column of texts ready to be read one by one.
+final class ListReader: Sendable {
+  enum Body: Sendable {
+    case constant([UInt8])
+    case decimal(IntReader, scales: IntReader)
+    case padded(Int, IntReader)
+    case hex(digits: Int, start: Int)
+    case uuid(start: Int)
+    case text(first: Int)
+    /// The distinct texts, how many there are, and the number of each value's.
+    case dictionary(ListReader, Int, [UInt32])
+    case template(TemplateReader)
+  }
+
+  let body: Body
+
+  init(_ column: ListColumn, _ block: Block) throws(BlockFault) {
+    switch column {
+    case .constant(let text): body = .constant(text)
+    case .decimal(let digits, let scales):
+      body = .decimal(try IntReader(digits, block), scales: try IntReader(scales, block))
+    case .padded(let width, let values): body = .padded(width, try IntReader(values, block))
+    case .hex(let digits, let start): body = .hex(digits: digits, start: start)
+    case .uuid(let start): body = .uuid(start: start)
+    case .text(let first): body = .text(first: first)
+    case .dictionary(let values, let count, let numbers):
+      body = .dictionary(try ListReader(values, block), count, try block.numbers(numbers, below: count))
+    case .recent(let values, let count, let distances):
+      body = .dictionary(
+        try ListReader(values, block), count, try Self.absolute(try block.values(distances), count: count))
+    case .template(let template): body = .template(try TemplateReader(template, block))
+    }
+  }
+
+  private static func absolute(_ distances: [UInt64], count: Int) throws(BlockFault) -> [UInt32] {
+    var next: UInt64 = 0
+    var numbers: [UInt32] = []
+    numbers.reserveCapacity(distances.count)
+    for distance in distances {
+      if distance == 0 {
+        numbers.append(UInt32(truncatingIfNeeded: next))
+        next += 1
+      } else {
+        guard distance <= next else { throw BlockFault("a text points nowhere") }
+        numbers.append(UInt32(truncatingIfNeeded: next - distance))
+      }
+    }
+    guard next <= UInt64(count) else { throw BlockFault("a dictionary is too short") }
+    return numbers
+  }
+
+  /// Appends the value of this number, as it is spelled; `row` is the record it belongs to.
+  func append(_ index: Int, row: Int, of block: Block, to output: inout [UInt8]) throws(BlockFault) {
+    switch body {
+    case .constant(let text): output += text
+    case .decimal(let digits, let scales):
+      let number = block.withData {
+        PlainDecimal(
+          digits: ZigZag.decode(digits.value(index, $0)), scale: UInt8(truncatingIfNeeded: scales.value(index, $0)))
+      }
+      guard number.scale <= 18 else { throw BlockFault("a number is too long") }
+      number.append(to: &output)
+    case .padded(let width, let values):
+      PlainDecimal.append(block.withData { values.value(index, $0) }, width: width, to: &output)
+    case .hex(let digits, let start):
+      block.withData { HexText.append($0, start + index * ((digits + 1) / 2), digits, to: &output) }
+    case .uuid(let start): block.withData { HexText.appendUUID($0, start + index * 16, to: &output) }
+    case .text(let first): output += try block.text(first + index)
+    case .dictionary(let values, _, let numbers):
+      try values.append(Int(numbers[index]), row: row, of: block, to: &output)
+    case .template(let reader): try reader.append(index, row: row, of: block, to: &output)
+    }
+  }
+
+  func text(_ index: Int, row: Int, of block: Block) throws(BlockFault) -> [UInt8] {
+    var output: [UInt8] = []
+    try append(index, row: row, of: block, to: &output)
+    return output
+  }
+}
+
+/// A column of templates ready to be read one by one.
+final class TemplateReader: Sendable {
+  let column: TemplateColumn
+  /// The template of each value, from 1.
+  let numbers: [UInt32]
+  /// How many values before each have the same template.
+  let ranks: [UInt32]
+  private let opened = Mutex<[Int: ListReader]>([:])
+
+  init(_ column: TemplateColumn, _ block: Block) throws(BlockFault) {
+    self.column = column
+    numbers = try block.numbers(column.numbers, below: column.templates.count + 1)
+    var counts = Array(repeating: UInt32(0), count: column.templates.count + 1)
+    var ranks: [UInt32] = []
+    ranks.reserveCapacity(numbers.count)
+    for number in numbers {
+      ranks.append(counts[Int(number)])
+      counts[Int(number)] += 1
+    }
+    for (template, count) in zip(column.templates, counts.dropFirst()) where template.count < Int(count) {
+      throw BlockFault("a template's variables are missing")
+    }
+    guard Int(counts[0]) <= block.header.texts - column.firstText else { throw BlockFault("texts are missing") }
+    self.ranks = ranks
+  }
+
+  func append(_ index: Int, row: Int, of block: Block, to output: inout [UInt8]) throws(BlockFault) {
+    let number = Int(numbers[index])
+    let rank = Int(ranks[index])
+    guard number > 0 else {
+      output += try block.text(column.firstText + rank)
+      return
+    }
+    for piece in column.templates[number - 1].pieces {
+      switch piece {
+      case .literal(let text): output += text
+      case .variable(let variable):
+        try variables(number - 1, variable, block).append(rank, row: row, of: block, to: &output)
+      case .reference(let reference):
+        let other = column.columns[reference]
+        let rows = try block.rows()
+        guard other < block.columnCounts.count, rows.has(rows.shapes[row], other) else {
+          throw BlockFault("a template refers to nothing")
+        }
+        let reader = try block.column(other)
+        if case .template(let reader) = reader.body, reader.column.columns.count > 0 {
+          throw BlockFault("a template refers to another with references")
+        }
+        try reader.append(rows.ordinal(row, other), row: row, of: block, to: &output)
+      }
+    }
+  }
+
+  func variables(_ template: Int, _ variable: Int, _ block: Block) throws(BlockFault) -> ListReader {
+    let key = template << 8 | variable
+    if let reader = opened.withLock({ $0[key] }) { return reader }
+    let reader = try ListReader(column.templates[template].variables[variable], block)
+    opened.withLock { $0[key] = reader }
+    return reader
+  }
+}

@@ -1,0 +1,258 @@
+internal import Glibc
+
+/// How a run of texts is stored; the raw value stands in the file.
+enum ListForm: UInt8 {
+  /// All alike.
+  case constant = 0
+  /// Decimal numbers in their plain spelling: the digits as an integer, and how many of them follow the point.
+  case decimal = 1
+  /// Digits, all of one length.
+  case padded = 2
+  /// Lower-case hexadecimal digits, all of one length.
+  case hex = 3
+  /// 8-4-4-4-12 lower-case hexadecimal digits.
+  case uuid = 4
+  /// Texts of the block's heap, one after another.
+  case text = 5
+  /// Each distinct text once, and a number for each.
+  case dictionary = 6
+  /// The same, the number counted back from the newest text.
+  case recent = 7
+  /// A template and its variables; only for whole columns.
+  case template = 8
+}
+
+/// Stores texts in the smallest of the forms but templates.
+struct ListWriter {
+  let base: UnsafePointer<UInt8>
+
+  /// What all texts of a list have in common.
+  private struct Traits {
+    var isDecimal = true
+    var isPadded = true
+    var isHex = true
+    var isUUID = true
+    let length: Int
+
+    var any: Bool { isDecimal || isPadded || isHex || isUUID }
+  }
+
+  func write(_ spans: [Span], to parts: inout BlockParts) {
+    parts.meta.varint(spans.count)
+    let traits = traits(spans)
+    guard let table = distinct(spans, traits) else { return writePlain(spans, traits, to: &parts) }
+    if table.spans.count <= 1 {
+      parts.meta.byte(ListForm.constant.rawValue)
+      parts.meta.blob(table.spans.first?.bytes(base) ?? UnsafeBufferPointer(start: nil, count: 0))
+      return
+    }
+    let isRecent = (traits.isUUID || traits.isHex) && !traits.isDecimal && table.spans.count > spans.count / 16
+    parts.meta.byte((isRecent ? ListForm.recent : .dictionary).rawValue)
+    parts.meta.varint(table.spans.count)
+    writePlain(table.spans, traits, to: &parts)
+    IntWriter.write(isRecent ? Self.distances(table.numbers) : table.numbers, to: &parts)
+  }
+
+  /// The distinct texts and each text's number; nil when a dictionary would not pay.
+  func distinct(_ spans: [Span]) -> (spans: [Span], numbers: [UInt64])? { distinct(spans, traits(spans)) }
+
+  private func distinct(_ spans: [Span], _ traits: Traits) -> (spans: [Span], numbers: [UInt64])? {
+    var table = SpanTable()
+    var numbers: [UInt64] = []
+    numbers.reserveCapacity(spans.count)
+    let most = Self.distinctMaximum(spans.count, traits.isUUID || (traits.isHex && !traits.isDecimal), traits.any)
+    var previous: Span?
+    for span in spans {
+      if let previous, let last = numbers.last, previous.length == span.length,
+        memcmp(base + Int(previous.start), base + Int(span.start), Int(span.length)) == 0
+      {
+        numbers.append(last)
+      } else {
+        numbers.append(UInt64(table.number(span, base)))
+        if table.count > most { return nil }
+      }
+      previous = span
+    }
+    return (table.spans, numbers)
+  }
+
+  private static func distinctMaximum(_ count: Int, _ isIdentifier: Bool, _ isTyped: Bool) -> Int {
+    if isIdentifier { return max(1, count * 3 / 4) }
+    if isTyped { return max(1, min(count / 8, 1024)) }
+    return max(1, count < 64 ? count / 2 : count / 6)
+  }
+
+  /// 0 for a text seen first, else one more than how far its number lies behind the newest.
+  private static func distances(_ numbers: [UInt64]) -> [UInt64] {
+    var next: UInt64 = 0
+    return numbers.map { number in
+      if number == next {
+        next += 1
+        return 0
+      }
+      return next - number
+    }
+  }
+
+  /// Stores texts without a dictionary.
+  private func writePlain(_ spans: [Span], _ traits: Traits, to parts: inout BlockParts) {
+    if spans.isEmpty || !traits.any { return writeText(spans, to: &parts) }
+    if traits.isDecimal {
+      parts.meta.byte(ListForm.decimal.rawValue)
+      let numbers = spans.compactMap { PlainDecimal($0.bytes(base)) }
+      IntWriter.write(numbers.map { ZigZag.encode($0.digits) }, to: &parts)
+      IntWriter.write(numbers.map { UInt64($0.scale) }, to: &parts)
+    } else if traits.isPadded {
+      parts.meta.byte(ListForm.padded.rawValue)
+      parts.meta.byte(UInt8(traits.length))
+      IntWriter.write(spans.map { $0.bytes(base).reduce(0) { $0 * 10 + UInt64($1 - 0x30) } }, to: &parts)
+    } else if traits.isUUID {
+      parts.meta.byte(ListForm.uuid.rawValue)
+      writeHex(spans, to: &parts)
+    } else {
+      parts.meta.byte(ListForm.hex.rawValue)
+      parts.meta.varint(traits.length)
+      writeHex(spans, to: &parts)
+    }
+  }
+
+  private func writeHex(_ spans: [Span], to parts: inout BlockParts) {
+    var packed: [UInt8] = []
+    packed.reserveCapacity(spans.count * 16)
+    for span in spans { HexText.pack(span.bytes(base), into: &packed) }
+    parts.place(packed)
+  }
+
+  func writeText(_ spans: [Span], to parts: inout BlockParts) {
+    parts.meta.byte(ListForm.text.rawValue)
+    parts.meta.varint(parts.heap.count)
+    for span in spans { parts.heap.append(span.bytes(base)) }
+  }
+
+  private func traits(_ spans: [Span]) -> Traits {
+    var traits = Traits(length: Int(spans.first?.length ?? 0))
+    traits.isPadded = traits.length >= 1 && traits.length <= 18
+    traits.isHex = traits.length >= 8 && traits.length <= 128
+    traits.isUUID = traits.length == 36
+    for span in spans {
+      if !traits.any { return traits }
+      let text = span.bytes(base)
+      let isLong = text.count != traits.length
+      if traits.isDecimal { traits.isDecimal = PlainDecimal(text) != nil }
+      if traits.isPadded { traits.isPadded = !isLong && text.allSatisfy(ASCII.isDigit) }
+      if traits.isHex { traits.isHex = !isLong && HexText.isHex(text) }
+      if traits.isUUID { traits.isUUID = !isLong && HexText.isUUID(text) }
+    }
+    return traits
+  }
+}
+
+/// A decimal number in the spelling that follows from its digits and their place: `-12`, `0.50`; not `01` or `1e5`.
+struct PlainDecimal {
+  var digits: Int64
+  var scale: UInt8
+
+  init(digits: Int64, scale: UInt8) {
+    self.digits = digits
+    self.scale = scale
+  }
+
+  /// Nil for another text, or one of more than 18 digits.
+  @inline(__always) init?(_ text: UnsafeBufferPointer<UInt8>) {
+    var index = 0
+    let count = text.count
+    guard count > 0, count <= 20 else { return nil }
+    let isNegative = text[0] == 0x2D
+    if isNegative { index = 1 }
+    let first = index
+    var value: Int64 = 0
+    var point = -1
+    while index < count {
+      let byte = text[index]
+      if byte >= 0x30, byte <= 0x39 {
+        value = value &* 10 &+ Int64(byte &- 0x30)
+      } else if byte == 0x2E, point < 0, index > first, index + 1 < count {
+        point = index
+      } else {
+        return nil
+      }
+      index += 1
+    }
+    let whole = (point < 0 ? count : point) - first
+    let places = point < 0 ? 0 : count - point - 1
+    guard whole >= 1, whole + places <= 18, whole == 1 || text[first] != 0x30, !(isNegative && value == 0) else {
+      return nil
+    }
+    digits = isNegative ? -value : value
+    scale = UInt8(places)
+  }
+
+  /// Appends the spelling.
+  func append(to output: inout [UInt8]) {
+    if digits < 0 { output.append(0x2D) }
+    Self.append(digits.magnitude, width: Int(scale) + 1, point: Int(scale), to: &output)
+  }
+
+  /// Appends digits, at least `width` of them, with a point before the last `point`.
+  static func append(_ value: UInt64, width: Int, point: Int = 0, to output: inout [UInt8]) {
+    let start = output.count
+    var rest = value
+    var places = 0
+    while rest > 0 || places < width {
+      if places == point, point > 0 { output.append(0x2E) }
+      output.append(UInt8(truncatingIfNeeded: rest % 10) + 0x30)
+      rest /= 10
+      places += 1
+    }
+    output[start...].reverse()
+  }
+}
+
+/// Hexadecimal digits packed two to a byte.
+enum HexText {
+  static func isHex(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
+    text.allSatisfy { ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x61 && $0 <= 0x66) }
+  }
+
+  static func isUUID(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
+    guard text.count == 36 else { return false }
+    for (place, byte) in text.enumerated() {
+      let isDash = place == 8 || place == 13 || place == 18 || place == 23
+      if isDash ? byte != 0x2D : !((byte >= 0x30 && byte <= 0x39) || (byte >= 0x61 && byte <= 0x66)) { return false }
+    }
+    return true
+  }
+
+  /// Packs the digits; dashes are left out, an odd last digit gets a zero.
+  static func pack(_ text: UnsafeBufferPointer<UInt8>, into output: inout [UInt8]) {
+    var high: UInt8?
+    for byte in text where byte != 0x2D {
+      let digit = byte < 0x40 ? byte &- 0x30 : byte &- 0x57
+      if let first = high {
+        output.append(first << 4 | digit)
+        high = nil
+      } else {
+        high = digit
+      }
+    }
+    if let high { output.append(high << 4) }
+  }
+
+  /// Appends `count` digits that are packed at a place.
+  static func append(_ data: UnsafeRawBufferPointer, _ start: Int, _ count: Int, to output: inout [UInt8]) {
+    for place in 0..<count {
+      let byte = data[start + place / 2]
+      let digit = place % 2 == 0 ? byte >> 4 : byte & 15
+      output.append(digit < 10 ? 0x30 + digit : 0x57 + digit)
+    }
+  }
+
+  static func appendUUID(_ data: UnsafeRawBufferPointer, _ start: Int, to output: inout [UInt8]) {
+    var place = start
+    for (group, bytes) in [4, 2, 2, 2, 6].enumerated() {
+      if group > 0 { output.append(0x2D) }
+      append(data, place, bytes * 2, to: &output)
+      place += bytes
+    }
+  }
+}

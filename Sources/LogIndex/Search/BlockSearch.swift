@@ -1,0 +1,254 @@
+/// Finds the records of one block that match: each filter on the columns it needs, and only on the records the filters
+/// before it left.
+struct BlockSearch {
+  let block: Block
+  let rows: BlockRows
+
+  init(_ block: Block) throws(BlockFault) {
+    self.block = block
+    rows = try block.rows()
+  }
+
+  /// The records within a span of time that a reader may see, and that come after `after` in the answer.
+  func candidates(_ range: TimeRange, scope: LogScope, after: LogPosition?) throws(BlockFault) -> RowSet {
+    var set = RowSet.all(block.rowCount)
+    let header = block.header
+    if range.since ?? .min > header.oldest || range.until ?? .max <= header.newest {
+      try narrow(&set, to: range)
+    }
+    if let after, after.time <= header.newest {
+      let times = try block.times()
+      for row in times.indices where times[row] >= after.time {
+        if times[row] > after.time { set.remove(row) } else if try block.id(row) >= after.id { set.remove(row) }
+      }
+    }
+    guard let namespaces = scope.namespaces else { return set }
+    let wanted = namespaces.map { Array($0.utf8)[...] }
+    return try leaf(.reserved(.namespace), set) { value in
+      guard let value, value.kind != .null else { return wanted.contains([]) }
+      return wanted.contains(value.text)
+    }
+  }
+
+  private func narrow(_ set: inout RowSet, to range: TimeRange) throws(BlockFault) {
+    let times = try block.times()
+    for (row, time) in times.enumerated() where !range.contains(time) { set.remove(row) }
+  }
+
+  /// The candidates that match.
+  func matches(_ filter: LogFilter, _ candidates: RowSet) throws(BlockFault) -> RowSet {
+    if candidates.isEmpty { return candidates }
+    switch filter {
+    case .everything: return candidates
+    case .all(let filters):
+      var left = candidates
+      for filter in filters.sorted(by: { Self.cost($0) < Self.cost($1) }) { left = try matches(filter, left) }
+      return left
+    case .any(let filters):
+      var found = RowSet(rows: block.rowCount)
+      var left = candidates
+      for filter in filters {
+        let more = try matches(filter, left)
+        found.formUnion(more)
+        left.subtract(more)
+      }
+      return found
+    case .not(let filter):
+      var left = candidates
+      left.subtract(try matches(filter, candidates))
+      return left
+    case .time(let range):
+      var left = candidates
+      try narrow(&left, to: range)
+      return left
+    case .text(let filter): return try TextSearch(filter, self).matches(candidates)
+    case .equals(let filter):
+      return try leaf(filter.field, candidates, equals: filter.isText ? filter.text : nil) { filter.matches($0) }
+    case .pattern(let filter): return try leaf(filter.field, candidates) { filter.matches($0) }
+    case .exists(let filter):
+      return try leaf(filter.field, candidates, number: { _ in true }) { $0?.isPresent ?? false }
+    case .range(let filter):
+      return try leaf(filter.field, candidates, number: { filter.matches(number: $0) }) { filter.matches($0) }
+    case .level(let filter): return try leaf(.reserved(.level), candidates) { filter.matches($0) }
+    }
+  }
+
+  private static func cost(_ filter: LogFilter) -> Int {
+    switch filter {
+    case .everything: 0
+    case .equals, .level, .exists: 1
+    case .time: 2
+    case .range, .pattern: 3
+    case .text: 4
+    case .any(let filters), .all(let filters): (filters.map(cost).max() ?? 0) + 1
+    case .not(let filter): cost(filter)
+    }
+  }
+
+  /// The columns that hold a field, the shapes where it is absent or null, and those where only the record tells.
+  struct FieldPlan {
+    var columns: [Int: UInt8] = [:]
+    var places: [ShapeFields.Place]
+
+    /// By shape: whether the field's value is in this column; of a key that is there twice only the last is.
+    func owners(_ column: Int, _ shapes: [Shape]) -> [Bool] {
+      places.enumerated().map { shape, place in
+        if case .slot(let slot) = place { return shapes[shape].slots[slot].column == column }
+        return false
+      }
+    }
+  }
+
+  func plan(_ field: LogField) -> FieldPlan {
+    var plan = FieldPlan(places: block.shapeFields.map { $0.place(field) })
+    for (shape, place) in plan.places.enumerated() {
+      guard case .slot(let slot) = place else { continue }
+      let made = block.shapes[shape].slots[slot]
+      // The record's time is no column.
+      if SlotKind.isTime(made.kind) { plan.places[shape] = .unknown } else { plan.columns[made.column] = made.kind }
+    }
+    return plan
+  }
+
+  /// The candidates whose value of a field fulfils a condition.
+  func leaf(
+    _ field: LogField, _ candidates: RowSet, equals text: [UInt8]? = nil, number: ((Double) -> Bool)? = nil,
+    _ condition: (FieldValue?) -> Bool
+  ) throws(BlockFault) -> RowSet {
+    let plan = plan(field)
+    var found = RowSet(rows: block.rowCount)
+    let absent = condition(nil)
+    let null = condition(.null)
+    var isOdd = false
+    for place in plan.places {
+      switch place {
+      case .absent: isOdd = isOdd || absent
+      case .null: isOdd = isOdd || null
+      case .unknown: isOdd = true
+      case .slot: break
+      }
+    }
+    if isOdd {
+      let shapes = rows.shapes
+      try candidates.forEach { row throws(BlockFault) in
+        switch plan.places[Int(shapes[row])] {
+        case .absent: if absent { found.insert(row) }
+        case .null: if null { found.insert(row) }
+        case .unknown:
+          let record = try? IndexedRecord(try block.record(row))
+          if condition(record?.value(field)) { found.insert(row) }
+        case .slot: break
+        }
+      }
+    }
+    for (column, kind) in plan.columns {
+      let reader = try block.column(column)
+      if let text, kind == SlotKind.string, !text.contains(0x5C),
+        try equal(text, reader, column, plan, candidates, &found)
+      {
+        continue
+      }
+      try eachValue(column, reader, kind, plan, candidates, number, condition) { found.insert($0) }
+    }
+    return found
+  }
+
+  /// Calls `body` with the candidates whose value of the field is in a column, and its number there.
+  @inline(__always) func values<E: Error>(
+    _ column: Int, _ plan: FieldPlan, _ candidates: RowSet, _ body: (Int, Int) throws(E) -> Void
+  ) throws(E) {
+    var ordinal = 0
+    let shapes = rows.shapes
+    let owners = plan.owners(column, block.shapes)
+    for row in shapes.indices where rows.has(shapes[row], column) {
+      if owners[Int(shapes[row])], candidates.contains(row) { try body(row, ordinal) }
+      ordinal += 1
+    }
+  }
+
+  private func eachValue(
+    _ column: Int, _ reader: ListReader, _ kind: UInt8, _ plan: FieldPlan, _ candidates: RowSet,
+    _ number: ((Double) -> Bool)?, _ condition: (FieldValue?) -> Bool, _ found: (Int) -> Void
+  ) throws(BlockFault) {
+    switch reader.body {
+    case .constant(let text):
+      guard condition(FieldValue(slot: kind, raw: text)) else { return }
+      values(column, plan, candidates) { row, _ in found(row) }
+    case .dictionary(let distinct, let count, let numbers):
+      // Each distinct value is looked at once, and only when a candidate has it.
+      var verdicts = Array(repeating: UInt8(2), count: count)
+      try values(column, plan, candidates) { (row, ordinal) throws(BlockFault) in
+        let value = Int(numbers[ordinal])
+        if verdicts[value] == 2 {
+          let text = try distinct.text(value, row: row, of: block)
+          verdicts[value] = condition(FieldValue(slot: kind, raw: text)) ? 1 : 0
+        }
+        if verdicts[value] == 1 { found(row) }
+      }
+    case .decimal(let digits, let scales):
+      if let number, kind == SlotKind.number {
+        try values(column, plan, candidates) { (row, ordinal) throws(BlockFault) in
+          if number(try BlockNumbers.number(digits, scales, ordinal, block)) { found(row) }
+        }
+        return
+      }
+      fallthrough
+    default:
+      var text: [UInt8] = []
+      try values(column, plan, candidates) { (row, ordinal) throws(BlockFault) in
+        text.removeAll(keepingCapacity: true)
+        try reader.append(ordinal, row: row, of: block, to: &text)
+        if condition(FieldValue(slot: kind, raw: text)) { found(row) }
+      }
+    }
+  }
+
+  /// Finds a text among identifiers by their packed bytes; false when the column is of another form.
+  private func equal(
+    _ text: [UInt8], _ reader: ListReader, _ column: Int, _ plan: FieldPlan, _ candidates: RowSet,
+    _ found: inout RowSet
+  ) throws(BlockFault) -> Bool {
+    var list = reader
+    var numbers: [UInt32]?
+    var count = block.columnCounts[column]
+    if case .dictionary(let distinct, let distinctCount, let all) = reader.body {
+      (list, numbers, count) = (distinct, all, distinctCount)
+    }
+    guard case .uuid(let start) = list.body else { return false }
+    var packed: [UInt8] = []
+    let isUUID = text.withUnsafeBufferPointer { text in
+      if HexText.isUUID(text) { HexText.pack(text, into: &packed) }
+      return !packed.isEmpty
+    }
+    guard isUUID else { return true }
+    let hits = block.withData { data in
+      (0..<count).filter { index in (0..<16).allSatisfy { data[start + index * 16 + $0] == packed[$0] } }
+    }
+    guard !hits.isEmpty else { return true }
+    var matched = RowSet(rows: block.rowCount)
+    values(column, plan, candidates) { row, ordinal in
+      if hits.contains(numbers.map { Int($0[ordinal]) } ?? ordinal) { matched.insert(row) }
+    }
+    found.formUnion(matched)
+    return true
+  }
+}
+
+/// The numbers of columns that hold numbers.
+enum BlockNumbers {
+  private static let powers: [Double] = [
+    1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+  ]
+
+  /// The same number that reading its spelling gives.
+  static func number(
+    _ digits: IntReader, _ scales: IntReader, _ index: Int, _ block: Block
+  ) throws(BlockFault) -> Double {
+    let (value, scale) = block.withData { (ZigZag.decode(digits.value(index, $0)), scales.value(index, $0)) }
+    guard scale < 19 else { throw BlockFault("a number is too long") }
+    if value.magnitude <= 1 << 53 { return Double(value) / powers[Int(scale)] }
+    var text: [UInt8] = []
+    PlainDecimal(digits: value, scale: UInt8(scale)).append(to: &text)
+    return Decimal.parse(text) ?? .nan
+  }
+}

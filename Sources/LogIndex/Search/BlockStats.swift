@@ -1,0 +1,171 @@
+/// Adds the records of one block to statistics, column by column.
+struct BlockStats {
+  private let search: BlockSearch
+  private let stats: LogStats
+  private var block: Block { search.block }
+
+  /// A column of keys: a small number for each record, and what the numbers stand for.
+  private struct Keys {
+    var numbers: [UInt32]
+    var texts: [[UInt8]?]
+  }
+
+  init(_ search: BlockSearch, _ stats: LogStats) {
+    self.search = search
+    self.stats = stats
+  }
+
+  func add(_ found: RowSet, to table: inout StatsTable) throws(BlockFault) {
+    if found.isEmpty { return }
+    let groups = try groups(found, &table)
+    for (index, function) in stats.functions.enumerated() {
+      guard let field = function.field else {
+        count(found, groups, index, &table)
+        continue
+      }
+      if function.kind == .count {
+        let there = try search.leaf(field, found, number: { _ in true }) { $0?.isPresent ?? false }
+        count(there, groups, index, &table)
+      } else {
+        try addNumbers(field, found, groups, index, &table)
+      }
+    }
+  }
+
+  private func count(_ found: RowSet, _ groups: [Int32], _ function: Int, _ table: inout StatsTable) {
+    if groups.count == 1 {
+      if groups[0] >= 0 { table.count(Int(groups[0]), function: function, found.count) }
+      return
+    }
+    var counts = Array(repeating: 0, count: Int(groups.max() ?? -1) + 1)
+    found.forEach { row in if groups[row] >= 0 { counts[Int(groups[row])] += 1 } }
+    for (group, records) in counts.enumerated() where records > 0 { table.count(group, function: function, records) }
+  }
+
+  /// The group of each record, -1 for none; of one group for all, only that.
+  private func groups(_ found: RowSet, _ table: inout StatsTable) throws(BlockFault) -> [Int32] {
+    if stats.keys.isEmpty, stats.bucket == nil {
+      return [Int32(table.group(bucket: 0, texts: []) ?? -1)]
+    }
+    let columns = try stats.keys.map { field throws(BlockFault) in try keys(field, found) }
+    var groups = Array(repeating: Int32(-1), count: block.rowCount)
+    let codes = codes(columns)
+    let times = stats.bucket == nil ? [] : try block.times()
+    var known: [UInt64: Int32] = [:]
+    var last: (key: UInt64, group: Int32)?
+    var bucket: Int64 = 0
+    var bucketEnd = Int64.min
+    var bucketNumber: UInt64 = 0
+    var buckets: [Int64: UInt64] = [:]
+    found.forEach { row in
+      if !times.isEmpty, times[row] < bucket || times[row] >= bucketEnd {
+        bucket = table.bucket(times[row])
+        bucketEnd = bucket &+ (stats.bucket ?? 1)
+        bucketNumber = buckets[bucket] ?? UInt64(buckets.count)
+        buckets[bucket] = bucketNumber
+      }
+      let key = UInt64(codes?[row] ?? 0) | bucketNumber << 32
+      if codes != nil {
+        if let last, last.key == key {
+          groups[row] = last.group
+          return
+        }
+        if let group = known[key] {
+          groups[row] = group
+          last = (key, group)
+          return
+        }
+      }
+      let texts = columns.map { $0.texts[Int($0.numbers[row])] }
+      let group = Int32(table.group(bucket: times.isEmpty ? 0 : bucket, texts: texts) ?? -1)
+      groups[row] = group
+      known[key] = group
+      last = (key, group)
+    }
+    return groups
+  }
+
+  /// One number for all keys of each record; nil when they are too many for that.
+  private func codes(_ columns: [Keys]) -> [UInt32]? {
+    var codes = Array(repeating: UInt32(0), count: block.rowCount)
+    var most: UInt64 = 1
+    for column in columns {
+      most *= UInt64(column.texts.count)
+      guard most < 1 << 32 else { return nil }
+      let count = UInt32(column.texts.count)
+      for row in codes.indices { codes[row] = codes[row] &* count &+ column.numbers[row] }
+    }
+    return codes
+  }
+
+  /// What a field is as a key, for each record.
+  private func keys(_ field: LogField, _ found: RowSet) throws(BlockFault) -> Keys {
+    var keys = Keys(numbers: Array(repeating: 0, count: block.rowCount), texts: [nil])
+    var known: [[UInt8]: UInt32] = [:]
+    func number(_ value: FieldValue?) -> UInt32 {
+      guard let text = StatsTable.key(field, value) else { return 0 }
+      if let number = known[text] { return number }
+      known[text] = UInt32(keys.texts.count)
+      keys.texts.append(text)
+      return UInt32(keys.texts.count - 1)
+    }
+    let plan = search.plan(field)
+    if plan.places.contains(.unknown) {
+      try found.forEach { row throws(BlockFault) in
+        guard plan.places[Int(search.rows.shapes[row])] == .unknown else { return }
+        keys.numbers[row] = number((try? IndexedRecord(try block.record(row)))?.value(field))
+      }
+    }
+    for (column, kind) in plan.columns {
+      let reader = try block.column(column)
+      if case .dictionary(let distinct, let count, let numbers) = reader.body {
+        var translated: [UInt32?] = Array(repeating: nil, count: count)
+        try search.values(column, plan, found) { (row, ordinal) throws(BlockFault) in
+          let value = Int(numbers[ordinal])
+          if let number = translated[value] {
+            keys.numbers[row] = number
+          } else {
+            let made = number(FieldValue(slot: kind, raw: try distinct.text(value, row: row, of: block)))
+            translated[value] = made
+            keys.numbers[row] = made
+          }
+        }
+      } else {
+        try search.values(column, plan, found) { (row, ordinal) throws(BlockFault) in
+          keys.numbers[row] = number(FieldValue(slot: kind, raw: try reader.text(ordinal, row: row, of: block)))
+        }
+      }
+    }
+    return keys
+  }
+
+  private func addNumbers(
+    _ field: LogField, _ found: RowSet, _ groups: [Int32], _ function: Int, _ table: inout StatsTable
+  ) throws(BlockFault) {
+    func add(_ row: Int, _ number: Double?) {
+      let group = groups.count == 1 ? groups[0] : groups[row]
+      if group >= 0, let number { table.add(Int(group), function: function, exists: true, number: number) }
+    }
+    let plan = search.plan(field)
+    if plan.places.contains(.unknown) {
+      try found.forEach { row throws(BlockFault) in
+        guard plan.places[Int(search.rows.shapes[row])] == .unknown else { return }
+        add(row, (try? IndexedRecord(try block.record(row)))?.value(field)?.number)
+      }
+    }
+    for (column, kind) in plan.columns {
+      let reader = try block.column(column)
+      if case .decimal(let digits, let scales) = reader.body {
+        try search.values(column, plan, found) { (row, ordinal) throws(BlockFault) in
+          if kind == SlotKind.number || kind == SlotKind.string {
+            add(row, try BlockNumbers.number(digits, scales, ordinal, block))
+          }
+        }
+        continue
+      }
+      try search.values(column, plan, found) { (row, ordinal) throws(BlockFault) in
+        add(row, FieldValue(slot: kind, raw: try reader.text(ordinal, row: row, of: block)).number)
+      }
+    }
+  }
+}

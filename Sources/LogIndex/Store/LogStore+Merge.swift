@@ -1,0 +1,112 @@
+internal import Foundation
+internal import Synchronization
+
+/// Which small blocks become one: a run of neighbours that together are at most one full block.
+struct MergePlan: Equatable {
+  /// So many, or half a full block together, are worth the work.
+  static let blocksMinimum = 8
+
+  /// The blocks of each merge, in the order of their numbers.
+  static func runs(_ blocks: [BlockEntry], rows: Int, bytes: Int) -> [[BlockEntry]] {
+    var runs: [[BlockEntry]] = []
+    var run: [BlockEntry] = []
+    func end() {
+      let total = run.reduce(0) { $0 + $1.rows }
+      if run.count > 1, run.count >= blocksMinimum || total * 2 >= rows { runs.append(run) }
+      run = []
+    }
+    for entry in blocks.sorted(by: { $0.firstID < $1.firstID }) {
+      let isSmall = entry.rows * 2 < rows && entry.rawBytes * 2 < bytes
+      if let last = run.last {
+        let isNext = last.firstID + Int64(last.rows) == entry.firstID
+        let fits =
+          run.reduce(entry.rows) { $0 + $1.rows } <= rows && run.reduce(entry.rawBytes) { $0 + $1.rawBytes } <= bytes
+        if !isSmall || !isNext || !fits { end() }
+      }
+      if isSmall { run.append(entry) }
+    }
+    end()
+    return runs
+  }
+}
+
+extension LogStore {
+  private static let mergesMaximum = 4
+  /// How long the file of a merged block stays for queries that began before; longer than a query may take.
+  static let graveTime: Duration = .seconds(60)
+
+  /// Makes one block of small neighbours, a bounded number a round, and deletes the files of former merges.
+  func mergeSmallBlocks() async {
+    buryFiles()
+    for run in MergePlan.runs(view().blocks, rows: options.blockRows, bytes: options.blockBytes)
+      .prefix(Self.mergesMaximum)
+    {
+      if Task.isCancelled { return }
+      await withCheckedContinuation { continuation in
+        sealing.async { [self] in
+          merge(run)
+          continuation.resume()
+        }
+      }
+    }
+  }
+
+  /// Runs on the sealer's queue. A failure leaves all as it was; the next round tries again.
+  private func merge(_ run: [BlockEntry]) {
+    if state.withLock({ $0.isClosed }) { return }
+    guard let first = run.first, let table = table(of: run) else { return }
+    do {
+      var writer = BlockWriter(table, level: options.compression)
+      let bytes = writer.file(
+        workers: run.reduce(into: [:]) { all, entry in
+          for (name, acked) in block(entry)?.workers ?? [:] { all[name] = max(acked, all[name] ?? 0) }
+        })
+      let name = BlockEntry.name(firstID: first.firstID, rows: table.readable.rows)
+      try file.write(bytes, to: name)
+      let entry = BlockEntry(name: name, fileBytes: bytes.count, try BlockHeader(bytes[...], fileBytes: bytes.count))
+      try catalogue.replace(run, with: entry)
+      let old = Set(run.map(\.name))
+      state.withLock { state in
+        state.blocks.removeAll { old.contains($0.name) }
+        state.blocks.append(entry)
+        state.graves += run.map { ($0.name, .now) }
+      }
+    } catch {
+      options.notice("small blocks of logs could not be made one: \(error)")
+    }
+  }
+
+  /// The records of blocks in one memtable, in the order of their arrival; nil when one of them is gone or damaged.
+  private func table(of run: [BlockEntry]) -> Memtable? {
+    guard let first = run.first else { return nil }
+    let table = Memtable(
+      firstID: first.firstID, rows: run.reduce(0) { $0 + $1.rows }, bytes: run.reduce(16) { $0 + Int($1.rawBytes) })
+    var scanner = LineScanner()
+    for entry in run {
+      guard let block = block(entry), let arrivals = try? block.arrivals() else { return nil }
+      for row in arrivals.indices.sorted(by: { arrivals[$0] < arrivals[$1] }) {
+        guard let bytes = try? block.record(row) else { return nil }
+        let isTaken = bytes.withUnsafeBufferPointer { line in
+          guard let base = line.baseAddress, scanner.scan(base, line.count) else { return false }
+          table.append(line, time: scanner.time, level: scanner.level?.rawValue ?? 0, hasEscape: scanner.hasEscape)
+          return true
+        }
+        if !isTaken { return nil }
+      }
+    }
+    table.publish()
+    return table
+  }
+
+  private func buryFiles() {
+    let names = state.withLock { state in
+      let old = state.graves.filter { ContinuousClock.now - $0.since >= Self.graveTime }
+      state.graves.removeAll { ContinuousClock.now - $0.since >= Self.graveTime }
+      return old.map(\.name)
+    }
+    for name in names {
+      cache.forget(name)
+      file.remove(name)
+    }
+  }
+}
