@@ -54,6 +54,9 @@ import Testing
     let raw = try bytes(Samples.record())
     #expect(Array(LogText(form: .json).line(raw).utf8) == raw)
     #expect(LogText(form: .text).line(Array(#"{"dropped":3}"#.utf8)) == "… 3 lines skipped: this reader was too slow")
+    #expect(
+      LogText(form: .text).line(Array(#"{"truncated":"time"}"#.utf8))
+        == "… older lines are not shown: the search read its most (time); narrow it with --since or a field")
     #expect(LogText(form: .text).line(Array("no json \u{1B}".utf8)) == "no json \\x1b")
   }
 

@@ -6,6 +6,8 @@ struct BlockWriter {
   private let count: Int
   private let base: UnsafePointer<UInt8>
   private let level: Int32
+  /// Whether lines are kept whole, as texts.
+  private let keepsLines: Bool
   private var shapes = ShapeTable()
   /// The shape of each record, by arrival.
   private var rowShapes: [UInt32] = []
@@ -16,9 +18,10 @@ struct BlockWriter {
   private var order: [UInt32] = []
   private var tokens = TokenSet()
 
-  init(_ table: Memtable, level: Int32) {
+  init(_ table: Memtable, level: Int32, keepsLines: Bool = false) {
     self.table = table
     self.level = level
+    self.keepsLines = keepsLines
     count = table.readable.rows
     base = table.base
   }
@@ -27,7 +30,7 @@ struct BlockWriter {
   mutating func file(workers: [String: UInt64]) -> [UInt8] {
     takeApart()
     let columns = gather()
-    var parts = BlockParts(level: level)
+    var parts = BlockParts(level: level, isPlain: keepsLines)
     writeWorkers(workers, to: &parts)
     parts.meta.varint(shapes.columns.count)
     parts.meta.varint(shapes.shapes.count)
@@ -55,7 +58,7 @@ struct BlockWriter {
       let row = table.row(index)
       let start = Int(row.start)
       rowSpans.append(UInt32(truncatingIfNeeded: spans.count))
-      guard scanner.scan(base + start, Int(row.length)) else {
+      guard !keepsLines, scanner.scan(base + start, Int(row.length)) else {
         // What the memtable took scans; a line that does not is kept whole all the same.
         rowShapes.append(0)
         spans.append(Span(start, start + Int(row.length)))
@@ -165,6 +168,10 @@ struct BlockWriter {
   ) {
     let column = shapes.columns[number]
     let list = ListWriter(base: base)
+    if keepsLines {
+      parts.meta.varint(spans.count)
+      return list.writeText(spans, to: &parts)
+    }
     if column.role == .msg {
       for span in spans { tokens.insertWords(span.bytes(base)) }
     }

@@ -4,9 +4,12 @@ struct BlockParts {
   var data: [UInt8] = []
   var heap: TextHeapWriter
   let level: Int32
+  /// Whether integers are only packed: the least that can go wrong.
+  let isPlain: Bool
 
-  init(level: Int32) {
+  init(level: Int32, isPlain: Bool = false) {
     self.level = level
+    self.isPlain = isPlain
     heap = TextHeapWriter(level: level)
   }
 

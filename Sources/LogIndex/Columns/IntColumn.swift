@@ -14,7 +14,7 @@ struct IntColumn: Sendable {
   /// Reads the directory's entry; `size` is the length of the block's numbers. `most` bounds the count.
   init(_ reader: inout ByteReader, size: Int, most: Int, depth: Int = 0) throws(BlockFault) {
     count = try reader.int(most)
-    guard let form = IntForm(rawValue: try reader.byte()), depth < 2 else {
+    guard let form = IntForm(rawValue: try reader.byte()), depth <= IntForm.depthMaximum else {
       throw BlockFault("a column has an unknown form")
     }
     switch form {

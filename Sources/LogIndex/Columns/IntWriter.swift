@@ -12,6 +12,9 @@ enum IntForm: UInt8 {
   case runs = 3
   /// One or two bytes each, low bytes first, compressed.
   case bytes = 4
+
+  /// Runs of runs: lengths and values of runs may be runs again, this many times. A reader refuses what is deeper.
+  static let depthMaximum = 8
 }
 
 /// Stores integers in the smallest of the forms.
@@ -48,7 +51,7 @@ enum IntWriter {
     }
   }
 
-  static func write(_ values: [UInt64], to parts: inout BlockParts) {
+  static func write(_ values: [UInt64], to parts: inout BlockParts, depth: Int = 0) {
     let shape = Shape(values)
     parts.meta.varint(values.count)
     guard !values.isEmpty, shape.least != shape.most else {
@@ -57,9 +60,10 @@ enum IntWriter {
       return
     }
     let width = BitWriter.width(shape.most - shape.least)
+    if parts.isPlain { return writePacked(values, shape.least, width, to: &parts) }
     let packed = Double(values.count * width) / 8 + 2
-    if values.count >= 16, Double(shape.runs * (width + 12)) / 8 + 8 < packed * 0.5 {
-      writeRuns(values, runs: shape.runs, to: &parts)
+    if values.count >= 16, depth < IntForm.depthMaximum, Double(shape.runs * (width + 12)) / 8 + 8 < packed * 0.5 {
+      writeRuns(values, runs: shape.runs, to: &parts, depth: depth + 1)
       return
     }
     let sized = values.count >= 64 ? shape.sizedBytes : .infinity
@@ -74,14 +78,18 @@ enum IntWriter {
     } else if sized < packed * 0.93 {
       writeSized(values, shape.least, to: &parts)
     } else {
-      parts.meta.byte(IntForm.packed.rawValue)
-      parts.meta.varint(shape.least)
-      parts.meta.byte(UInt8(width))
-      var bits = BitWriter()
-      for value in values { bits.append(value - shape.least, width: width) }
-      bits.align()
-      parts.place(bits.bytes)
+      writePacked(values, shape.least, width, to: &parts)
     }
+  }
+
+  private static func writePacked(_ values: [UInt64], _ least: UInt64, _ width: Int, to parts: inout BlockParts) {
+    parts.meta.byte(IntForm.packed.rawValue)
+    parts.meta.varint(least)
+    parts.meta.byte(UInt8(width))
+    var bits = BitWriter()
+    for value in values { bits.append(value - least, width: width) }
+    bits.align()
+    parts.place(bits.bytes)
   }
 
   private static func compressed(_ values: [UInt64], _ least: UInt64, _ width: Int, _ level: Int32) -> [UInt8]? {
@@ -111,7 +119,7 @@ enum IntWriter {
     parts.place(bits.bytes)
   }
 
-  private static func writeRuns(_ values: [UInt64], runs: Int, to parts: inout BlockParts) {
+  private static func writeRuns(_ values: [UInt64], runs: Int, to parts: inout BlockParts, depth: Int) {
     var heads: [UInt64] = []
     var lengths: [UInt64] = []
     heads.reserveCapacity(runs)
@@ -122,7 +130,7 @@ enum IntWriter {
       start = index + 1
     }
     parts.meta.byte(IntForm.runs.rawValue)
-    write(heads, to: &parts)
-    write(lengths, to: &parts)
+    write(heads, to: &parts, depth: depth)
+    write(lengths, to: &parts, depth: depth)
   }
 }

@@ -85,11 +85,10 @@ enum FormerStore {
   private static func write(
     _ table: Memtable, into catalogue: Catalogue, _ file: StoreFile, _ options: LogIndexOptions
   ) throws {
-    var block = BlockWriter(table, level: options.compression)
-    let bytes = block.file(workers: [:])
+    let (bytes, header) = try BlockMaker.file(table, workers: [:], options)
     let name = BlockEntry.name(firstID: table.firstID, rows: table.readable.rows)
     try file.write(bytes, to: name)
-    let entry = BlockEntry(name: name, fileBytes: bytes.count, try BlockHeader(bytes[...], fileBytes: bytes.count))
+    let entry = BlockEntry(name: name, fileBytes: bytes.count, header)
     try catalogue.add(
       entry, workers: [:], totals: Totals(), nextID: table.firstID + Int64(entry.rows),
       seconds: Int64(Date().timeIntervalSince1970))

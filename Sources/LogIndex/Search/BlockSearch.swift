@@ -135,7 +135,8 @@ struct BlockSearch {
         case .absent: if absent { found.insert(row) }
         case .null: if null { found.insert(row) }
         case .unknown:
-          let record = try? IndexedRecord(try block.record(row))
+          let bytes = try block.record(row)
+          let record = try? IndexedRecord(bytes)
           if condition(record?.value(field)) { found.insert(row) }
         case .slot: break
         }

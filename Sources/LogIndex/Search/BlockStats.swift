@@ -113,7 +113,8 @@ struct BlockStats {
     if plan.places.contains(.unknown) {
       try found.forEach { row throws(BlockFault) in
         guard plan.places[Int(search.rows.shapes[row])] == .unknown else { return }
-        keys.numbers[row] = number((try? IndexedRecord(try block.record(row)))?.value(field))
+        let bytes = try block.record(row)
+        keys.numbers[row] = number((try? IndexedRecord(bytes))?.value(field))
       }
     }
     for (column, kind) in plan.columns {
@@ -150,7 +151,8 @@ struct BlockStats {
     if plan.places.contains(.unknown) {
       try found.forEach { row throws(BlockFault) in
         guard plan.places[Int(search.rows.shapes[row])] == .unknown else { return }
-        add(row, (try? IndexedRecord(try block.record(row)))?.value(field)?.number)
+        let bytes = try block.record(row)
+        add(row, (try? IndexedRecord(bytes))?.value(field)?.number)
       }
     }
     for (column, kind) in plan.columns {

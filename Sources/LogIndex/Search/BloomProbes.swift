@@ -24,6 +24,8 @@ struct BloomProbes: Sendable {
         filter.field != .reserved(.level)
       else { return [] }
       if filter.text.elementsEqual("null".utf8) { return [] }
+      // The filter holds no numbers, and a number too large for arithmetic is found by its text.
+      if filter.text.allSatisfy({ ASCII.isDigit($0) || "+-.eE".utf8.contains($0) }) { return [] }
       return [[BloomToken.value(filter.field, filter.text), BloomToken.open(filter.field)]]
     case .text(let filter): return words(filter).map { [BloomToken.word($0), BloomToken.openWords] }
     case .everything, .not, .pattern, .exists, .range, .level, .time: return []

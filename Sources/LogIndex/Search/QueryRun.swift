@@ -114,8 +114,10 @@ extension QueryRun {
       }
       for (source, place) in picked {
         let (position, row) = open[source].rows[place]
-        // A block that turns out damaged loses its records; the others are answered.
-        if let bytes = try? open[source].record(row) { step.matches.append((position, bytes)) }
+        do throws(BlockFault) { step.matches.append((position, try open[source].record(row))) } catch {
+          // A block that turns out damaged loses its records and is reported; the others are answered.
+          if case .block(_, let entry) = open[source].body { store.quarantine(entry, error) }
+        }
       }
       remaining -= picked.count
       open.removeAll { $0.head == nil }
@@ -134,7 +136,7 @@ extension QueryRun {
       case .block(let entry):
         guard let block = store.block(entry), probes.allow(block.filter) else { return nil }
         do throws(BlockFault) {
-          return OpenSource(body: .block(block), rows: try rows(block))
+          return OpenSource(body: .block(block, entry), rows: try rows(block))
         } catch {
           store.quarantine(entry, error)
           return nil

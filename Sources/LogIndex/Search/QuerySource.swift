@@ -37,7 +37,7 @@ struct QuerySource: Sendable {
 struct OpenSource: Sendable {
   enum Body: Sendable {
     case memtable(Memtable)
-    case block(Block)
+    case block(Block, BlockEntry)
   }
 
   let body: Body
@@ -47,10 +47,10 @@ struct OpenSource: Sendable {
   var head: LogPosition? { next < rows.count ? rows[next].0 : nil }
 
   /// The bytes of a record of this part.
-  func record(_ row: Int) throws -> [UInt8] {
+  func record(_ row: Int) throws(BlockFault) -> [UInt8] {
     switch body {
     case .memtable(let table): table.bytes(row)
-    case .block(let block): try block.record(row)
+    case .block(let block, _): try block.record(row)
     }
   }
 }

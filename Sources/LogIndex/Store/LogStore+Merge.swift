@@ -53,17 +53,18 @@ extension LogStore {
 
   /// Runs on the sealer's queue. A failure leaves all as it was; the next round tries again.
   private func merge(_ run: [BlockEntry]) {
-    if state.withLock({ $0.isClosed }) { return }
+    let (isClosed, known) = state.withLock { ($0.isClosed, Set($0.blocks.map(\.name))) }
+    // What retention deleted meanwhile must not come back.
+    guard !isClosed, run.allSatisfy({ known.contains($0.name) }) else { return }
     guard let first = run.first, let table = table(of: run) else { return }
     do {
-      var writer = BlockWriter(table, level: options.compression)
-      let bytes = writer.file(
-        workers: run.reduce(into: [:]) { all, entry in
-          for (name, acked) in block(entry)?.workers ?? [:] { all[name] = max(acked, all[name] ?? 0) }
-        })
+      let workers: [String: UInt64] = run.reduce(into: [:]) { all, entry in
+        for (name, acked) in block(entry)?.workers ?? [:] { all[name] = max(acked, all[name] ?? 0) }
+      }
+      let (bytes, header) = try BlockMaker.file(table, workers: workers, options)
       let name = BlockEntry.name(firstID: first.firstID, rows: table.readable.rows)
       try file.write(bytes, to: name)
-      let entry = BlockEntry(name: name, fileBytes: bytes.count, try BlockHeader(bytes[...], fileBytes: bytes.count))
+      let entry = BlockEntry(name: name, fileBytes: bytes.count, header)
       try catalogue.replace(run, with: entry)
       let old = Set(run.map(\.name))
       state.withLock { state in

@@ -42,11 +42,9 @@ extension LogStore {
   func seal(_ job: SealJob) {
     if state.withLock({ $0.isClosed }) { return }
     do {
-      var block = BlockWriter(job.table, level: options.compression)
-      let bytes = block.file(workers: job.workers)
+      let (bytes, header) = try BlockMaker.file(job.table, workers: job.workers, options)
       let name = BlockEntry.name(firstID: job.table.firstID, rows: job.table.readable.rows)
       try file.write(bytes, to: name)
-      let header = try BlockHeader(bytes[...], fileBytes: bytes.count)
       let entry = BlockEntry(name: name, fileBytes: bytes.count, header)
       try catalogue.add(
         entry, workers: job.workers, totals: job.totals, nextID: job.table.firstID + Int64(header.rows),

@@ -54,8 +54,11 @@ struct StoreOpening {
     for entry in contents.blocks {
       if file.size(entry.name) == entry.fileBytes {
         blocks.append(entry)
-        // The block was made, and its segment was about to be deleted.
-        if segments.contains(entry.firstID) { file.remove(WriteAheadLog.name(firstID: entry.firstID)) }
+        // The block was made, and its segment was about to be deleted; or that was undone by a loss of power, and the
+        // block may be part of another by now.
+        for segment in segments where entry.ids.contains(segment) {
+          file.remove(WriteAheadLog.name(firstID: segment))
+        }
       } else {
         gone.append(entry)
         let isThere = file.size(entry.name) != nil

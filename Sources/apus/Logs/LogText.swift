@@ -34,6 +34,9 @@ struct LogText {
     if form == .json { return String(decoding: bytes, as: UTF8.self) }
     guard let value = try? JSONValue(bytes: bytes) else { return Text.visible(String(decoding: bytes, as: UTF8.self)) }
     if let dropped = value["dropped"]?.intValue { return "… \(dropped) lines skipped: this reader was too slow" }
+    if let reason = value["truncated"]?.stringValue {
+      return "… older lines are not shown: the search read its most (\(reason)); narrow it with --since or a field"
+    }
     guard let record = try? value.decoded(as: LogRecord.self) else { return Text.visible(LogText.plain(value)) }
     return form == .logfmt ? logfmt(record) : text(record, approximate: approximate)
   }

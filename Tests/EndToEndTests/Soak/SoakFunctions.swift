@@ -76,7 +76,8 @@ struct SoakFunctions: Sendable {
       let found = try await cluster.bash(
         """
         set -o pipefail
-        { \(asks.joined(separator: " && ")); } | jq -r '.pod + " " + .msg' \
+        { \(asks.joined(separator: " && ")); } \
+          | jq -r 'if .truncated then error("cut: " + .truncated) else .pod + " " + .msg end' \
           | awk '{ for (i = 2; i <= NF; i++) print $i, $1 }' | LC_ALL=C sort >ran && wc -l <ran
         """, limit: 600)
       guard let now = Int(found.output.trimmingCharacters(in: .whitespacesAndNewlines)) else {

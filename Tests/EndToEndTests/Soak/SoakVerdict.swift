@@ -76,7 +76,8 @@ struct SoakVerdict {
     let found = try await board.cluster.bash(
       """
       set -o pipefail
-      apus logs '\(query)' --since 6h -n 1000000 -o json | jq -r '[(.fields.path | split("/") | last), \
+      apus logs '\(query)' --since 6h -n 1000000 -o json \
+        | jq -r 'if .truncated then error("cut: " + .truncated) else . end | [(.fields.path | split("/") | last), \
         .fields.status, (.fields.code // "-"), (if .pod == "" then "-" else .pod end // "-"), .function, \
         ((.time | sub("\\\\.[0-9]+Z"; "Z") | fromdate) + ("0" + (.time | capture("(?<f>[.][0-9]+)Z").f) | tonumber)), \
         .fields.bytes_out, (tojson)] | @tsv'

@@ -114,6 +114,45 @@ func oddLine(_ random: inout SeededRandom) -> [UInt8] {
     #expect(file.count * 8 < lines.reduce(0) { $0 + $1.count }, "\(file.count)")
   }
 
+  @Test func `a block that cannot be read back keeps its lines whole, and says so`() throws {
+    let seed: UInt64 = 31
+    var random = SeededRandom(seed)
+    let lines = (0..<200).map { _ in random.chance(50) ? oddLine(&random) : randomLine(&random) }
+    let table = try table(lines)
+    let bad: [@Sendable ([UInt8]) throws -> [UInt8]] = [
+      { file in
+        var file = file
+        file[file.count / 2] ^= 1
+        return file
+      },
+      { _ in try blockFile(lines.dropLast() + [line("another")]) },
+      { _ in try blockFile(lines.reversed()) },
+      { _ in try blockFile(Array(lines.dropLast())) },
+    ]
+    for spoil in bad {
+      var notices = 0
+      let made = try BlockMaker.file(table, notice: { _ in notices += 1 }) { keepsLines in
+        var writer = BlockWriter(table, level: 4, keepsLines: keepsLines)
+        let file = writer.file(workers: ["w": 7])
+        return keepsLines ? file : (try? spoil(file)) ?? []
+      }
+      #expect(notices == 1)
+      let block = try Block(bytes: made.bytes)
+      #expect(block.workers == ["w": 7] && block.rowCount == lines.count)
+      for row in lines.indices { #expect(try block.record(row) == lines[Int(try block.id(row)) - 1]) }
+      let search = try BlockSearch(block)
+      for text in ["payment", "level:error", "call:c-1", "duration_ms:>5"] {
+        let query = try LogQuery.parse(text)
+        let found = try search.matches(query.filter, .all(block.rowCount))
+        let wanted = try lines.filter { query.matches(try IndexedRecord($0), scope: .all) }.count
+        #expect(found.count == wanted && BloomProbes(query.filter).allow(block.filter), "\(text)")
+      }
+    }
+    #expect(throws: BlockFault.self) {
+      _ = try BlockMaker.file(table, notice: { _ in }) { _ in Array(repeating: 0, count: 500) }
+    }
+  }
+
   /// A file whose checks are right and whose contents are not must never trap.
   @Test func `a decoder of damaged directories throws and never traps`() throws {
     let seed: UInt64 = 1_234
@@ -170,6 +209,8 @@ func oddLine(_ random: inout SeededRandom) -> [UInt8] {
     ] {
       #expect(BloomProbes(try LogQuery.parse(text).filter).allow(block.filter), "\(text)")
     }
+    let large = try Block(bytes: blockFile([line("m", fields: "\"size\":1e999")]))
+    #expect(BloomProbes(try LogQuery.parse("size:1e999").filter).allow(large.filter))
     #expect(!BloomProbes(try LogQuery.parse("zebra").filter).allow(block.filter))
     #expect(!BloomProbes(try LogQuery.parse("call:c-99").filter).allow(block.filter))
     #expect(!BloomProbes(try LogQuery.parse("call:c-99 payment OR zebra").filter).allow(block.filter))

@@ -1,0 +1,74 @@
+internal import Glibc
+
+/// Makes the file of a memtable's block and reads it back before anything relies on it.
+struct BlockMaker {
+  /// The file of a memtable's records; with `true`, of whole lines that are not taken apart.
+  typealias Write = (_ keepsLines: Bool) -> [UInt8]
+
+  /// A file that holds every record of the memtable. When the columns do not give them back the lines are kept whole,
+  /// and that is reported: it costs space, and no record. Throws when that fails too.
+  static func file(
+    _ table: Memtable, workers: [String: UInt64], _ options: LogIndexOptions
+  ) throws(BlockFault) -> (bytes: [UInt8], header: BlockHeader) {
+    try file(table, notice: options.notice) { keepsLines in
+      var writer = BlockWriter(table, level: options.compression, keepsLines: keepsLines)
+      return writer.file(workers: workers)
+    }
+  }
+
+  static func file(
+    _ table: Memtable, notice: (String) -> Void, _ write: Write
+  ) throws(BlockFault) -> (bytes: [UInt8], header: BlockHeader) {
+    let bytes = write(false)
+    do throws(BlockFault) { return (bytes, try checked(bytes, table)) } catch {
+      notice(
+        "a block of \(table.readable.rows) log records cannot be read back because \(error); its lines are kept "
+          + "whole instead, and none is lost. This is a fault of the program: please report it")
+    }
+    let plain = write(true)
+    return (plain, try checked(plain, table))
+  }
+
+  private static func checked(_ bytes: [UInt8], _ table: Memtable) throws(BlockFault) -> BlockHeader {
+    let block = try Block(bytes: bytes)
+    try block.check(holds: table)
+    return block.header
+  }
+}
+
+extension Block {
+  /// Throws unless it holds exactly the memtable's records: each number once, each byte, each time.
+  func check(holds table: Memtable) throws(BlockFault) {
+    guard rowCount == table.readable.rows, header.firstID == table.firstID else {
+      throw BlockFault("it has \(rowCount) records instead of \(table.readable.rows)")
+    }
+    let (rows, times, arrivals) = (try rows(), try times(), try arrivals())
+    var readers: [ListReader] = []
+    for column in columnCounts.indices { readers.append(try self.column(column)) }
+    // Columns lie in the order of the records, so each is read from its start to its end.
+    var next = Array(repeating: 0, count: columnCounts.count)
+    var seen = RowSet(rows: rowCount)
+    var line: [UInt8] = []
+    for row in 0..<rowCount {
+      let shape = shapes[Int(rows.shapes[row])]
+      line.removeAll(keepingCapacity: true)
+      for (number, slot) in shape.slots.enumerated() {
+        line += shape.gaps[number]
+        if SlotKind.isTime(slot.kind) {
+          RecordTime.append(times[row], digits: Int(slot.kind - SlotKind.time), to: &line)
+        } else {
+          try readers[slot.column].append(next[slot.column], row: row, of: self, to: &line)
+          next[slot.column] += 1
+        }
+      }
+      line += shape.gaps[shape.slots.count]
+      let arrival = Int(arrivals[row])
+      let wanted = table.row(arrival)
+      let isSame =
+        wanted.time == times[row] && Int(wanted.length) == line.count
+        && memcmp(table.base + Int(wanted.start), line, line.count) == 0
+      guard isSame, !seen.contains(arrival) else { throw BlockFault("record \(arrival) is another than it was") }
+      seen.insert(arrival)
+    }
+  }
+}
