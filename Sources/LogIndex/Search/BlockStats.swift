@@ -45,13 +45,14 @@ struct BlockStats {
   /// The group of each record, -1 for none; of one group for all, only that.
   private func groups(_ found: RowSet, _ table: inout StatsTable) throws(BlockFault) -> [Int32] {
     if stats.keys.isEmpty, stats.bucket == nil {
-      return [Int32(table.group(bucket: 0, texts: []) ?? -1)]
+      return [Int32(table.group(bucket: 0, keys: table.combination([])) ?? -1)]
     }
     let columns = try stats.keys.map { field throws(BlockFault) in try keys(field, found) }
     var groups = Array(repeating: Int32(-1), count: block.rowCount)
     let codes = codes(columns)
     let times = stats.bucket == nil ? [] : try block.times()
     var known: [UInt64: Int32] = [:]
+    var combinations: [UInt32: Int] = [:]
     var last: (key: UInt64, group: Int32)?
     var bucket: Int64 = 0
     var bucketEnd = Int64.min
@@ -76,8 +77,12 @@ struct BlockStats {
           return
         }
       }
-      let texts = columns.map { $0.texts[Int($0.numbers[row])] }
-      let group = Int32(table.group(bucket: times.isEmpty ? 0 : bucket, texts: texts) ?? -1)
+      var combination = codes.flatMap { combinations[$0[row]] }
+      if combination == nil {
+        combination = table.combination(columns.map { $0.texts[Int($0.numbers[row])] })
+        if let codes { combinations[codes[row]] = combination }
+      }
+      let group = Int32(table.group(bucket: times.isEmpty ? 0 : bucket, keys: combination) ?? -1)
       groups[row] = group
       known[key] = group
       last = (key, group)

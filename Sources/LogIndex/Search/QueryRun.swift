@@ -134,7 +134,7 @@ extension QueryRun {
         isCut = isCut || found.isCut
         return OpenSource(body: .memtable(table), rows: found.rows)
       case .block(let entry):
-        guard let block = store.block(entry), probes.allow(block.filter) else { return nil }
+        guard store.mayHold(entry, probes), let block = store.block(entry) else { return nil }
         do throws(BlockFault) {
           return OpenSource(body: .block(block, entry), rows: try rows(block))
         } catch {

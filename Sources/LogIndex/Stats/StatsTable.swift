@@ -3,14 +3,20 @@ struct StatsTable {
   static let groupsMaximum = 100_000
   static let exactValuesMaximum = 1_000_000
 
-  private struct Key: Hashable {
+  private struct Group {
     var bucket: Int64
-    var texts: [[UInt8]?]
+    /// The number of its combination of keys.
+    var keys: Int
   }
 
   private let stats: LogStats
   private let groupsMaximum: Int
-  private var groups: [Key: Int] = [:]
+  /// The texts of keys that were seen together, each combination once.
+  private var combinations: [[[UInt8]?]] = []
+  private var combinationNumbers: [[[UInt8]?]: Int] = [:]
+  private var groups: [Group] = []
+  /// By the number of the combination: by bucket.
+  private var groupNumbers: [[Int64: Int]] = []
   /// One for each function of each group.
   private var accumulators: [StatsAccumulator] = []
   private var exactValues = StatsTable.exactValuesMaximum
@@ -24,7 +30,7 @@ struct StatsTable {
 
   mutating func add(_ record: IndexedRecord) {
     let texts = stats.keys.map { Self.key($0, record.value($0)) }
-    guard let group = group(bucket: bucket(record.time), texts: texts) else { return }
+    guard let group = group(bucket: bucket(record.time), keys: combination(texts)) else { return }
     for (index, function) in stats.functions.enumerated() {
       let value = function.field.flatMap { record.value($0) }
       add(
@@ -33,16 +39,30 @@ struct StatsTable {
     }
   }
 
+  /// The number of a combination of keys; nil when there are too many.
+  mutating func combination(_ texts: [[UInt8]?]) -> Int? {
+    if let number = combinationNumbers[texts] { return number }
+    guard combinations.count < groupsMaximum else {
+      isFull = true
+      return nil
+    }
+    combinationNumbers[texts] = combinations.count
+    combinations.append(texts)
+    groupNumbers.append([:])
+    return combinations.count - 1
+  }
+
   /// The number of a group, made if need be; nil when there are too many.
-  mutating func group(bucket: Int64, texts: [[UInt8]?]) -> Int? {
-    let key = Key(bucket: bucket, texts: texts)
-    if let group = groups[key] { return group }
+  mutating func group(bucket: Int64, keys: Int?) -> Int? {
+    guard let keys else { return nil }
+    if let group = groupNumbers[keys][bucket] { return group }
     guard groups.count < groupsMaximum else {
       isFull = true
       return nil
     }
-    groups[key] = groups.count
-    accumulators += stats.functions.map { StatsAccumulator($0.kind) }
+    groupNumbers[keys][bucket] = groups.count
+    groups.append(Group(bucket: bucket, keys: keys))
+    for function in stats.functions { accumulators.append(StatsAccumulator(function.kind)) }
     return groups.count - 1
   }
 
@@ -60,44 +80,73 @@ struct StatsTable {
   /// The rows, in order and cut to the limit.
   func rows(limit: Int?) -> [LogStatRow] {
     let width = stats.functions.count
-    // Most of the order of many groups is that of their times, which are quickly compared.
-    let known = stats.bucket == nil ? Array(groups) : groups.sorted { $0.key.bucket < $1.key.bucket }
-    var rows = known.map { key, group in
-      var values: [LogStatValue] = stats.bucket == nil ? [] : [.time(key.bucket)]
-      values += key.texts.map { $0.map { .text(String(decoding: $0, as: UTF8.self)) } ?? .none }
-      values += accumulators[(group * width)..<((group + 1) * width)].map { $0.value() }
+    let keys = combinations.map { texts -> [LogStatValue] in
+      texts.map { $0.map { .text(String(decoding: $0, as: UTF8.self)) } ?? .none }
+    }
+    // Combinations are put in order once; then most of the order of many groups is that of two numbers.
+    let ranks = Self.ranks(keys)
+    let known = groups.enumerated().sorted {
+      ($0.element.bucket, ranks[$0.element.keys]) < ($1.element.bucket, ranks[$1.element.keys])
+    }
+    var rows = known.map { number, group in
+      var values: [LogStatValue] = []
+      values.reserveCapacity(1 + stats.keys.count + width)
+      if stats.bucket != nil { values.append(.time(group.bucket)) }
+      values += keys[group.keys]
+      for accumulator in accumulators[(number * width)..<((number + 1) * width)] { values.append(accumulator.value()) }
       return LogStatRow(values: values)
     }
     if rows.isEmpty, stats.keys.isEmpty, stats.bucket == nil {
       rows = [LogStatRow(values: stats.functions.map { StatsAccumulator($0.kind).value() })]
     }
-    if stats.bucket == nil || !stats.order.isEmpty {
-      sort(&rows)
+    if !stats.order.isEmpty {
+      rows.sort { isBefore($0, $1) }
     } else {
+      // Texts that are alike but not the same byte for byte leave the order to the values.
       var start = 0
       while start < rows.count {
         var end = start + 1
-        while end < rows.count, known[end].key.bucket == known[start].key.bucket { end += 1 }
-        sort(&rows[start..<end])
+        while end < rows.count, known[end].element.bucket == known[start].element.bucket,
+          ranks[known[end].element.keys] == ranks[known[start].element.keys]
+        {
+          end += 1
+        }
+        if end > start + 1 { rows[start..<end].sort { isBefore($0, $1) } }
         start = end
       }
     }
     return limit.map { Array(rows.prefix($0)) } ?? rows
   }
 
-  private func sort(_ rows: inout some MutableCollection<LogStatRow> & RandomAccessCollection<LogStatRow>) {
-    let order = stats.order
-    rows.sort { left, right in
-      for step in order {
-        if let before = left.values[step.column].isBefore(right.values[step.column]) {
-          return before != step.isDescending
-        }
-      }
-      for (mine, others) in zip(left.values, right.values) {
+  /// The place of each combination in their order; the same for those that no order tells apart.
+  private static func ranks(_ keys: [[LogStatValue]]) -> [Int] {
+    func isBefore(_ left: Int, _ right: Int) -> Bool {
+      for (mine, others) in zip(keys[left], keys[right]) {
         if let before = mine.isBefore(others) { return before }
       }
       return false
     }
+    var ranks = Array(repeating: 0, count: keys.count)
+    var rank = 0
+    var previous: Int?
+    for number in keys.indices.sorted(by: isBefore) {
+      if let previous, isBefore(previous, number) { rank += 1 }
+      ranks[number] = rank
+      previous = number
+    }
+    return ranks
+  }
+
+  private func isBefore(_ left: LogStatRow, _ right: LogStatRow) -> Bool {
+    for step in stats.order {
+      if let before = left.values[step.column].isBefore(right.values[step.column]) {
+        return before != step.isDescending
+      }
+    }
+    for (mine, others) in zip(left.values, right.values) {
+      if let before = mine.isBefore(others) { return before }
+    }
+    return false
   }
 
   func bucket(_ time: Int64) -> Int64 {

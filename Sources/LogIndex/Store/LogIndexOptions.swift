@@ -30,6 +30,8 @@ package struct LogIndexOptions: Sendable {
   package var sealsMaximum = 2
   /// Bytes of block files kept open for queries.
   package var cacheBytes = 24 << 20
+  /// Bytes of blocks' filters kept in memory, so that most blocks need not be read to know that they hold nothing.
+  package var filterBytes = 16 << 20
   /// zlib's level for what is compressed, 1…9.
   package var compression: Int32 = 4
   /// Told about what was found and set aside when opening, one sentence each.

@@ -106,7 +106,7 @@ extension LogStore {
       return old.map(\.name)
     }
     for name in names {
-      cache.forget(name)
+      forget(name)
       file.remove(name)
     }
   }

@@ -65,7 +65,7 @@ extension LogStore {
       }
       return found.scanned
     case .block(let entry):
-      guard let block = block(entry), probes.allow(block.filter) else { return 0 }
+      guard mayHold(entry, probes), let block = block(entry) else { return 0 }
       do throws(BlockFault) {
         let (found, looked) = try search(block, query, scope: scope, budget: budget)
         try BlockStats(try BlockSearch(block), stats).add(found, to: &table)

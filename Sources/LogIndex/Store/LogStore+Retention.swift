@@ -60,7 +60,7 @@ extension LogStore {
             try catalogue.remove(entries)
             state.withLock { $0.blocks.removeAll { names.contains($0.name) } }
             for entry in entries {
-              cache.forget(entry.name)
+              forget(entry.name)
               file.remove(entry.name)
             }
             return entries.reduce(0) { $0 + $1.rows }

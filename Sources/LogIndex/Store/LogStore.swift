@@ -12,7 +12,8 @@ package final class LogStore: Sendable {
   let options: LogIndexOptions
   let hub: TailHub
   let catalogue: Catalogue
-  let cache: BlockCache
+  let cache: RecentCache<Block>
+  let filters: RecentCache<BloomFilter>
   let queue: Mutex<AppendQueue>
   let writer: Mutex<StoreWriter>
   let state: Mutex<State>
@@ -50,7 +51,8 @@ package final class LogStore: Sendable {
     self.options = options
     self.catalogue = catalogue
     hub = TailHub(options)
-    cache = BlockCache(bytesMaximum: options.cacheBytes)
+    cache = RecentCache(bytesMaximum: options.cacheBytes)
+    filters = RecentCache(bytesMaximum: options.filterBytes)
     queue = Mutex(
       AppendQueue(bytesMaximum: options.pendingBytesMaximum, appendsMaximum: options.pendingAppendsMaximum))
     self.writer = Mutex(writer)
@@ -140,18 +142,35 @@ package final class LogStore: Sendable {
 
   /// A block, read if it is not open; nil when it is gone, or damaged and now set aside.
   func block(_ entry: BlockEntry) -> Block? {
-    if let block = cache.block(entry.name) { return block }
+    if let block = cache.value(entry.name) { return block }
     do {
       let block = try Block(path: file.path(entry.name))
       guard block.header.firstID == entry.firstID, block.rowCount == entry.rows else {
         throw BlockFault("it is another block than the catalogue says")
       }
-      cache.keep(block, entry.name)
+      cache.keep(block, entry.name, bytes: block.bytes.count)
       return block
     } catch {
       quarantine(entry, error as? BlockFault ?? BlockFault("\(error)"))
       return nil
     }
+  }
+
+  /// Whether a block may hold what a query demands; reads no more of it than its filter. What is wrong with the file shows
+  /// when the block is read.
+  func mayHold(_ entry: BlockEntry, _ probes: BloomProbes) -> Bool {
+    if probes.lists.isEmpty { return true }
+    if let block = cache.value(entry.name) { return probes.allow(block.filter) }
+    if let filter = filters.value(entry.name) { return probes.allow(filter) }
+    guard let filter = try? BloomFilter(path: file.path(entry.name)) else { return true }
+    filters.keep(filter, entry.name, bytes: filter.bytes.count)
+    return probes.allow(filter)
+  }
+
+  /// Closes the file of a block that is needed no more.
+  func forget(_ name: String) {
+    cache.forget(name)
+    filters.forget(name)
   }
 
   /// Sets a damaged block aside and says so; what retention has deleted meanwhile is no damage.
@@ -163,7 +182,7 @@ package final class LogStore: Sendable {
       return true
     }
     guard isMine else { return }
-    cache.forget(entry.name)
+    forget(entry.name)
     let aside = file.size(entry.name) == nil ? nil : try? file.setAside(entry.name)
     options.notice(
       "a block of \(entry.rows) log records was set aside as \(aside ?? entry.name) because \(fault.why); "
