@@ -25,12 +25,3 @@ extension Block {
     LogPosition(time: try times()[row], id: try id(row))
   }
 }
-
-extension RecordTime {
-  /// Appends the time in UTC with so many digits behind the second, 0…9.
-  static func append(_ nanoseconds: Int64, digits: Int, to output: inout [UInt8]) {
-    let text = Array(text(nanoseconds).utf8)
-    output += text.prefix(digits == 0 ? 19 : 20 + digits)
-    output.append(0x5A)
-  }
-}

@@ -116,7 +116,9 @@ final class TemplateReader: Sendable {
   let numbers: [UInt32]
   /// How many values before each have the same template.
   let ranks: [UInt32]
-  private let opened = Mutex<[Int: ListReader]>([:])
+  /// Where each template's variables begin among all.
+  private let starts: [Int]
+  private let opened: Mutex<[ListReader?]>
 
   init(_ column: TemplateColumn, _ block: Block) throws(BlockFault) {
     self.column = column
@@ -133,6 +135,14 @@ final class TemplateReader: Sendable {
     }
     guard Int(counts[0]) <= block.header.texts - column.firstText else { throw BlockFault("texts are missing") }
     self.ranks = ranks
+    var starts: [Int] = []
+    var total = 0
+    for template in column.templates {
+      starts.append(total)
+      total += template.variables.count
+    }
+    self.starts = starts
+    opened = Mutex(Array(repeating: nil, count: total))
   }
 
   func append(_ index: Int, row: Int, of block: Block, to output: inout [UInt8]) throws(BlockFault) {
@@ -163,10 +173,10 @@ final class TemplateReader: Sendable {
   }
 
   func variables(_ template: Int, _ variable: Int, _ block: Block) throws(BlockFault) -> ListReader {
-    let key = template << 8 | variable
-    if let reader = opened.withLock({ $0[key] }) { return reader }
+    let place = starts[template] + variable
+    if let reader = opened.withLock({ $0[place] }) { return reader }
     let reader = try ListReader(column.templates[template].variables[variable], block)
-    opened.withLock { $0[key] = reader }
+    opened.withLock { $0[place] = reader }
     return reader
   }
 }

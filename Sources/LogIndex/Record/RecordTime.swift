@@ -28,14 +28,35 @@ package enum RecordTime {
 
   /// RFC 3339 in UTC with nine fraction digits.
   package static func text(_ nanoseconds: Int64) -> String {
+    var text: [UInt8] = []
+    append(nanoseconds, digits: 9, to: &text)
+    return String(decoding: text, as: UTF8.self)
+  }
+
+  /// Appends the time in UTC with so many digits behind the second, 0…9; without digits no point.
+  static func append(_ nanoseconds: Int64, digits: Int, to output: inout [UInt8]) {
     let billion: Int64 = 1_000_000_000
     let fraction = ((nanoseconds % billion) + billion) % billion
     let seconds = (nanoseconds - fraction) / billion
     let clock = ((seconds % 86_400) + 86_400) % 86_400
     let (year, month, day) = civil((seconds - clock) / 86_400)
-    let date = "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2))"
-    let time = "\(padded(clock / 3600, 2)):\(padded(clock / 60 % 60, 2)):\(padded(clock % 60, 2))"
-    return "\(date)T\(time).\(padded(fraction, 9))Z"
+    put(year, 4, to: &output)
+    output.append(0x2D)
+    put(month, 2, to: &output)
+    output.append(0x2D)
+    put(day, 2, to: &output)
+    output.append(0x54)
+    put(clock / 3600, 2, to: &output)
+    output.append(0x3A)
+    put(clock / 60 % 60, 2, to: &output)
+    output.append(0x3A)
+    put(clock % 60, 2, to: &output)
+    if digits > 0 {
+      output.append(0x2E)
+      put(fraction, 9, to: &output)
+      output.removeLast(9 - digits)
+    }
+    output.append(0x5A)
   }
 
   private static func join(_ seconds: Int64, _ nanoseconds: Int64) -> Int64? {
@@ -43,9 +64,17 @@ package enum RecordTime {
     return seconds * 1_000_000_000 + nanoseconds
   }
 
-  private static func padded(_ value: Int64, _ width: Int) -> String {
-    let text = String(value)
-    return text.count >= width ? text : String(repeating: "0", count: width - text.count) + text
+  /// Appends the last digits of a number that is not negative.
+  @inline(__always) private static func put(_ value: Int64, _ width: Int, to output: inout [UInt8]) {
+    let start = output.count
+    for _ in 0..<width { output.append(0x30) }
+    var rest = value
+    var place = start + width - 1
+    while place >= start {
+      output[place] = 0x30 + UInt8(truncatingIfNeeded: rest % 10)
+      rest /= 10
+      place -= 1
+    }
   }
 
   /// The days from 1970-01-01 to a date of the proleptic Gregorian calendar (the era method: years start in March).
