@@ -149,7 +149,9 @@ struct ServerRole {
       workerTLS: try PeerTLS.client(
         certificate: identity.certificate, key: identity.key ?? "", authority: authority.pem),
       serverTLS: try gatewayTLS(authority),
-      threads: Processors.usable, connectionsMax: FileLimit.connections(files: FileLimit.raise()),
+      // The others are for the rest of the server, and for the pods on its machine; and a slot that one loop gives back
+      // wakes the other for the next call.
+      threads: max(1, Processors.usable / 2), connectionsMax: FileLimit.connections(files: FileLimit.raise()),
       publicOnly: listening.publicOnly)
     configuration.ownSocket = socket
     return GatewayServer(

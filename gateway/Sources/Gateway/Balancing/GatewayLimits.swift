@@ -93,7 +93,7 @@ package enum GatewayLimits {
   /// Milliseconds between two attempts to append at most.
   package static let logBackoffMaximum: Int64 = 2000
   /// Milliseconds records gather before an append, and the first pause after one that failed.
-  package static let logInterval: Int64 = 50
+  package static let logInterval: Int64 = 100
   /// Functions with metrics of their own; the rest is counted as `other`.
   package static let meteredFunctions = 2000
 }
