@@ -155,9 +155,11 @@ extension ClientConnection: CallClient {
     context.writeAndFlush(wrapOutboundOut(last), promise: sent)
   }
 
-  /// Closes once everything that was written is taken.
+  /// Closes once everything that was written is taken. No request is begun any more, and what a client never takes has
+  /// its bound: the phase's time, or the timer would find the same moment due again and again.
   func closeWhenSent() {
     guard let context else { return }
+    linger()
     let sent = context.eventLoop.makePromise(of: Void.self)
     let services = services
     services.answerStarted()

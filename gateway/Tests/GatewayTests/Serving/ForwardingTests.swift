@@ -140,7 +140,7 @@ import Testing
       let queued = await eventually { platform.state.withLock { !$0.wants.isEmpty } }
       #expect(queued)
       // The client cannot get rid of its body while the request waits: socket buffers hold some, the rest stays there.
-      let blocked = await eventually(within: .seconds(20)) { !connection.channel.isWritable }
+      let blocked = await eventually(within: .seconds(60)) { !connection.channel.isWritable }
       #expect(blocked)
       await platform.startPod("echo", "echo-00001")
       try await sent.value

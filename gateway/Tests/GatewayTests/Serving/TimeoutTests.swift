@@ -222,6 +222,36 @@ import Testing
     let answer = try stage.answer()
     #expect(answer.hasPrefix("HTTP/1.1 408 ") && answer.contains("asyncBodySeconds"))
   }
+
+  @Test func `a connection whose answers nobody takes begins nothing more when its time is over, and has an end`()
+    throws
+  {
+    let stage = try ClientStage(takesAnswers: false)
+    try stage.send("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+    let isAnswered = if case .idle = stage.client.phase { true } else { false }
+    #expect(isAnswered)
+    stage.client.checkTime(monotonicNow() + (GatewayLimits.keepAliveSeconds + 1) * Self.second)
+    // A moment that is due and stays due would be found again and again, and nothing else on the loop.
+    let ends = if case .lingering = stage.client.phase { true } else { false }
+    #expect(ends && stage.channel.isActive)
+    stage.client.checkTime(monotonicNow() + (GatewayLimits.answerStallSeconds + 1) * Self.second)
+    #expect(!stage.channel.isActive)
+  }
+}
+
+/// Holds what is written until the connection is closed.
+private final class Dam: ChannelOutboundHandler {
+  typealias OutboundIn = ByteBuffer
+
+  private var promises: [EventLoopPromise<Void>] = []
+
+  func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+    if let promise { promises.append(promise) }
+  }
+
+  func handlerRemoved(context: ChannelHandlerContext) {
+    for promise in promises { promise.fail(ChannelError.ioOnClosedChannel) }
+  }
 }
 
 /// One client's connection to a gateway without pods, on an embedded loop whose time the test passes by hand.
@@ -234,7 +264,7 @@ private struct ClientStage {
   let channel = EmbeddedChannel()
   let client: ClientConnection
 
-  init() throws {
+  init(takesAnswers: Bool = true) throws {
     let loop = channel.embeddedEventLoop
     let table = RouteTable(
       make: { FunctionDispatcher(route: $0, policy: .init(), effects: NoEffects(), timerLoop: loop) },
@@ -246,6 +276,7 @@ private struct ClientStage {
     services.makeLoop(on: loop, index: 0, workerTLS: { nil })
     client = ClientConnection(services: services, loop: try #require(services.loop(on: loop)))
     try channel.pipeline.syncOperations.addHandler(HalfClosable())
+    if !takesAnswers { try channel.pipeline.syncOperations.addHandler(Dam()) }
     try channel.pipeline.syncOperations.addHandler(client)
     channel.connect(to: try SocketAddress(ipAddress: "127.0.0.1", port: 1), promise: nil)
   }
