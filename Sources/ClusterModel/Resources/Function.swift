@@ -82,7 +82,10 @@ package struct FunctionSpec: Codable, Hashable, Sendable {
 }
 
 extension FunctionSpec {
-  /// Takes over what belongs to the function and not to its revisions: scale, queue, schedule, and who may call it.
+  /// The names of what belongs to the function and not to its revisions: scale, queue, schedule, and who may call it.
+  package static let ownFields = ["scale", "queue", "schedule", "public", "auth"]
+
+  /// Takes over what `ownFields` names.
   package mutating func takeOwn(of other: FunctionSpec) {
     scale = other.scale
     queue = other.queue

@@ -40,9 +40,10 @@ struct Rollback: AsyncParsableCommand {
 
   /// A revision's spec with what belongs to the function and not to its revisions: above all who may call it.
   static func spec(of target: Revision, over present: JSONValue?) throws -> JSONValue {
-    var spec = target.spec.template
-    if let present { spec.takeOwn(of: try present.decoded()) }
-    return try JSONValue(encoding: spec)
+    // As it is written, so that nothing of it is lost that only a newer server knows.
+    var spec = try JSONValue(encoding: target.spec.template)
+    for kept in FunctionSpec.ownFields { spec[kept] = present?[kept] }
+    return spec
   }
 
   /// The revision to return to.

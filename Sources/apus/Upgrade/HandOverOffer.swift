@@ -58,7 +58,9 @@ struct HandOverOffer: Sendable {
       var tokens = [UInt64](repeating: 0, count: 16)
       while true {
         let left = turn.deadline.map { max(0, min($0 - now, 60_000)) } ?? -1
-        let count = apus_poll_wait(poll.number, &tokens, Int32(tokens.count), Int32(left))
+        var count = apus_poll_wait(poll.number, &tokens, Int32(tokens.count), Int32(left))
+        // A signal, also one that stopped this process for a while, ends the wait in front of what came meanwhile.
+        if count == 0 { count = apus_poll_wait(poll.number, &tokens, Int32(tokens.count), 0) }
         guard count >= 0 else { return nil }
         for token in tokens.prefix(Int(count)) {
           switch token {
