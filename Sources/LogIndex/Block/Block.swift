@@ -26,11 +26,8 @@ final class Block: Sendable {
     var arrivals: [UInt32]?
   }
 
-  /// Reads a block's file; throws when any of it is damaged.
-  convenience init(path: String) throws {
-    guard let data = FileManager.default.contents(atPath: path) else { throw BlockFault("it cannot be read") }
-    try self.init(bytes: [UInt8](data))
-  }
+  /// Reads a block's file; throws `BlockFault` when any of it is damaged, `FileFault` when the system cannot read it.
+  convenience init(path: String) throws { try self.init(bytes: try StoreFile.contents(path)) }
 
   init(bytes: [UInt8]) throws(BlockFault) {
     let header = try BlockHeader(bytes[...], fileBytes: bytes.count)

@@ -17,6 +17,10 @@ struct ShapeTable {
     var occurrence: Int
   }
 
+  /// Values of all shapes together: each costs a reader some 150 bytes while the block is open.
+  static let slotsMaximum = 65_536
+  private var slotsTotal = 0
+
   private(set) var shapes: [Shape] = [.whole(column: 0)]
   private(set) var columns: [Column] = [Column(kind: SlotKind.raw, role: .none)]
   private var keys: [ColumnKey: Int] = [:]
@@ -31,7 +35,10 @@ struct ShapeTable {
       text.baseAddress.map { ByteHash.hash($0, text.count) } ?? 0
     }
     if let number = table[hash] { return flats[number] == scratch ? number : 0 }
-    guard shapes.count < Self.shapesMaximum, columns.count + slots.count < Self.columnsMaximum else { return 0 }
+    guard shapes.count < Self.shapesMaximum, columns.count + slots.count < Self.columnsMaximum,
+      slotsTotal + slots.count <= Self.slotsMaximum
+    else { return 0 }
+    slotsTotal += slots.count
     table[hash] = shapes.count
     flats.append(scratch)
     shapes.append(shape(slots, line, count))

@@ -31,6 +31,12 @@ struct BlockEntry: Sendable, Equatable {
       oldest: header.oldest, newest: header.newest, firstID: header.firstID, levels: header.levels)
   }
 
+  /// Whether its numbers can be those of a block, and are those of its name; SQLite does not see a flipped bit.
+  var isSound: Bool {
+    rows >= 0 && rows <= BlockHeader.rowsMaximum && fileBytes >= 0 && (0...(1 << 40)).contains(rawBytes)
+      && firstID >= 0 && firstID < .max / 2 && BlockEntry.ids(name: name) == ids
+  }
+
   /// The numbers of its records.
   var ids: Range<Int64> { firstID..<(firstID + Int64(rows)) }
 

@@ -64,14 +64,18 @@ struct Catalogue: Sendable {
       return try database.read { db in
         var contents = Contents()
         for row in try Row.fetchAll(db, sql: "SELECT * FROM block ORDER BY firstID") {
-          contents.blocks.append(
-            BlockEntry(
-              name: row["name"], fileBytes: row["bytes"], rows: row["rows"], rawBytes: row["rawBytes"],
-              oldest: row["oldest"], newest: row["newest"], firstID: row["firstID"],
-              levels: UInt8(truncatingIfNeeded: row["levels"] as Int64)))
+          let entry = BlockEntry(
+            name: row["name"], fileBytes: row["bytes"], rows: row["rows"], rawBytes: row["rawBytes"],
+            oldest: row["oldest"], newest: row["newest"], firstID: row["firstID"],
+            levels: UInt8(truncatingIfNeeded: row["levels"] as Int64))
+          guard entry.isSound else { throw StoreFault(why: "the entry of a block in it is damaged") }
+          contents.blocks.append(entry)
         }
         for row in try Row.fetchAll(db, sql: "SELECT name, acked FROM worker") {
-          contents.workers[row[0]] = UInt64(row[1] as Int64)
+          guard let acked = UInt64(exactly: row[1] as Int64) else {
+            throw StoreFault(why: "what a worker was acknowledged is damaged in it")
+          }
+          contents.workers[row[0]] = acked
         }
         for row in try Row.fetchAll(db, sql: "SELECT name, value FROM figure") {
           let value: Int64 = row[1]
@@ -82,6 +86,9 @@ struct Catalogue: Sendable {
           case "importing": contents.isImporting = value != 0
           default: break
           }
+        }
+        guard contents.nextID >= 1, contents.nextID < .max / 2 else {
+          throw StoreFault(why: "the number of the next record is damaged in it")
         }
         contents.totals.records = contents.blocks.reduce(0) { $0 + Int64($1.rows) }
         contents.totals.recordBytes = contents.blocks.reduce(0) { $0 + $1.rawBytes }

@@ -39,6 +39,8 @@ struct TemplateReferences {
       defer { value += 1 }
       let start = Int(rowSpans[Int(row)])
       let text = spans[start + message]
+      // A longer one becomes no template, and would only cost the search.
+      guard text.length <= Tokenizer.bytesMaximum else { continue }
       var here: [Tokenizer.Reference] = []
       for (offset, number) in others {
         let wanted = spans[start + offset]

@@ -33,6 +33,15 @@ enum FormerStore {
         "a log store of the former format was set aside as \(aside) because it is damaged "
           + "(\(error.message ?? "\(error.resultCode)")); \(try catalogue.contents().totals.records) of its records "
           + "were taken over")
+    } catch {
+      // No room, or no block could be made: what was begun is undone, and the server starts.
+      let begun = try catalogue.contents().blocks
+      for entry in begun { file.remove(entry.name) }
+      try catalogue.remove(begun)
+      try catalogue.setImporting(false)
+      let aside = try file.setAside(name)
+      options.notice(
+        "a log store of the former format could not be taken over (\(error)) and is kept as \(aside)")
     }
   }
 
@@ -76,8 +85,7 @@ enum FormerStore {
         if row[0] == "rejected" { totals.rejected = row[1] }
         if row[0] == "skipped" { totals.skipped = row[1] }
       }
-      try catalogue.add(
-        nil, workers: workers, totals: totals, nextID: nextID, seconds: Int64(Date().timeIntervalSince1970))
+      try add(nil, workers: workers, totals: totals, nextID: nextID, to: catalogue)
       return count
     }
   }
@@ -89,8 +97,18 @@ enum FormerStore {
     let name = BlockEntry.name(firstID: table.firstID, rows: table.readable.rows)
     try file.write(bytes, to: name)
     let entry = BlockEntry(name: name, fileBytes: bytes.count, header)
-    try catalogue.add(
-      entry, workers: [:], totals: Totals(), nextID: table.firstID + Int64(entry.rows),
-      seconds: Int64(Date().timeIntervalSince1970))
+    try add(entry, workers: [:], totals: Totals(), nextID: table.firstID + Int64(entry.rows), to: catalogue)
+  }
+
+  /// Lists a block; what is wrong then is wrong with the new store and not with the former one.
+  private static func add(
+    _ entry: BlockEntry?, workers: [String: UInt64], totals: Totals, nextID: Int64, to catalogue: Catalogue
+  ) throws {
+    do {
+      try catalogue.add(
+        entry, workers: workers, totals: totals, nextID: nextID, seconds: Int64(Date().timeIntervalSince1970))
+    } catch let error as DatabaseError {
+      throw StoreFault(why: "its catalogue cannot be written (\(error.message ?? "\(error.resultCode)"))")
+    }
   }
 }

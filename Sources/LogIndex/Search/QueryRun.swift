@@ -12,6 +12,7 @@ actor QueryRun {
   private let started = ContinuousClock.now
   private var reader: Reader?
   private var rows = QueryRun.firstRows
+  private var hasBegun = false
 
   init(store: LogStore, query: LogQuery, scope: LogScope, limit: Int?, bounds: LogQueryBounds) {
     self.store = store
@@ -31,6 +32,12 @@ actor QueryRun {
     while let current = reader, step.matches.isEmpty, step.truncated == nil {
       try Task.checkCancellation()
       reader = nil
+      // Before the page, too: a reader may have come back after the files of merged blocks are gone.
+      if hasBegun, ContinuousClock.now - started >= bounds.timeMaximum {
+        step.truncated = .time
+        break
+      }
+      hasBegun = true
       let count = rows
       let (after, page) = try await Self.detached {
         var reader = current
@@ -42,8 +49,6 @@ actor QueryRun {
       rows = min(rows * 2, Self.rowsMaximum)
       if after.isDone {
         if !after.isComplete { step.truncated = .records }
-      } else if ContinuousClock.now - started >= bounds.timeMaximum {
-        step.truncated = .time
       } else {
         reader = after
       }
@@ -105,7 +110,8 @@ extension QueryRun {
           if best == nil, !picked.isEmpty { break }
           waiting.removeLast()
           if let opened = try opened(source) { open.append(opened) }
-          if best == nil, picked.isEmpty, open.last?.head == nil { break }
+          // Back to whoever looks at time and cancellation; the next page goes on from here.
+          if picked.isEmpty { break }
           continue
         }
         guard let best else { break }

@@ -76,7 +76,8 @@ struct QuantileSketch {
   private static func bucket(_ number: Double) -> Int {
     let size = abs(number)
     guard size > smallest else { return 0 }
-    let step = Int((log(size / smallest) / logGamma).rounded(.up)) + 1
+    // A difference of logarithms: the quotient of a large number and the smallest would be infinite.
+    let step = Int(((log(size) - log(smallest)) / logGamma).rounded(.up)) + 1
     return number < 0 ? -step : step
   }
 

@@ -65,9 +65,11 @@ extension LogStore {
     if let free = file.freeBytes(), free < options.minimumFreeBytes {
       return .storageFull("its volume has \(free) bytes free and keeps \(options.minimumFreeBytes)")
     }
-    let (waiting, why) = state.withLock { ($0.waiting.count, $0.sealFault) }
+    let (waiting, tables, why) = state.withLock { ($0.waiting.count, $0.memtables.count, $0.sealFault) }
     if waiting > 0 { retrySeals() }
-    return waiting >= options.sealsMaximum ? .storageFull(why ?? "its blocks cannot be written") : nil
+    // The fault stands until a seal succeeds: what is being tried again counts too.
+    guard let why, tables > options.sealsMaximum else { return nil }
+    return .storageFull(why)
   }
 
   /// Makes a round durable and lets readers see it.

@@ -140,7 +140,8 @@ package final class LogStore: Sendable {
     return total
   }
 
-  /// A block, read if it is not open; nil when it is gone, or damaged and now set aside.
+  /// A block, read if it is not open; nil when it is gone, or damaged and now set aside. One that the system cannot read now,
+  /// as when there are no descriptors left, stays and is left out of this answer, which is reported.
   func block(_ entry: BlockEntry) -> Block? {
     if let block = cache.value(entry.name) { return block }
     do {
@@ -150,10 +151,16 @@ package final class LogStore: Sendable {
       }
       cache.keep(block, entry.name, bytes: block.bytes.count)
       return block
+    } catch let fault as BlockFault {
+      quarantine(entry, fault)
     } catch {
-      quarantine(entry, error as? BlockFault ?? BlockFault("\(error)"))
-      return nil
+      if file.size(entry.name) == nil {
+        quarantine(entry, BlockFault("it is missing"))
+      } else {
+        options.notice("the block \(entry.name) cannot be read now and is left out of an answer: \(error)")
+      }
     }
+    return nil
   }
 
   /// Whether a block may hold what a query demands; reads no more of it than its filter. What is wrong with the file shows

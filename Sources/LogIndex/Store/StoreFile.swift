@@ -27,6 +27,31 @@ struct StoreFile: Sendable {
 
   func remove(_ name: String) { unlink(path(name)) }
 
+  /// The bytes of a file. What the system says is thrown as `FileFault`: a file that cannot be opened now is not a damaged
+  /// one, nor an empty one.
+  static func contents(_ path: String) throws(FileFault) -> [UInt8] {
+    let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw FileFault("opening \(path)", errno) }
+    defer { Glibc.close(descriptor) }
+    var info = stat()
+    guard fstat(descriptor, &info) == 0 else { throw FileFault("measuring \(path)", errno) }
+    let length = Int(info.st_size)
+    var code: Int32 = 0
+    let bytes = [UInt8](unsafeUninitializedCapacity: length) { buffer, filled in
+      while filled < length {
+        let got = pread(descriptor, buffer.baseAddress.map { $0 + filled }, length - filled, off_t(filled))
+        if got < 0, errno == EINTR { continue }
+        guard got > 0 else {
+          code = got == 0 ? EIO : errno
+          return
+        }
+        filled += got
+      }
+    }
+    guard code == 0 else { throw FileFault("reading \(path)", code) }
+    return bytes
+  }
+
   /// Renames a file, and what SQLite keeps beside it, to a name with the time, and answers the new name.
   func setAside(_ name: String) throws -> String {
     var number = 0

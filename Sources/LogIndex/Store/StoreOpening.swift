@@ -49,6 +49,7 @@ struct StoreOpening {
     let names = try file.names()
     let segments = Set(names.compactMap { WriteAheadLog.firstID(name: $0) })
     for name in names where name.hasSuffix(".tmp") { file.remove(name) }
+    var known = contents
     var blocks: [BlockEntry] = []
     var gone: [BlockEntry] = []
     for entry in contents.blocks {
@@ -68,9 +69,9 @@ struct StoreOpening {
       }
     }
     if !gone.isEmpty { try catalogue.remove(gone) }
-    let known = Set(blocks.map(\.name))
+    let listed = Set(blocks.map(\.name))
     // The larger first: of a merge that was interrupted either the whole or its parts are taken in.
-    let unknown = names.filter { !known.contains($0) && BlockEntry.ids(name: $0) != nil }.sorted {
+    let unknown = names.filter { !listed.contains($0) && BlockEntry.ids(name: $0) != nil }.sorted {
       (BlockEntry.ids(name: $0)?.count ?? 0) > (BlockEntry.ids(name: $1)?.count ?? 0)
     }
     for name in unknown {
@@ -78,7 +79,7 @@ struct StoreOpening {
       // A block whose segment is still there is made again; one whose records are in another block is not needed.
       if segments.contains(ids.lowerBound) || blocks.contains(where: { $0.ids.overlaps(ids) }) {
         file.remove(name)
-      } else if let entry = try adopt(name, catalogue) {
+      } else if let entry = try adopt(name, catalogue, &known) {
         blocks.append(entry)
       }
     }
@@ -86,14 +87,16 @@ struct StoreOpening {
   }
 
   /// Takes a block in that the catalogue does not know.
-  private func adopt(_ name: String, _ catalogue: Catalogue) throws -> BlockEntry? {
+  private func adopt(
+    _ name: String, _ catalogue: Catalogue, _ known: inout Catalogue.Contents
+  ) throws -> BlockEntry? {
     do {
       let block = try Block(path: file.path(name))
       let entry = BlockEntry(name: name, fileBytes: block.bytes.count, block.header)
-      let contents = try catalogue.contents()
+      known.nextID = max(known.nextID, entry.firstID + Int64(entry.rows))
       try catalogue.add(
-        entry, workers: block.workers, totals: contents.totals,
-        nextID: max(contents.nextID, entry.firstID + Int64(entry.rows)), seconds: Int64(Date().timeIntervalSince1970))
+        entry, workers: block.workers, totals: known.totals, nextID: known.nextID,
+        seconds: Int64(Date().timeIntervalSince1970))
       return entry
     } catch let fault as BlockFault {
       let aside = try file.setAside(name)
@@ -108,8 +111,13 @@ struct StoreOpening {
     contents.workers = try catalogue.contents().workers
     contents.totals.recordBytes = 0
     var jobs: [SealJob] = []
-    for name in try file.names() where WriteAheadLog.firstID(name: name) != nil {
-      if let job = try replay(name, &contents) { jobs.append(job) } else { file.remove(name) }
+    let segments = try file.names().filter { WriteAheadLog.firstID(name: $0) != nil }
+    for name in segments {
+      if let job = try replay(name, isLast: name == segments.last, &contents) {
+        jobs.append(job)
+      } else {
+        file.remove(name)
+      }
     }
     var state = LogStore.State()
     state.blocks = contents.blocks
@@ -139,16 +147,18 @@ struct StoreOpening {
   }
 
   /// The memtable of one segment, nil when it holds nothing.
-  private func replay(_ name: String, _ contents: inout Catalogue.Contents) throws -> SealJob? {
-    let bytes = [UInt8](FileManager.default.contents(atPath: file.path(name)) ?? Data())
+  private func replay(_ name: String, isLast: Bool, _ contents: inout Catalogue.Contents) throws -> SealJob? {
+    let bytes = try StoreFile.contents(file.path(name))
     let found = WriteAheadReplay(bytes)
     if found.isForeign {
       let aside = try file.setAside(name)
       options.notice("a segment of the log store's write-ahead log was set aside as \(aside): its head is damaged")
       return nil
     }
-    if found.lostBytes > 0 {
-      options.notice("\(found.lostBytes) bytes in the middle of \(name) are damaged: the records there are lost")
+    // Only the last segment can have a torn end: those before it were durable to theirs when the next was begun.
+    let lost = found.lostBytes + (isLast ? 0 : bytes.count - found.length)
+    if lost > 0 {
+      options.notice("\(lost) bytes of \(name) are damaged: the records there are lost")
       try? FileManager.default.copyItem(
         atPath: file.path(name), toPath: file.path("\(name).damaged-\(Int(Date().timeIntervalSince1970 * 1000))"))
     }

@@ -29,17 +29,27 @@ struct WriteAheadLog {
     var head = ByteWriter()
     head.raw(Self.magic)
     head.u64(UInt64(firstID))
-    try head.bytes.withUnsafeBytes { try file.append($0) }
-    try file.sync()
-    try folder.syncDirectory()
+    do {
+      try head.bytes.withUnsafeBytes { try file.append($0) }
+      try file.sync()
+      try folder.syncDirectory()
+    } catch {
+      file.close()
+      throw error
+    }
   }
 
   /// Goes on with a segment that was replayed, behind its last good frame.
   init(name: String, length: Int64, in folder: StoreFile) throws {
     self.name = name
     file = try AppendFile(path: folder.path(name), isNew: false)
-    if file.length != length { try file.cut(to: length) }
-    try file.sync()
+    do {
+      if file.length != length { try file.cut(to: length) }
+      try file.sync()
+    } catch {
+      file.close()
+      throw error
+    }
   }
 
   var length: Int64 { file.length }

@@ -71,6 +71,14 @@ import Testing
     #expect(throws: LogQueryError.self) { try LogQuery.parse("", stats: "count() nonsense") }
   }
 
+  @Test func `percentiles of numbers of any size are no trap`() {
+    var sketch = QuantileSketch()
+    var budget = 10
+    let large = [Double.greatestFiniteMagnitude, -Double.greatestFiniteMagnitude, 1e300, 1e-300]
+    for number in 0..<30_000 { sketch.add(large[number % large.count], budget: &budget) }
+    #expect(sketch.percentile(1) < -1e300 && sketch.percentile(30) < 1e-8 && sketch.percentile(99) > 1e299)
+  }
+
   @Test func `percentiles of many numbers are within one percent`() {
     var random = SeededRandom(3)
     var sketch = QuantileSketch()

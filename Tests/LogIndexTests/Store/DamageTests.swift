@@ -15,7 +15,7 @@ import Testing
     return (store, notices.withLock { $0 })
   }
 
-  @Test(arguments: ["head", "middle", "garbage", "version", "foreign"])
+  @Test(arguments: ["head", "middle", "garbage", "version", "foreign", "worker", "rows", "next"])
   func `a damaged catalogue is set aside, reported, and made again from the blocks`(_ kind: String) async throws {
     try await withTempFolder { folder in
       let (store, _) = try open(folder)
@@ -33,6 +33,10 @@ import Testing
         }
       case "garbage": bytes = Data("not a database at all, but a text".utf8)
       case "version": bytes[63] = 99
+      // What one flipped bit makes of a number, and SQLite does not see.
+      case "worker": bytes = try changed(path, "update worker set acked = -acked")
+      case "rows": bytes = try changed(path, "update block set rows = rows | (1 << 62)")
+      case "next": bytes = try changed(path, "update figure set value = value | (1 << 62) where name = 'nextID'")
       default: bytes = try foreignDatabase(folder)
       }
       try bytes.write(to: path)
@@ -49,6 +53,41 @@ import Testing
       #expect(quiet == [])
       #expect(try await messages(third, "new") == ["new"])
       await third.close()
+    }
+  }
+
+  @Test func `what the system cannot read now is neither damaged nor empty, and is there later`() async throws {
+    try await withTempFolder { folder in
+      let notices = Mutex<[String]>([])
+      var options = LogIndexOptions()
+      options.minimumFreeBytes = 0
+      options.notice = { text in notices.withLock { $0.append(text) } }
+      let store = try LogStore.open(directory: folder, options: options)
+      _ = try await store.append(worker: "w", firstSequence: 1, records: (0..<100).map { line("m\($0)") })
+      #expect(await store.flush())
+      let name = try #require(store.view().blocks.first?.name)
+      let (block, away) = (folder.appendingPathComponent(name), folder.appendingPathComponent("away"))
+      // A folder is there, and cannot be read as a file.
+      try FileManager.default.moveItem(at: block, to: away)
+      try FileManager.default.createDirectory(at: block, withIntermediateDirectories: false)
+      store.forget(name)
+      #expect(try await messages(store).isEmpty)
+      #expect(notices.withLock { $0 }.contains { $0.contains("cannot be read now") })
+      try FileManager.default.removeItem(at: block)
+      try FileManager.default.moveItem(at: away, to: block)
+      #expect(try await messages(store).count == 100)
+      _ = try await store.append(worker: "w", firstSequence: 101, records: [line("last")])
+      await store.close()
+      let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+      let segment = folder.appendingPathComponent(try #require(names.first { $0.hasPrefix("wal-") }))
+      try FileManager.default.moveItem(at: segment, to: away)
+      try FileManager.default.createDirectory(at: segment, withIntermediateDirectories: false)
+      #expect(throws: FileFault.self) { _ = try LogStore.open(directory: folder, options: options) }
+      try FileManager.default.removeItem(at: segment)
+      try FileManager.default.moveItem(at: away, to: segment)
+      let again = try LogStore.open(directory: folder, options: options)
+      #expect(try await messages(again).count == 101)
+      await again.close()
     }
   }
 
@@ -93,17 +132,19 @@ import Testing
   /// A good SQLite file of our version number whose tables are not ours.
   private func foreignDatabase(_ folder: URL) throws -> Data {
     let path = folder.appendingPathComponent("foreign.sqlite")
+    defer { try? FileManager.default.removeItem(at: path) }
+    return try changed(path, "create table t(a); pragma user_version=1")
+  }
+
+  /// A database after some statements.
+  private func changed(_ path: URL, _ statements: String) throws -> Data {
     let tool = Process()
     tool.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    tool.arguments = [
-      "python3", "-c",
-      "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute('create table t(a)'); "
-        + "c.execute('pragma user_version=1'); c.commit()",
-      path.path,
-    ]
+    let code = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.executescript(sys.argv[2]); c.commit(); c.close()"
+    tool.arguments = ["python3", "-c", code, path.path, statements]
     try tool.run()
     tool.waitUntilExit()
-    defer { try? FileManager.default.removeItem(at: path) }
+    #expect(tool.terminationStatus == 0)
     return try Data(contentsOf: path)
   }
 
