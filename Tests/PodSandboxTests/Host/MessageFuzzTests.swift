@@ -4,7 +4,7 @@ import Foundation
 @testable import PodSandbox
 import Testing
 
-@Suite("The spawner's messages", .timeLimit(.minutes(2)))
+@Suite("The spawner's messages", .timeLimit(.minutes(60)))
 struct MessageFuzzTests {
   /// Memory that ends at a page no one may touch: a read beyond the message ends the test.
   private struct Fence {
@@ -83,7 +83,7 @@ struct MessageFuzzTests {
     }
     // Every kind of refusal was met, and some damage is harmless.
     #expect(Set(refusals.keys) == Set((-10)...0), "seed \(random.seed): \(refusals)")
-    #expect(refusals[0, default: 0] < 60_000)
+    #expect(refusals[0, default: 0] * 10 < refusals.values.reduce(0, +) * 6)
   }
 
   @Test func `a spawner that hears nonsense answers and goes on`() async throws {
