@@ -1,20 +1,6 @@
+import ClusterTestSupport
 import ClusterModel
 import LogIndex
-
-/// Repeatable chance (SplitMix64).
-struct LedgerRandom: RandomNumberGenerator {
-  private var state: UInt64
-
-  init(_ seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var value = state
-    value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-    return value ^ (value >> 31)
-  }
-}
 
 /// Records as a node under load makes them: access records of a gateway, and ledgers of functions, lines of thousands of
 /// bytes with hundreds of nonces each.
@@ -26,7 +12,7 @@ struct LedgerRecords {
   }
 
   private static let lineBytes = 4_096
-  private var random: LedgerRandom
+  private var random: SeededGenerator
   private var now: Int64 = 1_795_132_800_000_000_000
   private var next = 0
   private var open: [String: (node: String, function: String, text: String)] = [:]
@@ -38,7 +24,7 @@ struct LedgerRecords {
   private(set) var failed: Set<String> = []
   private(set) var calls = 0
 
-  init(seed: UInt64) { random = LedgerRandom(seed) }
+  init(seed: UInt64) { random = SeededGenerator(seed: seed) }
 
   /// Calls of a moment: one batch of the gateway, and one for each worker whose pods ended a line.
   mutating func step(calls count: Int) -> [Batch] {

@@ -39,7 +39,7 @@ import Testing
     var sequences: [String: UInt64] = [:]
     var sent = 0
     var service = try open(folder, rows: rows)
-    var random = LedgerRandom(seed)
+    var random = SeededGenerator(seed: seed)
     var round = 0
     var batches: [LedgerRecords.Batch] = []
     while records.calls < Self.calls {

@@ -27,7 +27,7 @@ final class Block: Sendable {
   }
 
   /// Reads a block's file; throws `BlockFault` when any of it is damaged, `FileFault` when the system cannot read it.
-  convenience init(path: String) throws { try self.init(bytes: try StoreFile.contents(path)) }
+  convenience init(path: String) throws { try self.init(bytes: try ReadFile.contents(path)) }
 
   init(bytes: [UInt8]) throws(BlockFault) {
     let header = try BlockHeader(bytes[...], fileBytes: bytes.count)

@@ -28,7 +28,9 @@ struct BlockHeader: Sendable, Equatable {
   var texts: Int
   /// The filter, the directory, the numbers, the texts; one behind the other.
   var parts: [Part]
+}
 
+extension BlockHeader {
   func encoded() -> [UInt8] {
     var writer = ByteWriter()
     writer.raw(Self.magic)
@@ -49,21 +51,6 @@ struct BlockHeader: Sendable, Equatable {
     while writer.count < Self.bytes - 4 { writer.byte(0) }
     writer.u32(Deflate.crc(writer.bytes[...]))
     return writer.bytes
-  }
-
-  init(
-    rows: Int, rawBytes: Int, oldest: Int64, newest: Int64, firstID: Int64, levels: UInt8, metaBytes: Int, texts: Int,
-    parts: [Part]
-  ) {
-    self.rows = rows
-    self.rawBytes = rawBytes
-    self.oldest = oldest
-    self.newest = newest
-    self.firstID = firstID
-    self.levels = levels
-    self.metaBytes = metaBytes
-    self.texts = texts
-    self.parts = parts
   }
 
   /// Reads the head of a file of `fileBytes`.

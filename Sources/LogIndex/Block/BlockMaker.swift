@@ -5,6 +5,16 @@ struct BlockMaker {
   /// The file of a memtable's records; with `true`, of whole lines that are not taken apart.
   typealias Write = (_ keepsLines: Bool) -> [UInt8]
 
+  /// Writes a memtable's block; answers what the catalogue is to know of it.
+  static func store(
+    _ table: Memtable, workers: [String: UInt64], in folder: StoreFile, _ options: LogIndexOptions
+  ) throws -> BlockEntry {
+    let (bytes, header) = try file(table, workers: workers, options)
+    let name = BlockEntry.name(firstID: table.firstID, rows: table.readable.rows)
+    try folder.write(bytes, to: name)
+    return BlockEntry(name: name, fileBytes: bytes.count, header)
+  }
+
   /// A file that holds every record of the memtable. When the columns do not give them back the lines are kept whole,
   /// and that is reported: it costs space, and no record. Throws when that fails too.
   static func file(

@@ -1,5 +1,3 @@
-internal import Glibc
-
 /// What a block may hold: lines of 512 bits, of which a token sets six in one.
 struct BloomFilter: Sendable {
   static let bitsPerToken = 10
@@ -11,22 +9,9 @@ struct BloomFilter: Sendable {
 
   /// Reads only the filter of a block's file; throws when it is not as it was written.
   init(path: String) throws {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw FileFault("opening \(path)", errno) }
-    defer { close(descriptor) }
-    func part(_ start: Int, _ count: Int) throws -> [UInt8] {
-      try [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-        while filled < count {
-          let got = pread(descriptor, buffer.baseAddress.map { $0 + filled }, count - filled, off_t(start + filled))
-          if got < 0, errno == EINTR { continue }
-          guard got > 0 else { throw FileFault("reading \(path)", got == 0 ? EIO : errno) }
-          filled += got
-        }
-      }
-    }
-    let length = Int(lseek(descriptor, 0, SEEK_END))
-    let header = try BlockHeader(try part(0, BlockHeader.bytes)[...], fileBytes: length)
-    bytes = try part(header.filter.start, header.filter.count)
+    let file = try ReadFile(path: path)
+    let header = try BlockHeader(try file.bytes(0, BlockHeader.bytes)[...], fileBytes: file.length)
+    bytes = try file.bytes(header.filter.start, header.filter.count)
     guard Deflate.crc(bytes[...]) == header.filter.crc else { throw BlockFault("its filter is damaged") }
   }
 

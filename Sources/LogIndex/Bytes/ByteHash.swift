@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// Fast hashes of bytes for tables in memory; never written to a file.
 enum ByteHash {
   @inline(__always) static func hash(_ start: UnsafePointer<UInt8>, _ count: Int, seed: UInt64 = 0) -> UInt64 {
@@ -40,6 +42,11 @@ struct Span: Equatable {
   init(_ start: Int, _ end: Int) {
     self.start = UInt32(truncatingIfNeeded: start)
     length = UInt32(truncatingIfNeeded: end - start)
+  }
+
+  /// Whether two spans of one buffer are the same text.
+  @inline(__always) func isSame(_ other: Span, _ base: UnsafePointer<UInt8>) -> Bool {
+    length == other.length && memcmp(base + Int(start), base + Int(other.start), Int(length)) == 0
   }
 
   @inline(__always) func bytes(_ base: UnsafePointer<UInt8>) -> UnsafeBufferPointer<UInt8> {

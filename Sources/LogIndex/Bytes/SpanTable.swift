@@ -1,11 +1,11 @@
-internal import Glibc
-
 /// Numbers the distinct texts among spans of one buffer, in the order of their first occurrence.
 ///
 /// Open addressing over the spans themselves: a text is never copied.
 struct SpanTable {
   private var slots: [Int32]
+  /// The high and the low half of each distinct text's hash.
   private var hashes: [UInt32] = []
+  private var lows: [UInt32] = []
   /// The first span of each distinct text.
   private(set) var spans: [Span] = []
 
@@ -25,11 +25,7 @@ struct SpanTable {
       let found = slots[place]
       if found < 0 { break }
       let other = spans[Int(found)]
-      if hashes[Int(found)] == short, other.length == span.length,
-        memcmp(base + Int(other.start), base + Int(span.start), Int(span.length)) == 0
-      {
-        return Int(found)
-      }
+      if hashes[Int(found)] == short, other.isSame(span, base) { return Int(found) }
       place = (place + 1) & (slots.count - 1)
     }
     slots[place] = Int32(truncatingIfNeeded: spans.count)
@@ -39,8 +35,6 @@ struct SpanTable {
     if spans.count * 2 > slots.count { grow() }
     return spans.count - 1
   }
-
-  private var lows: [UInt32] = []
 
   private mutating func grow() {
     slots = Array(repeating: -1, count: slots.count * 2)

@@ -10,21 +10,9 @@ struct BlockEntry: Sendable, Equatable {
   var firstID: Int64
   /// Bit n for level n; bit 0 for records without one.
   var levels: UInt8
+}
 
-  init(
-    name: String, fileBytes: Int64, rows: Int, rawBytes: Int64, oldest: Int64, newest: Int64, firstID: Int64,
-    levels: UInt8
-  ) {
-    self.name = name
-    self.fileBytes = fileBytes
-    self.rows = rows
-    self.rawBytes = rawBytes
-    self.oldest = oldest
-    self.newest = newest
-    self.firstID = firstID
-    self.levels = levels
-  }
-
+extension BlockEntry {
   init(name: String, fileBytes: Int, _ header: BlockHeader) {
     self.init(
       name: name, fileBytes: Int64(fileBytes), rows: header.rows, rawBytes: Int64(header.rawBytes),

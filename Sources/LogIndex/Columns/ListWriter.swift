@@ -1,5 +1,3 @@
-internal import Glibc
-
 /// How a run of texts is stored; the raw value stands in the file.
 enum ListForm: UInt8 {
   /// All alike.
@@ -63,9 +61,7 @@ struct ListWriter {
     let most = Self.distinctMaximum(spans.count, traits.isUUID || (traits.isHex && !traits.isDecimal), traits.any)
     var previous: Span?
     for span in spans {
-      if let previous, let last = numbers.last, previous.length == span.length,
-        memcmp(base + Int(previous.start), base + Int(span.start), Int(span.length)) == 0
-      {
+      if let previous, let last = numbers.last, previous.isSame(span, base) {
         numbers.append(last)
       } else {
         numbers.append(UInt64(table.number(span, base)))
@@ -211,14 +207,18 @@ struct PlainDecimal {
 /// Hexadecimal digits packed two to a byte.
 enum HexText {
   static func isHex(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
-    text.allSatisfy { ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x61 && $0 <= 0x66) }
+    text.allSatisfy(isDigit)
+  }
+
+  @inline(__always) private static func isDigit(_ byte: UInt8) -> Bool {
+    (byte >= 0x30 && byte <= 0x39) || (byte >= 0x61 && byte <= 0x66)
   }
 
   static func isUUID(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
     guard text.count == 36 else { return false }
     for (place, byte) in text.enumerated() {
       let isDash = place == 8 || place == 13 || place == 18 || place == 23
-      if isDash ? byte != 0x2D : !((byte >= 0x30 && byte <= 0x39) || (byte >= 0x61 && byte <= 0x66)) { return false }
+      if isDash ? byte != 0x2D : !isDigit(byte) { return false }
     }
     return true
   }

@@ -1,5 +1,3 @@
-internal import Glibc
-
 /// Stores texts as templates and their variables.
 struct TemplateWriter {
   /// A template that occurs less often is not worth its place: those texts go to the heap as they are.
@@ -115,9 +113,7 @@ struct TemplateWriter {
 
   private func isConstant(_ list: [Span]) -> Bool {
     guard let first = list.first else { return true }
-    return list.allSatisfy {
-      $0.length == first.length && memcmp(base + Int($0.start), base + Int(first.start), Int(first.length)) == 0
-    }
+    return list.allSatisfy { $0.isSame(first, base) }
   }
 
   /// A template's text with the variables that never vary put in.

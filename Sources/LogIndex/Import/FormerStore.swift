@@ -67,12 +67,7 @@ enum FormerStore {
         try row.withUnsafeData(atIndex: 0) { data in
           let body = [UInt8](data ?? Data())
           if !table.hasRoom(rows: 1, bytes: body.count) { try seal() }
-          body.withUnsafeBufferPointer { body in
-            guard let base = body.baseAddress, scanner.scan(base, body.count) else { return }
-            table.append(
-              body, time: scanner.time, level: scanner.level?.rawValue ?? 0, hasEscape: scanner.hasEscape)
-            count += 1
-          }
+          if body.withUnsafeBufferPointer({ table.take($0, &scanner) }) { count += 1 }
         }
       }
       try seal()
@@ -93,10 +88,7 @@ enum FormerStore {
   private static func write(
     _ table: Memtable, into catalogue: Catalogue, _ file: StoreFile, _ options: LogIndexOptions
   ) throws {
-    let (bytes, header) = try BlockMaker.file(table, workers: [:], options)
-    let name = BlockEntry.name(firstID: table.firstID, rows: table.readable.rows)
-    try file.write(bytes, to: name)
-    let entry = BlockEntry(name: name, fileBytes: bytes.count, header)
+    let entry = try BlockMaker.store(table, workers: [:], in: file, options)
     try add(entry, workers: [:], totals: Totals(), nextID: table.firstID + Int64(entry.rows), to: catalogue)
   }
 

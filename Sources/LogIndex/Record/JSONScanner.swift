@@ -173,22 +173,10 @@ struct JSONScanner {
 
   /// One character of two to four bytes, refused when it is not well-formed UTF-8.
   private mutating func character() throws(RecordFault) {
-    let first = bytes[index]
     let second = index + 1 < bytes.count ? bytes[index + 1] : 0
-    let length: Int
-    let low: UInt8
-    let high: UInt8
-    switch first {
-    case 0xC2...0xDF: (length, low, high) = (2, 0x80, 0xBF)
-    case 0xE0: (length, low, high) = (3, 0xA0, 0xBF)
-    case 0xED: (length, low, high) = (3, 0x80, 0x9F)
-    case 0xE1...0xEF: (length, low, high) = (3, 0x80, 0xBF)
-    case 0xF0: (length, low, high) = (4, 0x90, 0xBF)
-    case 0xF1...0xF3: (length, low, high) = (4, 0x80, 0xBF)
-    case 0xF4: (length, low, high) = (4, 0x80, 0x8F)
-    default: throw fault
+    guard let length = JSONText.characterLength(bytes[index], second), index + length <= bytes.count else {
+      throw fault
     }
-    guard index + length <= bytes.count, second >= low, second <= high else { throw fault }
     for next in (index + 2)..<max(index + length, index + 2) where bytes[next] & 0xC0 != 0x80 { throw fault }
     index += length
   }

@@ -27,6 +27,17 @@ enum JSONText {
     return result
   }
 
+  /// How many bytes a character beyond ASCII has that begins with these two; nil when none does (RFC 3629, 4). The third and
+  /// fourth byte are the caller's to check.
+  @inline(__always) static func characterLength(_ first: UInt8, _ second: UInt8) -> Int? {
+    switch (first, second) {
+    case (0xC2...0xDF, 0x80...0xBF): 2
+    case (0xE0, 0xA0...0xBF), (0xED, 0x80...0x9F), (0xE1...0xEC, 0x80...0xBF), (0xEE...0xEF, 0x80...0xBF): 3
+    case (0xF0, 0x90...0xBF), (0xF1...0xF3, 0x80...0xBF), (0xF4, 0x80...0x8F): 4
+    default: nil
+    }
+  }
+
   /// Appends `text` as a quoted JSON string.
   static func appendQuoted(_ text: some Sequence<UInt8>, to output: inout [UInt8]) {
     output.append(0x22)

@@ -339,21 +339,9 @@ extension LineScanner {
 
   /// One character of two to four bytes, refused when it is not well-formed UTF-8.
   private mutating func character() -> Bool {
-    let second = i + 1 < count ? p[i + 1] : 0
-    let length: Int
-    let low: UInt8
-    let high: UInt8
-    switch p[i] {
-    case 0xC2...0xDF: (length, low, high) = (2, 0x80, 0xBF)
-    case 0xE0: (length, low, high) = (3, 0xA0, 0xBF)
-    case 0xED: (length, low, high) = (3, 0x80, 0x9F)
-    case 0xE1...0xEF: (length, low, high) = (3, 0x80, 0xBF)
-    case 0xF0: (length, low, high) = (4, 0x90, 0xBF)
-    case 0xF1...0xF3: (length, low, high) = (4, 0x80, 0xBF)
-    case 0xF4: (length, low, high) = (4, 0x80, 0x8F)
-    default: return false
+    guard let length = JSONText.characterLength(p[i], i + 1 < count ? p[i + 1] : 0), i + length <= count else {
+      return false
     }
-    guard i + length <= count, second >= low, second <= high else { return false }
     for place in 2..<max(length, 2) where p[i + place] & 0xC0 != 0x80 { return false }
     i += length
     return true

@@ -56,15 +56,12 @@ extension LogStore {
     let (isClosed, known) = state.withLock { ($0.isClosed, Set($0.blocks.map(\.name))) }
     // What retention deleted meanwhile must not come back.
     guard !isClosed, run.allSatisfy({ known.contains($0.name) }) else { return }
-    guard let first = run.first, let table = table(of: run) else { return }
+    guard let table = table(of: run) else { return }
     do {
       let workers: [String: UInt64] = run.reduce(into: [:]) { all, entry in
         for (name, acked) in block(entry)?.workers ?? [:] { all[name] = max(acked, all[name] ?? 0) }
       }
-      let (bytes, header) = try BlockMaker.file(table, workers: workers, options)
-      let name = BlockEntry.name(firstID: first.firstID, rows: table.readable.rows)
-      try file.write(bytes, to: name)
-      let entry = BlockEntry(name: name, fileBytes: bytes.count, header)
+      let entry = try BlockMaker.store(table, workers: workers, in: file, options)
       try catalogue.replace(run, with: entry)
       let old = Set(run.map(\.name))
       state.withLock { state in
@@ -87,12 +84,7 @@ extension LogStore {
       guard let block = block(entry), let arrivals = try? block.arrivals() else { return nil }
       for row in arrivals.indices.sorted(by: { arrivals[$0] < arrivals[$1] }) {
         guard let bytes = try? block.record(row) else { return nil }
-        let isTaken = bytes.withUnsafeBufferPointer { line in
-          guard let base = line.baseAddress, scanner.scan(base, line.count) else { return false }
-          table.append(line, time: scanner.time, level: scanner.level?.rawValue ?? 0, hasEscape: scanner.hasEscape)
-          return true
-        }
-        if !isTaken { return nil }
+        if !bytes.withUnsafeBufferPointer({ table.take($0, &scanner) }) { return nil }
       }
     }
     table.publish()

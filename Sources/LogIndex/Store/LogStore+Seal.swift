@@ -42,12 +42,9 @@ extension LogStore {
   func seal(_ job: SealJob) {
     if state.withLock({ $0.isClosed }) { return }
     do {
-      let (bytes, header) = try BlockMaker.file(job.table, workers: job.workers, options)
-      let name = BlockEntry.name(firstID: job.table.firstID, rows: job.table.readable.rows)
-      try file.write(bytes, to: name)
-      let entry = BlockEntry(name: name, fileBytes: bytes.count, header)
+      let entry = try BlockMaker.store(job.table, workers: job.workers, in: file, options)
       try catalogue.add(
-        entry, workers: job.workers, totals: job.totals, nextID: job.table.firstID + Int64(header.rows),
+        entry, workers: job.workers, totals: job.totals, nextID: job.table.firstID + Int64(entry.rows),
         seconds: Int64(Date().timeIntervalSince1970))
       state.withLock { state in
         state.memtables.removeAll { $0 === job.table }

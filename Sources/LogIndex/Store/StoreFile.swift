@@ -27,31 +27,6 @@ struct StoreFile: Sendable {
 
   func remove(_ name: String) { unlink(path(name)) }
 
-  /// The bytes of a file. What the system says is thrown as `FileFault`: a file that cannot be opened now is not a damaged
-  /// one, nor an empty one.
-  static func contents(_ path: String) throws(FileFault) -> [UInt8] {
-    let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw FileFault("opening \(path)", errno) }
-    defer { Glibc.close(descriptor) }
-    var info = stat()
-    guard fstat(descriptor, &info) == 0 else { throw FileFault("measuring \(path)", errno) }
-    let length = Int(info.st_size)
-    var code: Int32 = 0
-    let bytes = [UInt8](unsafeUninitializedCapacity: length) { buffer, filled in
-      while filled < length {
-        let got = pread(descriptor, buffer.baseAddress.map { $0 + filled }, length - filled, off_t(filled))
-        if got < 0, errno == EINTR { continue }
-        guard got > 0 else {
-          code = got == 0 ? EIO : errno
-          return
-        }
-        filled += got
-      }
-    }
-    guard code == 0 else { throw FileFault("reading \(path)", code) }
-    return bytes
-  }
-
   /// Renames a file, and what SQLite keeps beside it, to a name with the time, and answers the new name.
   func setAside(_ name: String) throws -> String {
     var number = 0
@@ -115,6 +90,55 @@ struct FileFault: Error, CustomStringConvertible {
 
   var isFull: Bool { code == ENOSPC || code == EDQUOT || code == EFBIG }
   var description: String { "\(doing) failed: \(String(cString: strerror(code)))" }
+}
+
+/// A file that is read. What the system says is thrown as `FileFault`: a file that cannot be opened now is not a damaged one,
+/// nor an empty one.
+struct ReadFile: ~Copyable {
+  private let path: String
+  private let descriptor: Int32
+  /// Its bytes when it was opened.
+  let length: Int
+
+  init(path: String) throws(FileFault) {
+    let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw FileFault("opening \(path)", errno) }
+    var info = stat()
+    guard fstat(descriptor, &info) == 0 else {
+      let code = errno
+      Glibc.close(descriptor)
+      throw FileFault("measuring \(path)", code)
+    }
+    self.path = path
+    self.descriptor = descriptor
+    length = Int(info.st_size)
+  }
+
+  deinit { Glibc.close(descriptor) }
+
+  /// All of a file.
+  static func contents(_ path: String) throws(FileFault) -> [UInt8] {
+    let file = try ReadFile(path: path)
+    return try file.bytes(0, file.length)
+  }
+
+  /// So many bytes from a place on.
+  func bytes(_ start: Int, _ count: Int) throws(FileFault) -> [UInt8] {
+    var code: Int32 = 0
+    let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+      while filled < count {
+        let got = pread(descriptor, buffer.baseAddress.map { $0 + filled }, count - filled, off_t(start + filled))
+        if got < 0, errno == EINTR { continue }
+        guard got > 0 else {
+          code = got == 0 ? EIO : errno
+          return
+        }
+        filled += got
+      }
+    }
+    guard code == 0 else { throw FileFault("reading \(path)", code) }
+    return bytes
+  }
 }
 
 /// A file that only grows.

@@ -148,7 +148,7 @@ struct StoreOpening {
 
   /// The memtable of one segment, nil when it holds nothing.
   private func replay(_ name: String, isLast: Bool, _ contents: inout Catalogue.Contents) throws -> SealJob? {
-    let bytes = try StoreFile.contents(file.path(name))
+    let bytes = try ReadFile.contents(file.path(name))
     let found = WriteAheadReplay(bytes)
     if found.isForeign {
       let aside = try file.setAside(name)
@@ -171,11 +171,7 @@ struct StoreOpening {
     var fresh: [String: UInt64] = [:]
     for frame in found.frames {
       let result = try? AppendRound.replay(frame) { line in
-        line.withUnsafeBufferPointer { line in
-          guard let base = line.baseAddress, scanner.scan(base, line.count) else { return }
-          table.append(
-            line, time: scanner.time, level: scanner.level?.rawValue ?? 0, hasEscape: scanner.hasEscape)
-        }
+        line.withUnsafeBufferPointer { _ = table.take($0, &scanner) }
       }
       guard let result else { continue }
       contents.totals += result.totals

@@ -68,6 +68,13 @@ final class Memtable: @unchecked Sendable {
     extent.levels |= 1 << level
   }
 
+  /// Appends a line if it is a record; answers whether it is. The caller made sure of the room.
+  func take(_ line: UnsafeBufferPointer<UInt8>, _ scanner: inout LineScanner) -> Bool {
+    guard let base = line.baseAddress, scanner.scan(base, line.count) else { return false }
+    append(line, time: scanner.time, level: scanner.level?.rawValue ?? 0, hasEscape: scanner.hasEscape)
+    return true
+  }
+
   /// Lets readers see what was appended.
   func publish() {
     let extent = extent

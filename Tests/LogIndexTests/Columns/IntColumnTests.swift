@@ -1,3 +1,4 @@
+import ClusterTestSupport
 import Foundation
 import Testing
 
@@ -41,7 +42,7 @@ import Testing
 
   @Test func `integers of every pattern come back`() throws {
     let seed: UInt64 = 4_711
-    var random = SeededRandom(seed)
+    var random = SeededGenerator(seed: seed)
     for round in 0..<400 {
       let count = random.pick([0, 1, 2, 15, 16, 63, 64, 127, 128, 1_000, 3_000])
       let width = random.pick([1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 48, 63, 64])

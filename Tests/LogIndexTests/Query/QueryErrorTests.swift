@@ -50,7 +50,7 @@ import Testing
   @Test func `100,000 mutations of queries parse or throw`() {
     let seed = Soak.seed("queries")
     let rounds = Soak.rounds(100_000)
-    var random = SeededRandom(seed)
+    var random = SeededGenerator(seed: seed)
     let pieces = [
       "level:", "error", "(", ")", "\"", "*", "..", ">=", "<", "-", "NOT ", " OR ", " AND ", "|", " stats ", "count()",
       "p99(x)", " by ",

@@ -1,3 +1,4 @@
+import ClusterTestSupport
 import Testing
 
 @testable import LogIndex
@@ -80,7 +81,7 @@ import Testing
   }
 
   @Test func `percentiles of many numbers are within one percent`() {
-    var random = SeededRandom(3)
+    var random = SeededGenerator(seed: 3)
     var sketch = QuantileSketch()
     var budget = 1_000
     var all: [Double] = []

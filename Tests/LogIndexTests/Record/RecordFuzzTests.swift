@@ -8,7 +8,7 @@ import Testing
   @Test func `100,000 mutations of records decode or throw, as Foundation judges them`() throws {
     let seed = Soak.seed("records")
     let rounds = Soak.rounds(100_000)
-    var random = SeededRandom(seed)
+    var random = SeededGenerator(seed: seed)
     var accepted = 0
     let pieces = [
       "{", "}", "[", "]", "\"", "\\", "\\u", "\\ud83d", ":", ",", "null", "-", "1e", "\u{0}", "é", "fields", "time",
@@ -34,7 +34,7 @@ import Testing
       accepted > rounds / 100 && accepted < rounds / 100 * 99, "mutations must both pass and fail, \(accepted) passed")
   }
 
-  private func mutate(_ bytes: inout [UInt8], _ pieces: [String], _ random: inout SeededRandom) {
+  private func mutate(_ bytes: inout [UInt8], _ pieces: [String], _ random: inout SeededGenerator) {
     guard !bytes.isEmpty else { return }
     let place = Int.random(in: 0..<bytes.count, using: &random)
     switch Int.random(in: 0..<5, using: &random) {

@@ -1,3 +1,4 @@
+import ClusterTestSupport
 import Testing
 
 @testable import LogIndex
@@ -82,7 +83,7 @@ import Testing
   }
 
   @Test func `a time written and read is the same`() {
-    var random = SeededRandom(7)
+    var random = SeededGenerator(seed: 7)
     for _ in 0..<2_000 {
       let time = Int64.random(in: -9_000_000_000_000_000_000...9_000_000_000_000_000_000, using: &random)
       #expect(RecordTime.parse(Array(RecordTime.text(time).utf8)) == time)

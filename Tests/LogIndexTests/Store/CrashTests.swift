@@ -1,3 +1,4 @@
+import ClusterTestSupport
 import Foundation
 import Synchronization
 import Testing
@@ -21,7 +22,7 @@ private final class Acknowledged: Sendable {
       let live = folder.appendingPathComponent("live")
       let store = try LogStore.open(directory: live)
       let seed: UInt64 = 404
-      var random = SeededRandom(seed)
+      var random = SeededGenerator(seed: seed)
       let acked = Acknowledged()
       for image in 0..<20 {
         let first = acked.sequence + 1
@@ -85,7 +86,7 @@ private final class Acknowledged: Sendable {
       let image = try await image(folder)
       let log = try Data(contentsOf: segment(image))
       let seed: UInt64 = 77
-      var random = SeededRandom(seed)
+      var random = SeededGenerator(seed: seed)
       for round in 0..<60 {
         let copy = folder.appendingPathComponent("flip-\(round)")
         try copyFiles(image, to: copy)

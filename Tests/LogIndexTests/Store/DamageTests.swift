@@ -1,3 +1,4 @@
+import ClusterTestSupport
 import Foundation
 import Glibc
 import Synchronization
@@ -106,7 +107,7 @@ import Testing
       let good = try Data(contentsOf: folder.appendingPathComponent(name))
       let catalogue = try Data(contentsOf: folder.appendingPathComponent("catalogue.sqlite"))
       let seed: UInt64 = 9
-      var random = SeededRandom(seed)
+      var random = SeededGenerator(seed: seed)
       let places = [0, 9, 20, 100, 158] + (0..<25).map { _ in Int.random(in: 0..<good.count, using: &random) }
       for place in places {
         try? FileManager.default.removeItem(at: folder.appendingPathComponent("catalogue.sqlite-wal"))

@@ -1,3 +1,4 @@
+import ClusterTestSupport
 import Foundation
 import Testing
 
@@ -23,7 +24,7 @@ import Testing
   @Test func `merging changes no answer, and an interrupted merge is put right`() async throws {
     try await withTempFolder { folder in
       let seed: UInt64 = 21
-      var random = SeededRandom(seed)
+      var random = SeededGenerator(seed: seed)
       var options = LogIndexOptions()
       options.notice = { Issue.record("nothing is damaged here: \($0)") }
       let store = try LogStore.open(directory: folder, options: options)

@@ -1,3 +1,4 @@
+import ClusterTestSupport
 import Foundation
 import Testing
 
@@ -9,7 +10,7 @@ import Testing
   @Test(arguments: [65_536, 100, 17])
   func `random queries on random records agree with a scan of everything`(_ blockRows: Int) async throws {
     let seed: UInt64 = 1_961
-    var random = SeededRandom(seed)
+    var random = SeededGenerator(seed: seed)
     try await withTempFolder { folder in
       var options = LogIndexOptions()
       options.blockRows = blockRows
@@ -61,7 +62,7 @@ import Testing
     }
   }
 
-  private func randomQuery(_ random: inout SeededRandom, depth: Int = 0) -> String {
+  private func randomQuery(_ random: inout SeededGenerator, depth: Int = 0) -> String {
     if depth < 3, random.chance(45) {
       let left = randomQuery(&random, depth: depth + 1)
       let right = randomQuery(&random, depth: depth + 1)

@@ -1,3 +1,4 @@
+import ClusterTestSupport
 import Foundation
 import Synchronization
 import Testing
@@ -33,7 +34,7 @@ import Testing
   @Test(arguments: [700, 65_536])
   func `queries of every kind, by pages, find what a scan finds`(_ rows: Int) async throws {
     let seed: UInt64 = 86_028
-    var random = SeededRandom(seed &+ UInt64(rows))
+    var random = SeededGenerator(seed: seed &+ UInt64(rows))
     var records = PatternedRecords(seed: seed)
     var known: [Known] = []
     var sequences: [String: UInt64] = [:]
@@ -74,7 +75,7 @@ import Testing
   }
 
   private func judge(
-    _ store: LogStore, _ newestFirst: [Known], _ random: inout SeededRandom, _ place: String
+    _ store: LogStore, _ newestFirst: [Known], _ random: inout SeededGenerator, _ place: String
   ) async throws {
     for _ in 0..<20 {
       let text = query(&random, depth: 0)
@@ -108,7 +109,7 @@ import Testing
     #expect(try await store.stats(all, scope: .all).rows == table.rows(limit: nil), "\(place)")
   }
 
-  private func query(_ random: inout SeededRandom, depth: Int) -> String {
+  private func query(_ random: inout SeededGenerator, depth: Int) -> String {
     if depth < 2, random.chance(40) {
       let (left, right) = (query(&random, depth: depth + 1), query(&random, depth: depth + 1))
       return random.pick(["\(left) AND \(right)", "(\(left) OR \(right))", "NOT (\(left))", "-(\(right)) \(left)"])

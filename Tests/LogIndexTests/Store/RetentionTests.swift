@@ -1,3 +1,4 @@
+import ClusterTestSupport
 import Foundation
 import Testing
 
@@ -13,13 +14,13 @@ import Testing
   }
 
   /// A text that no compression makes small.
-  private func noise(_ bytes: Int, _ random: inout SeededRandom) -> String {
+  private func noise(_ bytes: Int, _ random: inout SeededGenerator) -> String {
     String((0..<bytes).map { _ in random.pick(Array("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")) })
   }
 
   @Test func `blocks whose records are all older than the age go, and their space with them`() async throws {
     try await withTempFolder { folder in
-      var random = SeededRandom(5)
+      var random = SeededGenerator(seed: 5)
       let store = try LogStore.open(directory: folder, options: options(blockRows: 1_000))
       let lines = (0..<5_000).map { line(noise(200, &random), time: day + Int64($0) * second) }
       for start in stride(from: 0, to: 5_000, by: 1_000) {
@@ -47,7 +48,7 @@ import Testing
 
   @Test func `the oldest go while the files hold too much, and appends go on meanwhile`() async throws {
     try await withTempFolder { folder in
-      var random = SeededRandom(6)
+      var random = SeededGenerator(seed: 6)
       let store = try LogStore.open(directory: folder, options: options(blockRows: 500))
       var sequence: UInt64 = 1
       for round in 0..<5 {

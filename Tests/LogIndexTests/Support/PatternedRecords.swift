@@ -1,3 +1,4 @@
+import ClusterTestSupport
 import Foundation
 import LogIndex
 
@@ -13,7 +14,7 @@ struct PatternedRecords {
   }
 
   private static let names = ["path", "n", "id", "took", "ok", "user.name", "hash", "größe"]
-  private var random: SeededRandom
+  private var random: SeededGenerator
   private var now: Int64
   private var made = 0
   private var patterns: [String: Pattern] = [:]
@@ -21,7 +22,7 @@ struct PatternedRecords {
   private var left = 0
 
   init(seed: UInt64, time: Int64 = day) {
-    random = SeededRandom(seed)
+    random = SeededGenerator(seed: seed)
     now = time
   }
 

@@ -1,3 +1,4 @@
+import ClusterTestSupport
 import Foundation
 import LogIndex
 
@@ -36,7 +37,7 @@ func messages(_ store: LogStore, _ query: String = "", scope: LogScope = .all) a
 }
 
 /// A record with values drawn from few, so that random queries hit some.
-func randomLine(_ random: inout SeededRandom) -> [UInt8] {
+func randomLine(_ random: inout SeededGenerator) -> [UInt8] {
   let words = [
     "order", "payment", "timeout", "Pay", "payments", "user", "Größe", "uptime", "x-y", "42", "naïve",
     "connection refused",
