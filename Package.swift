@@ -117,10 +117,10 @@ let targets: [Target] = [
 
   // Tests
   .target(
-    name: "ClusterTestSupport", dependencies: ["ClusterModel", "ClusterAPI"], path: "Tests/ClusterTestSupport",
-    swiftSettings: strict),
+    name: "ClusterTestSupport", dependencies: ["ClusterModel", "ClusterAPI", subprocess],
+    path: "Tests/ClusterTestSupport", swiftSettings: strict),
   tests("ClusterModelTests", ["ClusterModel", "ClusterTestSupport"]),
-  tests("StateStoreTests", ["StateStore", "ClusterTestSupport", grdb]),
+  tests("StateStoreTests", ["StateStore", "ClusterTestSupport", grdb, subprocess]),
   tests("LogIndexTests", ["LogIndex", "ClusterTestSupport"]),
   tests("PlanningTests", ["Planning", "ClusterModel", "ClusterTestSupport"]),
   tests("FunctionPackageTests", ["FunctionPackage", "ClusterModel", "ClusterTestSupport"]),

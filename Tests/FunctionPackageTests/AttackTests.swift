@@ -329,18 +329,15 @@ struct Attack: CustomTestStringConvertible, Sendable {
   }
 
   @Test(arguments: ["--format=gnu", "--format=pax", "--format=ustar", "--format=v7"])
-  func `written by GNU tar is read`(format: String) throws {
+  func `written by GNU tar is read`(format: String) async throws {
     let folder = try TemporaryFolder()
     let source = folder.url.appending(path: "source/inner")
     try FileManager.default.createDirectory(at: source, withIntermediateDirectories: true)
     try Data("text".utf8).write(to: source.appending(path: "file.txt"))
     try FileManager.default.createSymbolicLink(atPath: source.path + "/link", withDestinationPath: "file.txt")
-    let tar = Process()
-    tar.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    tar.arguments = ["tar", format, "-czf", folder.path + "/p.tgz", "-C", folder.path + "/source", "."]
-    try tar.run()
-    tar.waitUntilExit()
-    try #require(tar.terminationStatus == 0)
+    let tar = try await Command.run(
+      "tar", [format, "-czf", folder.path + "/p.tgz", "-C", folder.path + "/source", "."])
+    try #require(tar.isSuccess, "\(tar.output)")
     let summary = try PackageArchive.unpack(folder.path + "/p.tgz", into: folder.path + "/out")
     #expect(Set(summary.entries.map(\.path.text)) == ["inner", "inner/file.txt", "inner/link"])
     #expect(try String(contentsOfFile: folder.path + "/out/inner/link", encoding: .utf8) == "text")

@@ -2,7 +2,14 @@ import ClusterTestSupport
 import Foundation
 import Glibc
 import StateStore
+import Subprocess
 import Testing
+
+#if canImport(System)
+  import System
+#else
+  import SystemPackage
+#endif
 
 /// Nothing acknowledged is gone, no revision is used twice, every remainder opens.
 @Suite(.serialized) struct `After a crash` {
@@ -71,7 +78,7 @@ import Testing
       let path = folder + "/store.db"
       var acknowledged: Set<Int64> = []
       for round in 0..<5 {
-        let lines = try Self.runChild(path: path, killedAfter: .random(in: 1...1_500, using: &random))
+        let lines = try await Self.runChild(path: path, killedAfter: .random(in: 1...1_500, using: &random))
         let fresh = lines.compactMap { Int64($0) }
         #expect(!fresh.isEmpty, "round \(round): the child wrote nothing")
         for revision in fresh {
@@ -106,32 +113,39 @@ import Testing
 
   /// Runs this test binary with the child above only, kills it in the midst of its work after so many acknowledgements
   /// (it does not wait for the reader), and returns the revisions it had acknowledged.
-  static func runChild(path: String, killedAfter count: Int) throws -> [String] {
+  static func runChild(path: String, killedAfter count: Int) async throws -> [String] {
     let arguments = try Data(contentsOf: URL(fileURLWithPath: "/proc/self/cmdline")).split(separator: 0)
       .map { String(decoding: $0, as: UTF8.self) }
-    let child = Process()
-    child.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-    child.arguments = Self.withoutFilters(arguments.dropFirst()) + ["--filter", "crashWriterChild"]
-    child.environment = ProcessInfo.processInfo.environment.merging(["APUS_STORE_CRASH_CHILD": path]) { $1 }
-    let output = Pipe()
-    child.standardOutput = output
-    child.standardError = FileHandle.nullDevice
-    try child.run()
-    var text = ""
-    var killed = false
-    while true {
-      let data = output.fileHandleForReading.availableData
-      if data.isEmpty { break }
-      text += String(decoding: data, as: UTF8.self)
-      if !killed, text.split(separator: "\n").count(where: { $0.hasPrefix("ACK ") }) >= count {
-        killed = true
-        kill(child.processIdentifier, SIGKILL)
+    let binary = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().path
+    let child = try await Subprocess.run(
+      .path(FilePath(binary)),
+      arguments: Arguments(Self.withoutFilters(arguments.dropFirst()) + ["--filter", "crashWriterChild"]),
+      environment: .inherit.updating(["APUS_STORE_CRASH_CHILD": path]), input: .none, output: .sequence,
+      error: .discarded
+    ) { execution in
+      var text: [UInt8] = []
+      var isKilled = false
+      for try await piece in execution.standardOutput {
+        piece.withUnsafeBytes { text += $0 }
+        if !isKilled, Self.acknowledged(text).count >= count {
+          isKilled = true
+          try execution.send(signal: .kill)
+        }
       }
+      return text
     }
-    child.waitUntilExit()
-    #expect(child.terminationReason == .uncaughtSignal)
-    let whole = text.last == "\n" ? text[...] : text[..<(text.lastIndex(of: "\n") ?? text.startIndex)]
-    return whole.split(separator: "\n").filter { $0.hasPrefix("ACK ") }.map { String($0.dropFirst(4)) }
+    guard case .signaled = child.terminationStatus else {
+      Issue.record("the child ended by itself: \(child.terminationStatus)")
+      return []
+    }
+    return Self.acknowledged(child.closureResult)
+  }
+
+  /// The revisions a child told, of its whole lines only: the last may be cut.
+  private static func acknowledged(_ text: [UInt8]) -> [String] {
+    let lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast()
+    return lines.filter { $0.starts(with: Array("ACK ".utf8)) }
+      .map { String(decoding: $0.dropFirst(4), as: UTF8.self) }
   }
 
   static func withoutFilters(_ arguments: ArraySlice<String>) -> [String] {

@@ -35,10 +35,10 @@ import Testing
       case "garbage": bytes = Data("not a database at all, but a text".utf8)
       case "version": bytes[63] = 99
       // What one flipped bit makes of a number, and SQLite does not see.
-      case "worker": bytes = try changed(path, "update worker set acked = -acked")
-      case "rows": bytes = try changed(path, "update block set rows = rows | (1 << 62)")
-      case "next": bytes = try changed(path, "update figure set value = value | (1 << 62) where name = 'nextID'")
-      default: bytes = try foreignDatabase(folder)
+      case "worker": bytes = try await changed(path, "update worker set acked = -acked")
+      case "rows": bytes = try await changed(path, "update block set rows = rows | (1 << 62)")
+      case "next": bytes = try await changed(path, "update figure set value = value | (1 << 62) where name = 'nextID'")
+      default: bytes = try await foreignDatabase(folder)
       }
       try bytes.write(to: path)
       let (again, notices) = try open(folder)
@@ -131,21 +131,17 @@ import Testing
   }
 
   /// A good SQLite file of our version number whose tables are not ours.
-  private func foreignDatabase(_ folder: URL) throws -> Data {
+  private func foreignDatabase(_ folder: URL) async throws -> Data {
     let path = folder.appendingPathComponent("foreign.sqlite")
     defer { try? FileManager.default.removeItem(at: path) }
-    return try changed(path, "create table t(a); pragma user_version=1")
+    return try await changed(path, "create table t(a); pragma user_version=1")
   }
 
   /// A database after some statements.
-  private func changed(_ path: URL, _ statements: String) throws -> Data {
-    let tool = Process()
-    tool.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+  private func changed(_ path: URL, _ statements: String) async throws -> Data {
     let code = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.executescript(sys.argv[2]); c.commit(); c.close()"
-    tool.arguments = ["python3", "-c", code, path.path, statements]
-    try tool.run()
-    tool.waitUntilExit()
-    #expect(tool.terminationStatus == 0)
+    let tool = try await Command.run("python3", ["-c", code, path.path, statements])
+    #expect(tool.isSuccess, "\(tool.output)")
     return try Data(contentsOf: path)
   }
 

@@ -1,3 +1,4 @@
+import ClusterTestSupport
 import Foundation
 import Synchronization
 import Testing
@@ -6,7 +7,7 @@ import Testing
 
 @Suite struct FormerStoreTests {
   /// Makes a store of the former format with lines read from standard input.
-  private func makeFormer(_ folder: URL, _ lines: [[UInt8]]) throws {
+  private func makeFormer(_ folder: URL, _ lines: [[UInt8]]) async throws {
     let script = """
       import sqlite3, sys
       db = sqlite3.connect(sys.argv[1])
@@ -20,16 +21,10 @@ import Testing
       db.execute("PRAGMA user_version = 1")
       db.commit()
       """
-    let input = folder.appendingPathComponent("input")
-    try Data(lines.flatMap { $0 + [0x0A] }).write(to: input)
-    let tool = Process()
-    tool.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    tool.arguments = ["python3", "-c", script, folder.appendingPathComponent("logs.sqlite").path]
-    tool.standardInput = try FileHandle(forReadingFrom: input)
-    try tool.run()
-    tool.waitUntilExit()
-    #expect(tool.terminationStatus == 0)
-    try FileManager.default.removeItem(at: input)
+    let path = folder.appendingPathComponent("logs.sqlite").path
+    let tool = try await Command.run(
+      "python3", ["-c", script, path], input: Array(lines.joined(separator: [0x0A])) + [0x0A])
+    #expect(tool.isSuccess, "\(tool.output)")
   }
 
   private func options(_ notices: NoticeBox) -> LogIndexOptions {
@@ -44,7 +39,7 @@ import Testing
   {
     try await withTempFolder { folder in
       let lines = (0..<500).map { line("m\($0)", time: day + Int64($0)) }
-      try makeFormer(folder, lines)
+      try await makeFormer(folder, lines)
       if isInterrupted {
         // An import that was begun and did not end left a block behind.
         let catalogue = try Catalogue(directory: folder)

@@ -9,7 +9,7 @@ struct HostileProbeTests {
   private func probe(seccomp: Bool) async throws -> [String: String] {
     let folder = try TemporaryFolder()
     chmod(folder.path, 0o755)
-    try compile(TestPaths.source("hostile.c"), to: "\(folder.path)/hostile")
+    try await compile(TestPaths.source("hostile.c"), to: "\(folder.path)/hostile")
     let victim = try TemporaryFolder("apus-victim")
     chmod(victim.path, 0o755)
     let secret = "\(victim.path)/readable"

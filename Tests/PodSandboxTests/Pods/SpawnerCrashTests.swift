@@ -121,7 +121,7 @@ struct SpawnerCrashTests {
     chmod(folder.path, 0o755)
     let source = "\(folder.path)/true.c"
     try "int main(void) { return 0; }\n".write(toFile: source, atomically: true, encoding: .utf8)
-    try compile(source, to: "\(folder.path)/true")
+    try await compile(source, to: "\(folder.path)/true")
     let root = try await TestRoots.path(.native)
     try await withPodHost { host in
       var times: [UInt64] = []

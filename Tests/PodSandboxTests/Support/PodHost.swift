@@ -174,12 +174,8 @@ enum TestRoots {
 }
 
 /// Compiles a C source of the tests into a static program.
-func compile(_ source: String, to path: String) throws {
-  let process = Process()
-  process.executableURL = URL(filePath: "/usr/bin/env")
-  process.arguments = ["cc", "-O1", "-static", source, "-o", path]
-  try process.run()
-  process.waitUntilExit()
-  try #require(process.terminationStatus == 0, "cc failed; the tests need a C compiler with a static libc")
+func compile(_ source: String, to path: String) async throws {
+  let compiler = try await Command.run("cc", ["-O1", "-static", source, "-o", path])
+  try #require(compiler.isSuccess, "the tests need a C compiler with a static libc: \(compiler.output)")
   try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
 }

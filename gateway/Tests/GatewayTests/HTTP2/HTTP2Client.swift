@@ -279,30 +279,6 @@ final class Counter: Sendable {
   func add(_ more: Int) { count.withLock { $0 += more } }
 }
 
-/// Programs of the system.
-enum Command {
-  /// Runs a program to its end; answers what it wrote on both outputs, as text.
-  static func run(_ program: String, _ arguments: [String]) async throws -> String {
-    let process = Process()
-    process.executableURL = URL(filePath: "/usr/bin/env")
-    process.arguments = [program] + arguments
-    let output = Pipe()
-    process.standardOutput = output
-    process.standardError = output
-    return try await withCheckedThrowingContinuation { waiter in
-      do {
-        try process.run()
-      } catch { return waiter.resume(throwing: error) }
-      // Off the tests' own threads: it blocks until the program closes its output.
-      DispatchQueue.global().async {
-        let data = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        waiter.resume(returning: String(decoding: data, as: UTF8.self))
-      }
-    }
-  }
-}
-
 /// Runs a gateway with one function and a connection of HTTP/2 to it.
 func withHTTP2Client(
   _ route: FunctionRoute = makeRoute(concurrency: 200, max: 1),

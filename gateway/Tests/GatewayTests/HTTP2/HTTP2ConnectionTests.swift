@@ -60,20 +60,22 @@ import Testing
   @Test func `curl speaks it with prior knowledge`() async throws {
     try await withGateway([makeRoute(concurrency: 200, max: 1)]) { (platform, _, clients) async throws in
       let url = "http://127.0.0.1:\(clients.port)/function/echo"
-      let version = try await Command.run("curl", ["-V"])
+      let version = try await Command.run("curl", ["-V"]).output
       try #require(version.contains("HTTP2"), "this curl does not speak HTTP/2")
       let flags = ["-sS", "--http2-prior-knowledge", "--max-time", "20"]
       let echo = try await Command.run("curl", flags + ["-d", "hello", "-w", " %{http_version} %{http_code}", url])
+        .output
       #expect(echo == "hello 2 200")
-      let head = try await Command.run("curl", flags + ["-I", url + "/x"])
+      let head = try await Command.run("curl", flags + ["-I", url + "/x"]).output
       #expect(head.hasPrefix("HTTP/2 200") && head.contains("x-path: /x"))
       let file = platform.folder.path + "/body"
       try Data(repeating: 97, count: 3_000_000).write(to: URL(filePath: file))
       let big = try await Command.run(
-        "curl", flags + ["-T", file, "-o", "/dev/null", "-w", "%{size_download} %{http_code}", url])
+        "curl", flags + ["-T", file, "-o", "/dev/null", "-w", "%{size_download} %{http_code}", url]
+      ).output
       #expect(big == "3000000 200")
       // Over HTTP/1.1 an offer to upgrade is passed over.
-      let upgrade = try await Command.run("curl", ["-sS", "--http2", "-d", "a", "-w", " %{http_version}", url])
+      let upgrade = try await Command.run("curl", ["-sS", "--http2", "-d", "a", "-w", " %{http_version}", url]).output
       #expect(upgrade == "a 1.1")
     }
   }
@@ -81,12 +83,13 @@ import Testing
   @Test func `over TLS the protocol is what was agreed on`() async throws {
     let folder = try TemporaryFolder("gw-tls")
     let (certificate, key) = (folder.path + "/c.pem", folder.path + "/k.pem")
-    _ = try await Command.run(
+    let made = try await Command.run(
       "openssl",
       [
         "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
         "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate,
       ])
+    try #require(made.isSuccess, "\(made.output)")
     let chain = try NIOSSLCertificate.fromPEMFile(certificate).map { NIOSSLCertificateSource.certificate($0) }
     var server = TLSConfiguration.makeServerConfiguration(
       certificateChain: chain, privateKey: .privateKey(try NIOSSLPrivateKey(file: key, format: .pem)))
@@ -95,9 +98,9 @@ import Testing
     try await withGateway([makeRoute()], configure: { $0.serverTLS = context }) { (_, _, clients) async throws in
       let url = "https://localhost:\(clients.port)/function/echo"
       let flags = ["-sS", "--cacert", certificate, "--max-time", "20", "-w", " %{http_version}"]
-      #expect(try await Command.run("curl", flags + ["--http2", "-d", "a", url]) == "a 2")
-      #expect(try await Command.run("curl", flags + ["--http1.1", "-d", "b", url]) == "b 1.1")
-      #expect(try await Command.run("curl", flags + ["--no-alpn", "-d", "c", url]) == "c 1.1")
+      #expect(try await Command.run("curl", flags + ["--http2", "-d", "a", url]).output == "a 2")
+      #expect(try await Command.run("curl", flags + ["--http1.1", "-d", "b", url]).output == "b 1.1")
+      #expect(try await Command.run("curl", flags + ["--no-alpn", "-d", "c", url]).output == "c 1.1")
       var trust = TLSConfiguration.makeClientConfiguration()
       trust.trustRoots = .file(certificate)
       trust.certificateVerification = .noHostnameVerification
