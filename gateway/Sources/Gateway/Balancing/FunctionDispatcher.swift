@@ -129,10 +129,11 @@ final class FunctionDispatcher: Sendable {
     }
   }
 
-  /// Frees the slot of a dispatched request; answers whether its connection is worth keeping.
-  func finish(_ id: RequestID, suspect: Bool) -> Bool {
+  /// Frees the slot of a dispatched request; answers whether its connection is worth keeping. `at`: when that was, for
+  /// who knows it already.
+  func finish(_ id: RequestID, suspect: Bool, at time: Int64? = nil) -> Bool {
     if !suspect {
-      let now = clock()
+      let now = time ?? clock()
       let alone: (keep: Bool, effects: [Effect])? = state.withLock { guarded in
         guard let (keep, idle) = guarded.machine.finishAlone(id, now: now) else { return nil }
         // A timer that fires in time finds the idle pod.

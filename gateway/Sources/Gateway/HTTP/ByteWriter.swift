@@ -25,10 +25,14 @@ struct ByteWriter: ~Copyable {
 
   mutating func put(_ bytes: [UInt8]) { bytes.withUnsafeBytes { put($0) } }
 
-  mutating func put(_ text: String) {
+  /// Text that is made as it runs: a literal is a `StaticString`, which costs a fifth of this.
+  mutating func put(text: String) {
     var text = text
     text.withUTF8 { put(UnsafeRawBufferPointer($0)) }
   }
+
+  /// What was written before, once more.
+  mutating func put(again range: Range<Int>) { put(UnsafeRawBufferPointer(rebasing: base[range])) }
 
   mutating func put(byte: UInt8) {
     base[count] = byte
@@ -38,7 +42,7 @@ struct ByteWriter: ~Copyable {
   /// A number in decimal digits; at most 20 bytes.
   mutating func put(decimal value: Int64) {
     if value < 0 { put(byte: UInt8(ascii: "-")) }
-    var rest = value.magnitude
+    let rest = value.magnitude
     var digits = 1
     var power: UInt64 = 10
     // 2^63 has 19 digits.
@@ -46,23 +50,30 @@ struct ByteWriter: ~Copyable {
       digits += 1
       power = power &* 10
     }
-    var position = count + digits
-    count = position
-    repeat {
-      position -= 1
-      base[position] = 48 + UInt8(truncatingIfNeeded: rest % 10)
-      rest /= 10
-    } while rest > 0
+    count += digits
+    write(rest, digits: digits, before: count)
   }
 
   /// A number in a fixed count of decimal digits, zeros in front.
   mutating func put(decimal value: Int64, digits: Int) {
-    var rest = value.magnitude
-    for position in stride(from: count + digits - 1, through: count, by: -1) {
-      base[position] = 48 + UInt8(truncatingIfNeeded: rest % 10)
-      rest /= 10
-    }
     count += digits
+    write(value.magnitude, digits: digits, before: count)
+  }
+
+  /// Writes the last digits of a number, two at a time from the end.
+  private func write(_ value: UInt64, digits: Int, before end: Int) {
+    var rest = value
+    var position = end
+    let start = end - digits
+    while position >= start + 2 {
+      let pair = UInt16(truncatingIfNeeded: rest % 100)
+      rest /= 100
+      position -= 2
+      // The tens are in the lower byte, which comes first.
+      let text = 0x3030 + pair / 10 + ((pair % 10) << 8)
+      base.storeBytes(of: text.littleEndian, toByteOffset: position, as: UInt16.self)
+    }
+    if position > start { base[start] = 48 + UInt8(truncatingIfNeeded: rest % 10) }
   }
 
   /// A number in lower-case hexadecimal digits, without zeros in front.

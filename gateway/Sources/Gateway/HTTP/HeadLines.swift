@@ -63,7 +63,7 @@ struct HeadLines {
   /// Forgets everything but its room.
   mutating func reset() {
     startLine = nil
-    fields.removeAll(keepingCapacity: true)
+    if !fields.isEmpty { fields.removeAll(keepingCapacity: true) }
     lineStart = 0
     scanned = 0
   }

@@ -79,14 +79,17 @@ extension CallRecord {
         clock.write(time, into: &out)
         out.put("\"")
         out.put(members)
-        out.put(status >= 500 ? "error" : "info")
+        if status >= 500 { out.put("error") } else { out.put("info") }
         out.put(#"","call":""#)
         out.put(json: text.call.of(bytes))
         out.put(#"","msg":""#)
+        let method = out.count
         out.put(json: text.method.of(bytes))
         out.put(" ")
+        let path = out.count
         out.put(json: text.prefix.of(bytes))
         out.put(json: text.rest.of(bytes))
+        let pathEnd = out.count
         out.put(" ")
         out.put(decimal: Int64(status))
         out.put(" ")
@@ -102,10 +105,9 @@ extension CallRecord {
         out.put(#","bytes_out":"#)
         out.put(decimal: bytesOut)
         out.put(#","method":""#)
-        out.put(json: text.method.of(bytes))
+        out.put(again: method..<(path - 1))
         out.put(#"","path":""#)
-        out.put(json: text.prefix.of(bytes))
-        out.put(json: text.rest.of(bytes))
+        out.put(again: path..<pathEnd)
         out.put("\"")
         writeRest(&out, message)
         out.put("}}\n")
@@ -121,7 +123,7 @@ extension CallRecord {
     }
     if let code {
       out.put(#","code":""#)
-      out.put(code.rawValue)
+      out.put(text: code.rawValue)
       out.put("\"")
     }
     if !message.isEmpty {
@@ -175,7 +177,7 @@ extension CallRecord {
         name.withUTF8 { out.put(json: UnsafeRawBufferPointer($0)) }
       }
       out.put(#"","stream":""#)
-      out.put(LogStream.access.rawValue)
+      out.put(text: LogStream.access.rawValue)
       out.put(#"","level":""#)
     }
     return Array(out.readableBytesView)

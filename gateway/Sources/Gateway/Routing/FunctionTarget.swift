@@ -31,7 +31,10 @@ struct FunctionTarget: Equatable {
     }
     var pathEnd = target.start
     while pathEnd < target.end, bytes[pathEnd] != UInt8(ascii: "?") { pathEnd += 1 }
-    let isAsync = pathEnd - target.start > asyncLead.utf8CodeUnitCount && starts(bytes, target.start, asyncLead)
+    // Two bytes tell which it can be.
+    let isAsync =
+      pathEnd - target.start > asyncLead.utf8CodeUnitCount && bytes[target.start + 1] == UInt8(ascii: "a")
+      && starts(bytes, target.start, asyncLead)
     let start = target.start + (isAsync ? asyncLead : lead).utf8CodeUnitCount
     guard isAsync || (pathEnd > start && starts(bytes, target.start, lead)) else {
       let path = Span(start: target.start, end: pathEnd)

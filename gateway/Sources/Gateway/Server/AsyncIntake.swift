@@ -178,17 +178,17 @@ extension ClientConnection {
     var bytes = ByteBuffer()
     bytes.write(room: 256 + 2 * intake.head.id.utf8.count) { out in
       out.put("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nX-Call-Id: ")
-      out.put(intake.head.id)
+      out.put(text: intake.head.id)
       if intake.head.owner != nil {
         out.put("\r\nLocation: /async-result/")
-        out.put(intake.head.id)
+        out.put(text: intake.head.id)
       }
       out.put("\r\nX-Duration-Seconds: ")
       out.put(seconds: intake.record.duration)
       if closes { out.put("\r\nConnection: close") }
       out.put("\r\n\r\n")
     }
-    answerEnd(bytes)
+    finish(bytes)
   }
 
   /// Accounts for an intake that is over; answers whether the client still waits for it.

@@ -12,7 +12,7 @@ extension ClientConnection: CallClient {
     context?.write(wrapOutboundOut(bytes), promise: nil)
   }
 
-  func answerEnd(_ bytes: ByteBuffer) { finish(bytes) }
+  func answerEnd(_ bytes: ByteBuffer, at now: Int64) { finish(bytes, at: now) }
 
   func flushAnswer() { context?.flush() }
 
@@ -79,11 +79,11 @@ extension ClientConnection: CallClient {
       out.put("\r\nContent-Type: application/json\r\nContent-Length: ")
       out.put(decimal: Int64(body.readableBytes))
       out.put("\r\nX-Call-Id: ")
-      out.put(callID)
+      out.put(text: callID)
       out.put("\r\nX-Duration-Seconds: ")
       out.put(seconds: elapsed)
       out.put("\r\nX-Apus-Error: ")
-      out.put(code.rawValue)
+      out.put(text: code.rawValue)
       if let challenge {
         out.put("\r\nWWW-Authenticate: ")
         out.put(challenge)
@@ -125,15 +125,15 @@ extension ClientConnection: CallClient {
   }
 
   /// Ends the answer and decides what becomes of the connection.
-  private func finish(_ last: ByteBuffer) {
+  func finish(_ last: ByteBuffer, at now: Int64 = monotonicNow()) {
     guard let context else { return }
     call = nil
     if services.closesUnannounced { closes = true }
     guard closes else {
       if let rest = socket.send(last, context) { context.writeAndFlush(wrapOutboundOut(rest), promise: nil) }
-      if case .active(ended: true) = phase { return nextRequest() }
+      if case .active(ended: true) = phase { return nextRequest(at: now) }
       answeredEarly = true
-      earlyUntil = monotonicNow() &+ GatewayLimits.earlySeconds * 1_000_000_000
+      earlyUntil = now &+ GatewayLimits.earlySeconds * 1_000_000_000
       armTimer()
       return readMore()
     }

@@ -238,7 +238,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     phase = .active(ended: true)
     call?.end(trailers: trailers)
     if let intake { ended(intake) }
-    if answeredEarly { nextRequest() }
+    if answeredEarly { nextRequest(at: lastRead) }
   }
 
   /// What became of the bytes of a head.
@@ -441,13 +441,13 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   /// A request was answered and read to its end: the next one may come.
-  func nextRequest() {
+  func nextRequest(at now: Int64) {
     phase = .idle
     call = nil
     answeredEarly = false
     earlyUntil = nil
     callDeadline = nil
-    idleSince = monotonicNow()
+    idleSince = now
     if input.readableBytes == 0 {
       if services.closesUnannounced { closeWhenSent() } else { readMore() }
     } else if !processing {

@@ -121,7 +121,7 @@ extension ClientConnection {
       out.put("\r\n\r\n")
     }
     if let result, !isHEAD { bytes.writeBytes(result.body) }
-    answerEnd(bytes)
+    finish(bytes)
   }
 
   /// Accounts for a lookup that is over; answers whether the client still waits for it.

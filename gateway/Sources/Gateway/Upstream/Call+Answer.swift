@@ -4,9 +4,8 @@ import NIOCore
 /// The answer's way back.
 extension Call {
   /// The head of the answer came: it is written anew for the client, and waits in `answer` for what comes with it.
-  func upstreamHead(_ head: ResponseHead, _ lines: HeadLines, _ source: UnsafeRawBufferPointer) {
+  func upstreamHead(_ head: ResponseHead, _ lines: HeadLines, _ source: UnsafeRawBufferPointer, at now: Int64) {
     guard case .forwarding = phase else { return }
-    let now = monotonicNow()
     let elapsed = Double(now &- request.arrived) / 1e6
     responseStarted = true
     answerBegan(now)
@@ -83,7 +82,7 @@ extension Call {
   }
 
   /// The answer is complete, with lines of trailers perhaps.
-  func upstreamEnd(_ trailers: ByteBuffer?) {
+  func upstreamEnd(_ trailers: ByteBuffer?, at now: Int64) {
     guard case .forwarding(let upstream) = phase else { return }
     phase = .done
     upstream.detach()
@@ -95,11 +94,11 @@ extension Call {
     let client = client
     var last = ByteBuffer()
     swap(&last, &answer)
-    let keep = dispatcher.finish(requestID, suspect: false)
+    let keep = dispatcher.finish(requestID, suspect: false, at: now)
     let mayKeep = upstreamKeepAlive && requestEnded
     pool.release(upstream, keep: keep && mayKeep)
-    finishRecord()
-    client?.answerEnd(last)
+    finishRecord(at: now)
+    client?.answerEnd(last, at: now)
     loop.returnAnswer(&last)
     if isLoneReference { loop.recycle(self) }
   }

@@ -11,7 +11,7 @@ protocol CallClient: AnyObject {
   /// Writes a part of the answer: framed bytes.
   func answer(_ bytes: ByteBuffer)
   /// Writes the last part of the answer and sends it out; the call is over.
-  func answerEnd(_ bytes: ByteBuffer)
+  func answerEnd(_ bytes: ByteBuffer, at now: Int64)
   /// Sends out what was written.
   func flushAnswer()
   /// Answers with a platform error; the call is over.
@@ -418,11 +418,15 @@ final class Call {
   }
 
   /// Accounts for the call and lets go of the client.
-  func finishRecord() {
+  func finishRecord(at now: Int64 = monotonicNow()) {
     client = nil
     if !held.isEmpty { held = [] }
     answer = ByteBuffer()
-    record.duration = Double(monotonicNow() &- request.arrived) / 1e6
-    services.account(record, dispatcher, loop)
+    record.duration = Double(now &- request.arrived) / 1e6
+    // Out of the object while it is passed around: what may change meanwhile is copied, member by member.
+    var ended = CallRecord(time: record.time, text: CallText())
+    swap(&ended, &record)
+    services.account(ended, dispatcher, loop)
+    swap(&ended, &record)
   }
 }

@@ -19,8 +19,8 @@ struct CallRequest {
   var arrivedAt = Timestamp(nanoseconds: 0)
 }
 
-/// A client as heads name it; the same for all requests of a connection.
-struct ClientAddress {
+/// A client as heads name it; the same for all requests of a connection, and shared by them.
+final class ClientAddress: Sendable {
   /// For `X-Forwarded-For`.
   let plain: [UInt8]
   /// `for=…` of `Forwarded` (RFC 7239), IPv6 quoted.
@@ -78,10 +78,15 @@ extension CallText {
       Self.writeFraming(head, source, into: &out)
       out.put("x-call-id: ")
       call.start = out.count
-      if let own = head.callID { out.put(own.of(source)) } else { out.put(callIDAt: time, using: &random) }
+      let made = head.callID == nil ? UUIDWords(at: time, using: &random) : nil
+      if let made { out.put(uuid: made) } else if let own = head.callID { out.put(own.of(source)) }
       call.end = out.count
       out.put("\r\ntraceparent: ")
-      if let own = head.traceparent { out.put(own.of(source)) } else { out.put(traceparentUsing: &random) }
+      if let own = head.traceparent {
+        out.put(own.of(source))
+      } else {
+        out.put(traceparent: made ?? UUIDWords(at: time, using: &random))
+      }
       out.put("\r\nx-forwarded-prefix: ")
       prefix = Span(start: out.count, end: out.count + target.prefix.count)
       out.put(target.prefix.of(source))
@@ -133,7 +138,7 @@ extension CallText {
       out.put("\r\nx-forwarded-host: ")
       out.put(head.host.of(source))
     }
-    out.put(client.isTLS ? "\r\nx-forwarded-proto: https" : "\r\nx-forwarded-proto: http")
+    if client.isTLS { out.put("\r\nx-forwarded-proto: https") } else { out.put("\r\nx-forwarded-proto: http") }
     out.put("\r\nforwarded: ")
     chain(.forwarded)
     out.put(client.element)
@@ -142,7 +147,7 @@ extension CallText {
       out.put(head.host.of(source))
       out.put("\"")
     }
-    out.put(client.isTLS ? ";proto=https\r\n" : ";proto=http\r\n")
+    if client.isTLS { out.put(";proto=https\r\n") } else { out.put(";proto=http\r\n") }
   }
 
   /// Ends the head with the time by which the call must be over, epoch milliseconds; one written before is replaced.
@@ -156,29 +161,43 @@ extension CallText {
   }
 }
 
+/// A UUIDv7 (RFC 9562, 5.7) as two words, the first in front: milliseconds, the version and twelve random bits; the variant
+/// and 62 random bits.
+struct UUIDWords {
+  let high: UInt64
+  let low: UInt64
+
+  /// A new one of that moment.
+  init(at time: Timestamp, using random: inout LoopRandom) {
+    high = UInt64(max(0, time.milliseconds)) << 16 | 0x7000 | (random.next() & 0x0FFF)
+    low = 0x8000_0000_0000_0000 | (random.next() & 0x3FFF_FFFF_FFFF_FFFF)
+  }
+}
+
 extension ByteWriter {
-  /// A new call id (UUIDv7), 36 bytes.
-  mutating func put(callIDAt time: Timestamp, using random: inout LoopRandom) {
-    let milliseconds = UInt64(max(0, time.milliseconds)) & 0xFFFF_FFFF_FFFF
-    let low = 0x8000_0000_0000_0000 | (random.next() & 0x3FFF_FFFF_FFFF_FFFF)
-    put(hex: milliseconds >> 16, digits: 8)
+  /// A call id, 36 bytes.
+  mutating func put(uuid: UUIDWords) {
+    put(hex: uuid.high >> 32, digits: 8)
     put(byte: UInt8(ascii: "-"))
-    put(hex: milliseconds & 0xFFFF, digits: 4)
+    put(hex: uuid.high >> 16 & 0xFFFF, digits: 4)
     put(byte: UInt8(ascii: "-"))
-    put(hex: 0x7000 | (random.next() & 0x0FFF), digits: 4)
+    put(hex: uuid.high & 0xFFFF, digits: 4)
     put(byte: UInt8(ascii: "-"))
-    put(hex: low >> 48, digits: 4)
+    put(hex: uuid.low >> 48, digits: 4)
     put(byte: UInt8(ascii: "-"))
-    put(hex: low & 0xFFFF_FFFF_FFFF, digits: 12)
+    put(hex: uuid.low & 0xFFFF_FFFF_FFFF, digits: 12)
   }
 
-  /// A new `traceparent`, sampled, 55 bytes.
-  mutating func put(traceparentUsing random: inout LoopRandom) {
+  /// A new `traceparent` (W3C Trace Context), sampled, 55 bytes. The trace's id is the call's, so that one is found by the
+  /// other; the span's id follows from it by the finalizer of SplitMix64 (Steele, Lea and Flood 2014).
+  mutating func put(traceparent trace: UUIDWords) {
+    var span = trace.low &* 0xBF58_476D_1CE4_E5B9 ^ trace.high
+    span = (span ^ span >> 27) &* 0x94D0_49BB_1331_11EB
     put("00-")
-    put(hex: random.next(), digits: 16)
-    put(hex: random.next() | 1, digits: 16)
+    put(hex: trace.high, digits: 16)
+    put(hex: trace.low, digits: 16)
     put("-")
-    put(hex: random.next() | 1, digits: 16)
+    put(hex: (span ^ span >> 31) | 1, digits: 16)
     put("-01")
   }
 }

@@ -57,6 +57,8 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   private var lines = HeadLines(hasStartLine: true)
   /// The body of the answer whose head was read.
   private var body: BodyReader?
+  /// When bytes, or their end, came last: one look at the clock for all that follows from them.
+  private var readAt: Int64 = 0
 
   init(start: PodStart, concurrency: Int, isPlain: Bool = false) {
     self.start = start
@@ -192,6 +194,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     var bytes = unwrapInboundIn(data)
     if input.readableBytes == 0 { input = bytes } else { input.writeBuffer(&bytes) }
+    readAt = monotonicNow()
     do throws(ParseFailure) {
       while try step() {}
     } catch {
@@ -224,8 +227,11 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     isActive = false
     socket.close()
     unsent = nil
+    readAt = monotonicNow()
     // Bodies without a length end here.
-    if case .busy(let call) = state, failure == nil, body?.endsWithConnection == true { call.upstreamEnd(nil) }
+    if case .busy(let call) = state, failure == nil, body?.endsWithConnection == true {
+      call.upstreamEnd(nil, at: readAt)
+    }
     let was = state
     state = .closed
     pool?.forget(self)
@@ -282,7 +288,9 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
       do throws(ParseFailure) {
         guard let end = try lines.read(bytes) else { return .success(nil) }
         let head = try ResponseHead(lines, bytes, toHEAD: call?.request.isHEAD ?? false)
-        if !head.isInterim, head.status != 101 || call?.mayUpgrade ?? false { call?.upstreamHead(head, lines, bytes) }
+        if !head.isInterim, head.status != 101 || call?.mayUpgrade ?? false {
+          call?.upstreamHead(head, lines, bytes, at: readAt)
+        }
         return .success((head, end))
       } catch { return .failure(error) }
     }
@@ -304,7 +312,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   private func ended(_ trailers: ByteBuffer?) {
     switch state {
-    case .busy(let call): call.upstreamEnd(trailers)
+    case .busy(let call): call.upstreamEnd(trailers, at: readAt)
     // The pod answered after all, into the void; its slot is free once the connection is closed.
     case .abandoned: close()
     case .idle, .tunnel, .closed: break

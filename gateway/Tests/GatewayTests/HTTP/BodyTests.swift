@@ -98,6 +98,13 @@ struct ReadBody: Equatable {
     for value in [0, 1, 9, 10, 99, 100, 12_345, Int64.max, Int64.min, -1, 999_999_999_999_999_999] {
       #expect(written { $0.put(decimal: value) } == "\(value)")
     }
+    for digits in 1...18 {
+      for value in [0, 1, 9, 10, 90, 99, 100, 909_090_909, 123_456_789_012_345_678] {
+        let text = String(value)
+        let last = String(repeating: "0", count: max(0, digits - text.count)) + text.suffix(digits)
+        #expect(written { $0.put(decimal: Int64(value), digits: digits) } == last)
+      }
+    }
     for value in [0, 1, 15, 16, 255, 4096, Int.max] {
       #expect(written { $0.put(hex: value) } == String(value, radix: 16))
     }

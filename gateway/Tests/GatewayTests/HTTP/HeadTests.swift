@@ -266,19 +266,25 @@ struct ReadHead {
   @Test func `made ids and trace contexts are valid`() throws {
     var random = LoopRandom()
     var seen: Set<String> = []
+    var spans: Set<Substring> = []
+    let time = Timestamp(milliseconds: 1_763_000_000_123)
     for _ in 0..<1000 {
+      let words = UUIDWords(at: time, using: &random)
       var out = ByteBuffer()
-      out.write(room: 128) { $0.put(traceparentUsing: &random) }
+      out.write(room: 128) { $0.put(traceparent: words) }
       #expect(out.withUnsafeReadableBytes { HeaderRules.isTraceparent($0) })
+      let trace = String(buffer: out).split(separator: "-")
       out.clear()
-      let time = Timestamp(milliseconds: 1_763_000_000_123)
-      out.write(room: 128) { $0.put(callIDAt: time, using: &random) }
+      out.write(room: 128) { $0.put(uuid: words) }
       let id = String(buffer: out)
+      #expect(trace[1] == id.filter { $0 != "-" }, "the trace has the call's id")
+      spans.insert(trace[2])
       #expect(id.wholeMatch(of: /[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/) != nil)
       #expect(id.hasPrefix(UUIDv7.make(at: time, using: &random).prefix(14)))
       seen.insert(id)
     }
     #expect(seen.count == 1000)
+    #expect(spans.count == 1000)
   }
 
   @Test func `worker addresses are split`() {

@@ -20,7 +20,7 @@ final class RecordingClient: CallClient {
   var clientIsWritable = true
   func closeAfterAnswer() {}
   func answer(_ bytes: ByteBuffer) { answers.append(String(buffer: bytes)) }
-  func answerEnd(_ bytes: ByteBuffer) {
+  func answerEnd(_ bytes: ByteBuffer, at now: Int64) {
     answers.append(String(buffer: bytes))
     ended += 1
   }
