@@ -1,4 +1,5 @@
 package import ClusterModel
+internal import Glibc
 
 /// Takes log records with acknowledgement.
 package protocol LogSink: Sendable {
@@ -26,10 +27,26 @@ package struct LogLines: Hashable, Sendable {
   }
 }
 
+extension LogLines {
+  /// The lines of NDJSON without their newlines; empty ones are left out. By memchr(3): it is done to every record.
+  package static func split(_ bytes: UnsafeRawBufferPointer) -> [[UInt8]] {
+    guard let base = bytes.baseAddress else { return [] }
+    var lines: [[UInt8]] = []
+    var start = 0
+    while start < bytes.count {
+      let found = memchr(base + start, 10, bytes.count - start)
+      let end = found.map { UnsafeRawPointer($0) - base } ?? bytes.count
+      if end > start { lines.append(Array(UnsafeRawBufferPointer(rebasing: bytes[start..<end]))) }
+      start = end + 1
+    }
+    return lines
+  }
+}
+
 extension LogSink {
   /// `append` of lines in one piece.
   package func append(source: String, firstSequence: UInt64, lines: LogLines) async throws(APIStatus) -> UInt64 {
-    let split = lines.bytes.split(separator: 10, omittingEmptySubsequences: true).map { Array($0) }
+    let split = lines.bytes.withUnsafeBytes(LogLines.split)
     return try await append(source: source, firstSequence: firstSequence, lines: split)
   }
 }

@@ -86,7 +86,7 @@ struct InternalRoutes: Sendable {
     }
     try context.require(.appendLogs(source: source))
     let bytes = try await request.bytes(upTo: Self.logBatchMax)
-    var lines = bytes.readableBytesView.split(separator: 10).map { Array($0) }
+    var lines = bytes.withUnsafeReadableBytes(LogLines.split)
     if case .node(let node) = context.principal, let stamp = services.stamp { lines = try await stamp(node, lines) }
     let acked = try await services.logSink.append(source: source, firstSequence: first, lines: lines)
     return .json(.object(["acked": .int(Int64(clamping: acked))]))

@@ -38,8 +38,10 @@ struct BlockWriter {
     IntWriter.write(order.map { UInt64(rowShapes[Int($0)]) }, to: &parts)
     writeTimes(to: &parts)
     let references = TemplateReferences(shapes: shapes, order: order, rowShapes: rowShapes, rowSpans: rowSpans)
-    for (number, column) in columns.enumerated() { write(column, number, references, to: &parts) }
-    describeFields(columns)
+    let fields = describedFields()
+    for (number, column) in columns.enumerated() {
+      write(column, number, fields[number] ?? [], references, to: &parts)
+    }
     return assemble(parts)
   }
 
@@ -164,7 +166,8 @@ struct BlockWriter {
   }
 
   private mutating func write(
-    _ spans: [Span], _ number: Int, _ references: TemplateReferences, to parts: inout BlockParts
+    _ spans: [Span], _ number: Int, _ fields: Set<LogField>, _ references: TemplateReferences,
+    to parts: inout BlockParts
   ) {
     let column = shapes.columns[number]
     let list = ListWriter(base: base)
@@ -172,29 +175,25 @@ struct BlockWriter {
       parts.meta.varint(spans.count)
       return list.writeText(spans, to: &parts)
     }
+    let survey = list.survey(spans)
     if column.role == .msg {
-      for span in spans { tokens.insertWords(span.bytes(base)) }
+      for span in survey.distinct?.spans ?? spans { tokens.insertWords(span.bytes(base)) }
     }
+    describe(fields, survey.distinct?.spans ?? (column.role == .call ? spans : nil))
     let isText = column.kind == SlotKind.string && column.role != .call
-    guard isText, spans.count >= 16, list.distinct(spans) == nil, !Self.isTyped(spans, base) else {
-      return list.write(spans, to: &parts)
+    guard isText, spans.count >= 16, survey.distinct == nil, !survey.isTyped else {
+      return list.write(spans, survey, to: &parts)
     }
     parts.meta.varint(spans.count)
     let found = column.role == .msg ? references.find(column: number, self.spans, base) : ([], [])
     var writer = TemplateWriter(base: base)
     writer.write(spans, references: found.0, columns: found.1, to: &parts)
   }
-
-  /// Whether all texts are of one form that needs no template; a look at the first few decides most.
-  private static func isTyped(_ spans: [Span], _ base: UnsafePointer<UInt8>) -> Bool {
-    spans.allSatisfy { PlainDecimal($0.bytes(base)) != nil } || spans.allSatisfy { HexText.isUUID($0.bytes(base)) }
-      || (spans.allSatisfy { $0.length == spans[0].length && $0.length >= 8 && HexText.isHex($0.bytes(base)) })
-  }
 }
 
 extension BlockWriter {
-  /// Tells the filter the values that fields have, or that it does not know them.
-  private mutating func describeFields(_ columns: [[Span]]) {
+  /// The fields whose values each column holds; the filter is told of those it cannot know.
+  private mutating func describedFields() -> [Int: Set<LogField>] {
     if rowShapes.contains(0) { tokens.insert(BloomToken.openRecords) }
     var fields: [Int: Set<LogField>] = [:]
     for shape in shapes.shapes.dropFirst() {
@@ -218,18 +217,22 @@ extension BlockWriter {
         }
       }
     }
-    for (column, names) in fields {
-      let isCall = shapes.columns[column].role == .call
-      guard let distinct = ListWriter(base: base).distinct(columns[column])?.spans ?? (isCall ? columns[column] : nil)
-      else {
-        for name in names { openField(name) }
+    return fields
+  }
+
+  /// Tells the filter the values that fields have, or that it does not know them.
+  private mutating func describe(_ fields: Set<LogField>, _ values: [Span]?) {
+    for name in fields {
+      guard let values else {
+        openField(name)
         continue
       }
-      for name in names {
-        for span in distinct {
-          let raw = Array(span.bytes(base))
-          tokens.insert(BloomToken.value(name, raw.contains(0x5C) ? JSONText.unescaped(raw[...]) : raw))
-        }
+      let seed = BloomToken.values(of: name)
+      for span in values {
+        let raw = span.bytes(base)
+        tokens.insert(
+          raw.contains(0x5C)
+            ? BloomToken.value(seed, JSONText.unescaped(Array(raw)[...])) : BloomToken.value(seed, raw))
       }
     }
   }

@@ -57,8 +57,14 @@ enum BloomToken {
   @inline(__always) static func word(_ text: some Sequence<UInt8>) -> UInt64 { hash(0x77, text, lowers: true) }
 
   /// A field's whole value.
-  static func value(_ field: LogField, _ text: some Sequence<UInt8>) -> UInt64 {
-    hash(0x76, Array(name(field).utf8) + [0] + Array(text), lowers: false)
+  static func value(_ field: LogField, _ text: some Sequence<UInt8>) -> UInt64 { value(values(of: field), text) }
+
+  /// What the values of a field have in common, for `value`.
+  static func values(of field: LogField) -> UInt64 { step(name(field).utf8.reduce(seed(0x76), step), 0) }
+
+  /// A field's whole value.
+  @inline(__always) static func value(_ values: UInt64, _ text: some Sequence<UInt8>) -> UInt64 {
+    mixed(text.reduce(values, step))
   }
 
   /// Says that values of a field are there that the filter does not hold.

@@ -24,8 +24,18 @@ enum ListForm: UInt8 {
 struct ListWriter {
   let base: UnsafePointer<UInt8>
 
+  /// What is known of the texts of a list before they are stored.
+  struct Survey {
+    fileprivate let traits: Traits
+    /// The distinct texts and each text's number; nil when a dictionary would not pay.
+    let distinct: (spans: [Span], numbers: [UInt64])?
+
+    /// Whether all texts are of one form that needs no template.
+    var isTyped: Bool { traits.isDecimal || traits.isUUID || traits.isHex }
+  }
+
   /// What all texts of a list have in common.
-  private struct Traits {
+  fileprivate struct Traits {
     var isDecimal = true
     var isPadded = true
     var isHex = true
@@ -35,10 +45,18 @@ struct ListWriter {
     var any: Bool { isDecimal || isPadded || isHex || isUUID }
   }
 
-  func write(_ spans: [Span], to parts: inout BlockParts) {
-    parts.meta.varint(spans.count)
+  /// Looks at every text.
+  func survey(_ spans: [Span]) -> Survey {
     let traits = traits(spans)
-    guard let table = distinct(spans, traits) else { return writePlain(spans, traits, to: &parts) }
+    return Survey(traits: traits, distinct: distinct(spans, traits))
+  }
+
+  func write(_ spans: [Span], to parts: inout BlockParts) { write(spans, survey(spans), to: &parts) }
+
+  func write(_ spans: [Span], _ survey: Survey, to parts: inout BlockParts) {
+    parts.meta.varint(spans.count)
+    let traits = survey.traits
+    guard let table = survey.distinct else { return writePlain(spans, traits, to: &parts) }
     if table.spans.count <= 1 {
       parts.meta.byte(ListForm.constant.rawValue)
       parts.meta.blob(table.spans.first?.bytes(base) ?? UnsafeBufferPointer(start: nil, count: 0))
@@ -50,9 +68,6 @@ struct ListWriter {
     writePlain(table.spans, traits, to: &parts)
     IntWriter.write(isRecent ? Self.distances(table.numbers) : table.numbers, to: &parts)
   }
-
-  /// The distinct texts and each text's number; nil when a dictionary would not pay.
-  func distinct(_ spans: [Span]) -> (spans: [Span], numbers: [UInt64])? { distinct(spans, traits(spans)) }
 
   private func distinct(_ spans: [Span], _ traits: Traits) -> (spans: [Span], numbers: [UInt64])? {
     var table = SpanTable()
@@ -207,7 +222,23 @@ struct PlainDecimal {
 /// Hexadecimal digits packed two to a byte.
 enum HexText {
   static func isHex(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
-    text.allSatisfy(isDigit)
+    let raw = UnsafeRawBufferPointer(text)
+    var index = 0
+    while index + 8 <= raw.count {
+      guard areDigits(raw.loadUnaligned(fromByteOffset: index, as: UInt64.self)) else { return false }
+      index += 8
+    }
+    return text[index...].allSatisfy(isDigit)
+  }
+
+  /// Whether all eight bytes are digits. Bytes below 0x80 plus less than that carry nothing over: the top bit of each sum
+  /// tells whether its byte reaches the bound.
+  @inline(__always) private static func areDigits(_ word: UInt64) -> Bool {
+    let (ones, tops): (UInt64, UInt64) = (0x0101_0101_0101_0101, 0x8080_8080_8080_8080)
+    guard word & tops == 0 else { return false }
+    let numbers = (word &+ ones &* (0x80 - 0x30)) & ~(word &+ ones &* (0x80 - 0x3A))
+    let letters = (word &+ ones &* (0x80 - 0x61)) & ~(word &+ ones &* (0x80 - 0x67))
+    return (numbers | letters) & tops == tops
   }
 
   @inline(__always) private static func isDigit(_ byte: UInt8) -> Bool {
@@ -215,12 +246,13 @@ enum HexText {
   }
 
   static func isUUID(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
-    guard text.count == 36 else { return false }
-    for (place, byte) in text.enumerated() {
-      let isDash = place == 8 || place == 13 || place == 18 || place == 23
-      if isDash ? byte != 0x2D : !isDigit(byte) { return false }
-    }
-    return true
+    guard text.count == 36, text[8] == 0x2D, text[13] == 0x2D, text[18] == 0x2D, text[23] == 0x2D else { return false }
+    let raw = UnsafeRawBufferPointer(text)
+    func word(_ place: Int) -> UInt64 { raw.loadUnaligned(fromByteOffset: place, as: UInt64.self).littleEndian }
+    // A dash is turned into the digit 0.
+    let dash: UInt64 = 0x2D ^ 0x30
+    return areDigits(word(0)) && areDigits(word(9) ^ dash << 32) && areDigits(word(17) ^ (dash << 8 | dash << 48))
+      && areDigits(word(25)) && areDigits(word(28))
   }
 
   /// Packs the digits; dashes are left out, an odd last digit gets a zero.
