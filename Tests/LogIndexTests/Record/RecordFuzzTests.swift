@@ -25,7 +25,7 @@ import Testing
       for field in record.fields { _ = (record.key(field), record.text(field.value)) }
       // Half a surrogate pair and a number beyond every double are JSON's grammar and are taken; Foundation refuses them.
       let text = String(decoding: bytes, as: UTF8.self)
-      if round % 50 == 0, !text.contains("\\ud83d"), !text.contains(/[0-9][eE]\+?[0-9]{2,}/) {
+      if round % 50 == 0, !text.contains(/\\u[dD][89a-fA-F]/), !text.contains(/[0-9][eE]\+?[0-9]{2,}/) {
         let judged = try? JSONSerialization.jsonObject(with: Data(record.bytes))
         #expect(judged is [String: Any], "seed \(seed), round \(round): \(text)")
       }
