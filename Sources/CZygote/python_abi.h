@@ -1,4 +1,4 @@
-// The nine functions of CPython that the zygote needs, declared here after the stable ABI (PEP 384, "Stable ABI and
+// The few parts of CPython that the zygote needs, declared here after the stable ABI (PEP 384, "Stable ABI and
 // Limited API" in CPython's documentation, everything below since 3.7): so neither CPython's headers nor its version are
 // needed to build, and one file serves every CPython 3.7 and later. They are found in the interpreter that loads us.
 #ifndef APUS_PYTHON_ABI_H
@@ -36,6 +36,7 @@ enum { PYTHON_STABLE_ABI = 3 };
 
 extern PyObject *PyModule_Create2(struct python_module *module, int version);
 extern PyObject *PyBytes_FromStringAndSize(const char *bytes, Py_ssize_t length);
+extern PyObject *PyBool_FromLong(long value);
 extern PyObject *PyErr_SetFromErrno(PyObject *kind);
 extern PyObject *PyExc_OSError;
 extern void PyOS_BeforeFork(void);

@@ -7,7 +7,7 @@ struct LifeTests {
   @Test("the table of steps is exactly this")
   func table() {
     let allowed: [PodLife: Set<PodLife>] = [
-      .wanted: [.placed, .starting, .draining, .gone], .placed: [.wanted, .starting, .draining, .gone],
+      .wanted: [.placed, .starting, .draining, .gone], .placed: [.wanted, .starting, .ready, .draining, .gone],
       .starting: [.starting, .ready, .draining, .gone], .ready: [.starting, .draining, .gone],
       .draining: [.gone], .gone: [],
     ]

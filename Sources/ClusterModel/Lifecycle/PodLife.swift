@@ -23,6 +23,8 @@ package enum PodLife: String, Codable, Hashable, Sendable, CaseIterable {
     case (_, .gone): true
     case (.wanted, .placed), (.wanted, .starting), (.placed, .starting), (.placed, .wanted): true
     case (.starting, .starting), (.starting, .ready), (.starting, .draining), (.placed, .draining): true
+    // A worker tells of a quick start once it is over.
+    case (.placed, .ready): true
     case (.ready, .draining), (.ready, .starting), (.wanted, .draining): true
     default: false
     }

@@ -141,6 +141,9 @@ extension Orchestrator {
     }
     let moved = life != before.life || next.restarts != before.restarts
     if moved {
+      if life == .ready, before.life == .placed, let step = next.history.last(where: { $0.life == .starting }) {
+        pod.detail.enter(.starting, at: step.at, reason: step.reason)
+      }
       pod.detail.enter(life, at: time, reason: next.reason, message: next.message)
     }
     pods[report.uid] = pod

@@ -48,9 +48,11 @@ final class Outbox: Sendable {
     }
   }
 
-  /// Notes a pod's state; an older report of it that waits is replaced.
+  /// Notes a pod's state; an older report of it that waits is replaced. That a new pod is starting goes along with what is
+  /// told next, at the latest a sign of life: most are ready before, and one message less is on the way of a cold start.
   func put(_ report: PodReport) {
-    change { state in
+    let canWait = report.detail.life == .starting && report.detail.restarts == 0
+    change(signals: !canWait) { state in
       if state.reports.updateValue(report, forKey: report.uid) == nil { state.order.append(report.uid) }
     }
   }
@@ -92,11 +94,11 @@ final class Outbox: Sendable {
     }
   }
 
-  private func change(_ body: (inout State) -> Void) {
+  private func change(signals: Bool = true, _ body: (inout State) -> Void) {
     let signal = state.withLock { state in
       body(&state)
       return state.signal
     }
-    signal?.yield()
+    if signals { signal?.yield() }
   }
 }

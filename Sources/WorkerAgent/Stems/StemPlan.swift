@@ -1,9 +1,12 @@
 /// How many stems of each kind should wait. Pure: time and memory are passed in.
 ///
-/// Each pod of a kind adds 1 to its heat, which halves every minute: the pool is as large as the bursts that were seen,
-/// and shrinks when they stop. A kind keeps one stem for an hour after its last pod.
+/// A pool is as large as the largest burst it saw lately: pods of a kind that were started within about a second of each
+/// other, which is how long it takes to make them again. The memory of a burst halves every minute. A kind keeps one stem
+/// for an hour after its last pod.
 struct StemPlan: Sendable {
-  /// The heat of a kind halves in this time, nanoseconds.
+  /// What of a burst is still counted as the same burst halves in this time, nanoseconds.
+  static let burst: Int64 = 500_000_000
+  /// The memory of the largest burst halves in this time, nanoseconds.
   static let halfLife: Int64 = 60_000_000_000
   /// A kind that started no pod for this long has no stems, nanoseconds.
   static let keep: Int64 = 3_600_000_000_000
@@ -17,9 +20,14 @@ struct StemPlan: Sendable {
   static let scarce = 50
 
   private struct Demand: Sendable {
-    var heat = 0.0
-    var at: Int64
+    /// Pods of the burst under way.
+    var level = 0.0
+    /// The largest burst remembered.
+    var peak = 0.0
+    /// When the last pod was started, or the kind expected.
     var used: Int64
+
+    func peak(at now: Int64) -> Double { halved(peak, every: StemPlan.halfLife, after: now - used) }
   }
 
   /// Memory for all stems together, bytes.
@@ -31,9 +39,10 @@ struct StemPlan: Sendable {
 
   /// A pod of a kind was started, from a stem or not.
   mutating func used(_ kind: StemKind, at now: Int64) {
-    var demand = demands[kind] ?? Demand(at: now, used: now)
-    demand.heat = Self.cooled(demand, at: now) + 1
-    demand.at = now
+    var demand = demands[kind] ?? Demand(used: now)
+    let peak = demand.peak(at: now)
+    demand.level = halved(demand.level, every: Self.burst, after: now - demand.used) + 1
+    demand.peak = max(peak, demand.level)
     demand.used = now
     demands[kind] = demand
     guard demands.count > Self.kindsMaximum, let oldest = demands.min(by: { $0.value.used < $1.value.used }) else {
@@ -44,7 +53,7 @@ struct StemPlan: Sendable {
 
   /// A kind whose first pod is expected, without one yet: one stem of it waits.
   mutating func expect(_ kind: StemKind, at now: Int64) {
-    if demands[kind] == nil { demands[kind] = Demand(at: now, used: now) }
+    if demands[kind] == nil { demands[kind] = Demand(used: now) }
   }
 
   /// How many stems of each kind should wait, the most wanted kinds first in line for the memory. `freeThousandths` is
@@ -62,7 +71,7 @@ struct StemPlan: Sendable {
       bytes += kind.cost
     }
     for (kind, demand) in wanted where targets[kind] != nil {
-      let more = min(kind.most, Int(Self.cooled(demand, at: now).rounded(.up))) - 1
+      let more = min(kind.most, Int(demand.peak(at: now).rounded(.up))) - 1
       let room = min(Self.most - count, Int((memory - bytes) / kind.cost))
       let added = max(0, min(more, room))
       targets[kind, default: 0] += added
@@ -71,14 +80,15 @@ struct StemPlan: Sendable {
     }
     return targets
   }
+}
 
-  private static func cooled(_ demand: Demand, at now: Int64) -> Double {
-    var (heat, left) = (demand.heat, max(0, now - demand.at))
-    // Whole halvings and a straight line between them: within 6 % of the exponential, and without it.
-    while left >= halfLife, heat > 0.01 {
-      heat /= 2
-      left -= halfLife
-    }
-    return left >= halfLife ? 0 : heat * (1 - Double(left) / Double(halfLife) / 2)
+/// A figure that halves again and again: whole halvings and a straight line between them, within 6 % of the exponential.
+private func halved(_ figure: Double, every halfLife: Int64, after nanoseconds: Int64) -> Double {
+  var (figure, left) = (figure, max(0, nanoseconds))
+  while left >= halfLife {
+    guard figure > 0.01 else { return 0 }
+    figure /= 2
+    left -= halfLife
   }
+  return figure * (1 - Double(left) / Double(halfLife) / 2)
 }

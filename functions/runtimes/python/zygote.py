@@ -1,7 +1,8 @@
 """Makes Python pods in a millisecond: /usr/bin/python3 -I -S /runtime/zygote.py, started by the spawner, never by a user.
 
 It loads the runner and the modules that functions import most, then waits in apus_zygote's C code and forks a pod for each
-message. What follows `serve()` runs in the pod, unprivileged, once the pod was told what it is. One thread throughout.
+message. What follows `serve()` runs in the pod, unprivileged; what follows `wait()` knows what the pod is. One thread
+throughout.
 """
 
 import sys
@@ -62,7 +63,11 @@ def main():
     # What is loaded now is never garbage: a collection in a pod would write to, and so copy, every page of it.
     gc.collect()
     gc.freeze()
-    become(apus_zygote.serve())
+    apus_zygote.serve()
+    # In a pod from here on; it may be told already what it is.
+    if not apus_zygote.is_told():
+        apus_serve.warm_up()
+    become(apus_zygote.wait())
     apus_serve.run()
 
 
