@@ -319,6 +319,7 @@ int apus_check_spawn_message(const uint8_t *message, size_t length, size_t descr
   int refusal = apus_decode_spawn(message, length, descriptors, &spawn);
   if (refusal != APUS_OK) return refusal;
   if (!inside(message, length, spawn.hostname) || strlen(spawn.hostname) > APUS_HOSTNAME_MAX) return 1;
+  if (spawn.directory != NULL && (!inside(message, length, spawn.directory) || spawn.directory[0] != '/')) return 1;
   if (spawn.head.uid < APUS_UID_MIN || spawn.head.gid < APUS_UID_MIN) return 1;
   for (size_t i = 0; i < spawn.head.arguments; i++) {
     if (!inside(message, length, spawn.arguments[i])) return 1;

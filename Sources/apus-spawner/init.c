@@ -75,9 +75,9 @@ __attribute__((noreturn)) static void command_main(
     const struct apus_spawn *spawn, const struct pod_descriptors *given, int status) {
   place_descriptors(given, status);
   status = COMMAND_FDS;
-  if (spawn->head.flags & APUS_FD_CODE) {
-    if (chdir("/function") != 0) pod_fail(status, APUS_STEP_DIRECTORY);
-  }
+  const char *directory = spawn->directory;
+  if (directory == NULL && (spawn->head.flags & APUS_FD_CODE)) directory = "/function";
+  if (directory != NULL && chdir(directory) != 0) pod_fail(status, APUS_STEP_DIRECTORY);
   // A session of its own: no terminal, no process group shared with anyone.
   setsid();
   sigset_t none;

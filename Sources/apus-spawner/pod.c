@@ -75,9 +75,11 @@ static void join_cgroups(const struct apus_spawn *spawn, const struct pod_descri
   if (unshare(CLONE_NEWCGROUP) != 0) pod_fail(status, APUS_STEP_CGROUP);
 }
 
-/* A detached mount becomes read-only, without set-id programs and devices, and is hung in at `path`. */
-static int attach(int tree, const char *path) {
-  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+/* A detached mount becomes read-only (unless writes to it are the pod's own affair), without set-id programs and
+   devices, and is hung in at `path`. */
+static int attach(int tree, const char *path, int writable) {
+  struct mount_attr attributes = {
+    .attr_set = (writable ? 0 : MOUNT_ATTR_RDONLY) | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
   const unsigned flags = AT_EMPTY_PATH | AT_RECURSIVE;
   if (syscall(SYS_mount_setattr, tree, "", flags, &attributes, sizeof attributes) != 0) return -1;
   // A detached mount and not a directory descriptor: `..` of a mount's root is the mount's root.
@@ -153,8 +155,9 @@ static void mount_secrets(const struct apus_spawn *spawn, const struct pod_descr
 }
 
 static void build_root(const struct apus_spawn *spawn, const struct pod_descriptors *given, int status) {
-  if (attach(given->root, TEMPLATE_ROOT) != 0) pod_fail(status, APUS_STEP_ROOT);
-  if (given->code >= 0 && attach(given->code, IN_ROOT("/function")) != 0) pod_fail(status, APUS_STEP_CODE);
+  const int writable = (spawn->head.flags & APUS_ROOT_WRITABLE) != 0;
+  if (attach(given->root, TEMPLATE_ROOT, writable) != 0) pod_fail(status, APUS_STEP_ROOT);
+  if (given->code >= 0 && attach(given->code, IN_ROOT("/function"), 0) != 0) pod_fail(status, APUS_STEP_CODE);
   if (mount(TEMPLATE_DEV, IN_ROOT("/dev"), NULL, MS_BIND, NULL) != 0) pod_fail(status, APUS_STEP_DEV);
   char passwd[64];
   snprintf(passwd, sizeof passwd, TEMPLATE_PASSWD "/%u-%u", spawn->head.head.slot, spawn->head.uid);

@@ -1,7 +1,8 @@
 // What a worker and its spawner say to each other over a SOCK_SEQPACKET socket: one message a packet, fixed fields in
 // host byte order (both ends are on one machine, built together), strings as NUL-terminated bytes.
 //
-//   worker → spawner   SPAWN    struct apus_spawn_head, then: host name, argv…, envp…, then per secret its length
+//   worker → spawner   SPAWN    struct apus_spawn_head, then: host name, the working directory (if its flag is set),
+//                               argv…, envp…, then per secret its length
 //                               (uint32_t, unaligned) and its path. Descriptors by SCM_RIGHTS in this order:
 //                               cgroups, root, then one for each APUS_FD_* flag set, lowest bit first.
 //   spawner → worker   READY    once, when the template namespace stands
@@ -27,6 +28,7 @@
 #define APUS_SECRET_BYTES_MAX 1048576u
 #define APUS_SECRETS_BYTES_MAX 4194304u
 #define APUS_HOSTNAME_MAX 63u
+#define APUS_DIRECTORY_MAX 4095u
 #define APUS_CGROUPS_MAX 4u
 #define APUS_DESCRIPTORS_MAX 16u
 #define APUS_PODS_MAX 8192u    /* at once, in one spawner */
@@ -46,6 +48,8 @@ enum apus_message {
 enum apus_flag {
   APUS_SECCOMP = 1u << 0,      /* install the filter; off in tests only */
   APUS_CGROUP_V2 = 1u << 1,    /* the one cgroup descriptor is a directory for CLONE_INTO_CGROUP */
+  APUS_ROOT_WRITABLE = 1u << 2, /* the root takes writes (an overlay over memory); else it is made read-only */
+  APUS_DIRECTORY = 1u << 3,    /* the command starts in the directory that follows the host name */
   APUS_FD_CODE = 1u << 8,      /* a detached mount for /function */
   APUS_FD_STDOUT = 1u << 9,
   APUS_FD_STDERR = 1u << 10,
@@ -55,7 +59,7 @@ enum apus_flag {
   APUS_FD_SECRETS = 1u << 14,  /* a memory file with the secrets' bytes, one after the other */
 };
 #define APUS_FLAGS_FD 0x7f00u
-#define APUS_FLAGS_ALL (APUS_FLAGS_FD | APUS_SECCOMP | APUS_CGROUP_V2)
+#define APUS_FLAGS_ALL (APUS_FLAGS_FD | APUS_SECCOMP | APUS_CGROUP_V2 | APUS_ROOT_WRITABLE | APUS_DIRECTORY)
 
 /* Where a start failed. Swift has a sentence for each (SandboxStep). */
 enum apus_step {
@@ -142,6 +146,7 @@ struct apus_secret {
 struct apus_spawn {
   struct apus_spawn_head head;
   const char *hostname;
+  const char *directory; /* absolute; NULL: /function if there is code, else the root */
   const char *arguments[APUS_ARGUMENTS_MAX + 1];
   const char *environment[APUS_ENVIRONMENT_MAX + 1];
   struct apus_secret secrets[APUS_SECRETS_MAX];
@@ -212,6 +217,11 @@ static inline int apus_decode_spawn(const uint8_t *message, size_t length, size_
   const uint8_t *cursor = message + sizeof out->head, *end = message + length;
   out->hostname = apus_take_string(&cursor, end, APUS_HOSTNAME_MAX);
   if (out->hostname == NULL) return APUS_BAD_STRING;
+  out->directory = NULL;
+  if (out->head.flags & APUS_DIRECTORY) {
+    out->directory = apus_take_string(&cursor, end, APUS_DIRECTORY_MAX);
+    if (out->directory == NULL || out->directory[0] != '/') return APUS_BAD_STRING;
+  }
   for (size_t i = 0; i < out->head.arguments; i++) {
     out->arguments[i] = apus_take_string(&cursor, end, APUS_MESSAGE_MAX);
     if (out->arguments[i] == NULL) return APUS_BAD_STRING;

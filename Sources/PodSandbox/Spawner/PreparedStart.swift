@@ -34,7 +34,7 @@ struct PreparedStart: Sendable {
         groups = try cgroup.openForJoining()
         start.owned += groups
       }
-      let root = try openTree(spec.rootPath, named: "root", &start)
+      let root = spec.rootDescriptor >= 0 ? spec.rootDescriptor : try openTree(spec.rootPath, named: "root", &start)
       var code: CInt = -1
       if let path = spec.codePath { code = try openTree(path, named: "code", &start) }
       var secrets: CInt = -1

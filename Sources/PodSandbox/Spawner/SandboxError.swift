@@ -30,7 +30,7 @@ package enum SandboxStep: UInt32, Sendable {
     case .seccomp: "installing the system call filter"
     case .descriptors: "placing the descriptors"
     case .fork: "forking the command"
-    case .directory: "entering /function"
+    case .directory: "entering its working directory"
     case .exec: "executing the command"
     }
   }

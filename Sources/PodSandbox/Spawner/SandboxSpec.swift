@@ -48,10 +48,19 @@ package struct SandboxSpec: Sendable {
   package var slot: Int
   /// The unprivileged host user (and group) that the pod runs as; `SandboxSpec.user(ofSlot:)` by default.
   package var hostUID: UInt32
+  /// The unprivileged host group; `hostUID` by default.
+  package var hostGID: UInt32
   /// Host name inside the pod, at most 63 bytes.
   package var hostname: String
-  /// The prepared root folder (see `RootBuilder`).
+  /// The prepared root folder (see `RootBuilder`); not looked at when there is a `rootDescriptor`.
   package var rootPath: String
+  /// A detached mount that becomes the root in place of `rootPath` (see `OverlayRoot`); -1 for none, else the caller's
+  /// to close, after `start` returned.
+  package var rootDescriptor: CInt = -1
+  /// Whether the root takes writes; only for a `rootDescriptor` that was opened for them.
+  package var rootWritable = false
+  /// The absolute path at which the command starts; nil for /function, or the root when there is no code.
+  package var directory: String?
   /// The folder that becomes /function, read-only, and the working directory; nil for none.
   package var codePath: String?
   /// The command; the first is a path, or a name searched in the pod's PATH.
@@ -84,6 +93,7 @@ package struct SandboxSpec: Sendable {
   ) {
     self.slot = slot
     self.hostUID = hostUID ?? SandboxSpec.user(ofSlot: slot)
+    hostGID = hostUID ?? SandboxSpec.user(ofSlot: slot)
     self.hostname = hostname
     self.rootPath = rootPath
     self.codePath = codePath

@@ -11,7 +11,7 @@ enum SpawnerMessage {
     try check(spec)
     var head = apus_spawn_head()
     head.uid = spec.hostUID
-    head.gid = spec.hostUID
+    head.gid = spec.hostGID
     head.flags = flags(spec, cgroupV2: cgroupV2)
     head.open_files = max(spec.limits.openFiles, UInt32(APUS_OPEN_FILES_MIN))
     // The pod's own first process counts too.
@@ -26,6 +26,7 @@ enum SpawnerMessage {
     var strings: [UInt8] = []
     strings.reserveCapacity(2048)
     append(spec.hostname, to: &strings)
+    if let directory = spec.directory { append(directory, to: &strings) }
     for argument in spec.arguments { append(argument, to: &strings) }
     for (name, value) in spec.environment.sorted(by: { $0.key < $1.key }) { append("\(name)=\(value)", to: &strings) }
     for secret in spec.secrets {
@@ -52,6 +53,8 @@ enum SpawnerMessage {
     var flags: UInt32 = 0
     if spec.seccomp { flags |= APUS_SECCOMP.rawValue }
     if cgroupV2 { flags |= APUS_CGROUP_V2.rawValue }
+    if spec.rootWritable { flags |= APUS_ROOT_WRITABLE.rawValue }
+    if spec.directory != nil { flags |= APUS_DIRECTORY.rawValue }
     if spec.codePath != nil { flags |= APUS_FD_CODE.rawValue }
     if spec.stdout >= 0 { flags |= APUS_FD_STDOUT.rawValue }
     if spec.stderr >= 0 { flags |= APUS_FD_STDERR.rawValue }
@@ -68,6 +71,18 @@ enum SpawnerMessage {
     }
     guard spec.hostUID >= UInt32(APUS_UID_MIN), spec.hostUID < .max else {
       throw .invalidSpec("user \(spec.hostUID) is not one of the pods' (from \(APUS_UID_MIN))")
+    }
+    guard spec.hostGID >= UInt32(APUS_UID_MIN), spec.hostGID < .max else {
+      throw .invalidSpec("group \(spec.hostGID) is not one of the pods' (from \(APUS_UID_MIN))")
+    }
+    if let directory = spec.directory {
+      guard directory.hasPrefix("/"), directory.utf8.count <= Int(APUS_DIRECTORY_MAX), !directory.utf8.contains(0)
+      else {
+        throw .invalidSpec("the working directory \(directory) is not an absolute path")
+      }
+    }
+    guard !spec.rootWritable || spec.rootDescriptor >= 0 else {
+      throw .invalidSpec("the root folder \(spec.rootPath) is shared by pods; only one of its own takes writes")
     }
     guard let program = spec.arguments.first, !program.isEmpty else { throw .invalidSpec("the command is empty") }
     guard spec.arguments.count <= Int(APUS_ARGUMENTS_MAX) else {
