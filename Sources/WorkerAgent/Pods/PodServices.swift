@@ -12,6 +12,7 @@ struct PodServices: Sendable {
   let address: String?
   let engine: any SandboxEngine
   let packages: any PackageSource
+  let images: any ImageSource
   let secrets: any PodSecrets
   let journal: LogJournal
   /// Reads what pods write.

@@ -50,8 +50,13 @@ actor LinuxSandboxes: SandboxEngine {
   }
 
   func start(_ order: SandboxOrder) async throws -> any RunningPod {
-    let root = try await root(for: order)
-    let spec = Self.spec(order, root: root)
+    let spec: SandboxSpec
+    if let image = order.image {
+      spec = try await ImagePod.spec(order, image)
+    } else {
+      spec = Self.spec(order, root: try await root(for: order))
+    }
+    defer { if spec.rootDescriptor >= 0 { Glibc.close(spec.rootDescriptor) } }
     let task = launched()
     let spawner: Spawner
     let sandbox: Sandbox
@@ -67,7 +72,8 @@ actor LinuxSandboxes: SandboxEngine {
       throw error
     }
     return LinuxPod(
-      sandbox: sandbox, spawner: spawner, forwarder: forwarder, exits: ends.follow(sandbox.ticket, of: spawner))
+      sandbox: sandbox, spawner: spawner, forwarder: forwarder, exits: ends.follow(sandbox.ticket, of: spawner),
+      stopSignal: ImagePod.stopSignal(order.image))
   }
 
   func close() async {
@@ -130,6 +136,7 @@ actor LinuxSandboxes: SandboxEngine {
     case .node: return .node
     case .swift: return .native
     case .exec: return .exec
+    case .image: return .native
     case .binary:
       switch order.arguments.first?.split(separator: "/").last {
       case "python3": return .python
@@ -141,10 +148,16 @@ actor LinuxSandboxes: SandboxEngine {
   }
 
   private static func spec(_ order: SandboxOrder, root: PreparedRoot) -> SandboxSpec {
-    var arguments = order.arguments
-    if order.runtime == .python || order.runtime == .node, let interpreter = root.interpreter, !arguments.isEmpty {
-      arguments[0] = interpreter
+    var spec = spec(order, rootPath: root.path)
+    spec.codePath = order.code
+    if order.runtime == .python || order.runtime == .node, let interpreter = root.interpreter, !spec.arguments.isEmpty {
+      spec.arguments[0] = interpreter
     }
+    return spec
+  }
+
+  /// What every pod has, whatever its root.
+  static func spec(_ order: SandboxOrder, rootPath: String) -> SandboxSpec {
     var environment: [String: String] = [:]
     for variable in order.environment {
       guard let equals = variable.firstIndex(of: "=") else { continue }
@@ -156,7 +169,7 @@ actor LinuxSandboxes: SandboxEngine {
       pids: UInt32(clamping: resources.pids), tmpBytes: UInt64(clamping: resources.tmp.value),
       tmpInodes: UInt64(Limits.tmpInodes), openFiles: UInt32(clamping: resources.files))
     return SandboxSpec(
-      slot: order.slot, hostname: order.hostname, rootPath: root.path, codePath: order.code, arguments: arguments,
+      slot: order.slot, hostname: order.hostname, rootPath: rootPath, arguments: order.arguments,
       environment: environment, limits: limits, stdout: order.stdout, stderr: order.stderr, listener: order.listener,
       frames: order.frames, control: order.control,
       secrets: order.secrets.sorted { $0.key < $1.key }.map { SandboxSecret(path: $0.key, bytes: $0.value) })
@@ -220,8 +233,9 @@ private struct LinuxPod: RunningPod {
   let spawner: Spawner
   let forwarder: PortForwarder
   let exits: AsyncStream<PodExit>
+  let stopSignal: CInt
 
-  func terminate() { spawner.signal(sandbox, SIGTERM) }
+  func terminate() { spawner.signal(sandbox, stopSignal) }
 
   func kill() { spawner.signal(sandbox, SIGKILL) }
 
