@@ -38,6 +38,8 @@ let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates"
 let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
+let strictC: [CSetting] = [.define("_GNU_SOURCE"), .unsafeFlags(["-Wall", "-Wextra", "-Werror"])]
+
 func room(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil) -> Target {
   .target(name: name, dependencies: dependencies, path: path, swiftSettings: strict)
 }
@@ -49,11 +51,14 @@ func tests(
 }
 
 let targets: [Target] = [
-  // –  C: the system's zlib, the few calls Swift cannot reach, the sandbox's first process.
+  // –  C: the system's zlib, the few calls Swift cannot reach, the making of a pod, and the two programs that do it.
   .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
   .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+  .target(name: "CSandbox", cSettings: strictC),
+  // Linked by scripts/build-runner: a library from here would bring Swift's along, into each interpreter.
+  .target(name: "CZygote", dependencies: ["CSandbox"], cSettings: strictC),
   .executableTarget(
-    name: "apus-spawner", cSettings: [.define("_GNU_SOURCE"), .unsafeFlags(["-Wall", "-Wextra", "-Werror"])],
+    name: "apus-spawner", dependencies: ["CSandbox"], cSettings: strictC,
     linkerSettings: [.unsafeFlags(["-static-executable"])]),
 
   // 0

@@ -314,26 +314,45 @@ static int inside(const uint8_t *message, size_t length, const char *text) {
   return start >= message && start < message + length && memchr(start, 0, (size_t)(message + length - start)) != NULL;
 }
 
+static int command_inside(const uint8_t *message, size_t length, const struct apus_command *command, size_t arguments,
+                          size_t environment) {
+  for (size_t i = 0; i < arguments; i++) {
+    if (!inside(message, length, command->arguments[i])) return 0;
+  }
+  for (size_t i = 0; i < environment; i++) {
+    if (!inside(message, length, command->environment[i])) return 0;
+  }
+  return command->arguments[arguments] == NULL && command->environment[environment] == NULL;
+}
+
 int apus_check_spawn_message(const uint8_t *message, size_t length, size_t descriptors) {
   static _Thread_local struct apus_spawn spawn;
   int refusal = apus_decode_spawn(message, length, descriptors, &spawn);
   if (refusal != APUS_OK) return refusal;
-  if (!inside(message, length, spawn.hostname) || strlen(spawn.hostname) > APUS_HOSTNAME_MAX) return 1;
-  if (spawn.directory != NULL && (!inside(message, length, spawn.directory) || spawn.directory[0] != '/')) return 1;
   if (spawn.head.uid < APUS_UID_MIN || spawn.head.gid < APUS_UID_MIN) return 1;
-  for (size_t i = 0; i < spawn.head.arguments; i++) {
-    if (!inside(message, length, spawn.arguments[i])) return 1;
-  }
-  for (size_t i = 0; i < spawn.head.environment; i++) {
-    if (!inside(message, length, spawn.environment[i])) return 1;
-  }
-  if (spawn.arguments[spawn.head.arguments] != NULL || spawn.environment[spawn.head.environment] != NULL) return 1;
-  for (size_t i = 0; i < spawn.head.secrets; i++) {
-    if (!inside(message, length, spawn.secrets[i].path) || spawn.secrets[i].path[0] == '/' ||
-        strstr(spawn.secrets[i].path, "..") == spawn.secrets[i].path || strstr(spawn.secrets[i].path, "/.") != NULL)
+  return !command_inside(message, length, &spawn.command, spawn.head.arguments, spawn.head.environment);
+}
+
+int apus_check_bind_message(const uint8_t *message, size_t length, size_t descriptors, int warm) {
+  static _Thread_local struct apus_bind bind;
+  int refusal = apus_decode_bind(message, length, descriptors, warm, &bind);
+  if (refusal != APUS_OK) return refusal;
+  if (!inside(message, length, bind.hostname) || strlen(bind.hostname) > APUS_HOSTNAME_MAX) return 1;
+  if (!inside(message, length, bind.directory) || bind.directory[0] != '/') return 1;
+  if (!command_inside(message, length, &bind.command, bind.head.arguments, bind.head.environment)) return 1;
+  for (size_t i = 0; i < bind.head.secrets; i++) {
+    if (!inside(message, length, bind.secrets[i].path) || bind.secrets[i].path[0] == '/' ||
+        strstr(bind.secrets[i].path, "..") == bind.secrets[i].path || strstr(bind.secrets[i].path, "/.") != NULL)
       return 1;
   }
   return 0;
+}
+
+int apus_check_zygote_message(const uint8_t *message, size_t length, size_t descriptors) {
+  static _Thread_local struct apus_zygote zygote;
+  int refusal = apus_decode_zygote(message, length, descriptors, &zygote);
+  if (refusal != APUS_OK) return refusal;
+  return !command_inside(message, length, &zygote.command, zygote.head.arguments, zygote.head.environment);
 }
 
 void apus_trim_heap(void) { malloc_trim(0); }

@@ -1,17 +1,19 @@
-// apus-spawner: starts pods for one worker.
+// apus-spawner: makes pods for one worker.
 //
 // The worker is large and multithreaded; forking it costs milliseconds and copies its secrets. This process is small,
 // single-threaded and static, and does nothing else. The worker starts it as process 1 of a process namespace of its
 // own, so that its death, however it comes, makes the kernel kill every pod. It dies with the worker (PDEATHSIG) and
-// when its socket closes. It waits in one epoll: for messages, for ended pods, for their status pipes.
+// when its socket closes. It waits in one epoll: for messages, for ended pods, for their status pipes, for its zygotes.
+//
+// A pod is made in two steps: SPAWN makes one that waits, with everything that does not depend on the function, and BIND,
+// which does not come here but to the pod itself, makes it a function's. Between the two a pod may wait in the worker's
+// pool. An interpreter's pods may be forked from a zygote, a process with its modules loaded; see zygotes.c.
 #include "spawner.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -23,69 +25,66 @@
 #include <time.h>
 #include <unistd.h>
 
+/* open_tree(2), which glibc of Debian 12 names in a header that excludes another one we need. */
+#define TREE_CLONE 1u
+
 #define EVENT_SOCKET (APUS_PODS_MAX + 1u)
 #define EVENT_CHILDREN (APUS_PODS_MAX + 2u)
 #define EVENTS_MAX 64
+#define EARLY_MAX 256 /* processes that ended before their zygote told of them */
 
 struct pod {
   uint64_t ticket; /* 0: free */
+  uint64_t zygote; /* who makes it; 0: we */
   uint32_t slot;
-  pid_t pid;
+  pid_t pid;  /* 0 until its zygote told */
   int status; /* the status pipe's reading end */
   int pidfd;  /* until it was handed over with STARTED */
-  int answered, ended, how;
+  int stands, told, ended, how;
+  int bound; /* 1: it reported so; 2: and that was told */
   uint32_t failed; /* enum apus_step; told when the process is gone, so that its cgroup is empty by then */
   int error;
   uint64_t received, cloned;
 };
 
+struct early {
+  pid_t pid; /* 0: free */
+  int how;
+  struct rusage usage;
+};
+
 static struct pod pods[APUS_PODS_MAX];
 static unsigned pods_top; /* no pod at or above this index */
-static int events, children;
+static unsigned pods_next; /* where to look for a free one: behind the one found last */
+static struct early early[EARLY_MAX];
+static unsigned early_next;
+static unsigned promised; /* pods that zygotes make and have not told of */
+static int children;
+int events;
 
-static uint64_t now_ns(void) {
+uint64_t now_ns(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
 /* Sends one reply; a worker that does not listen any more is the end of us. */
-static void reply(struct apus_reply *message, int descriptor) {
-  message->head.magic = APUS_MAGIC;
-  message->head.version = APUS_VERSION;
-  message->head.length = sizeof *message;
-  struct iovec part = {message, sizeof *message};
-  union {
-    struct cmsghdr head;
-    char bytes[CMSG_SPACE(sizeof(int))];
-  } control;
-  struct msghdr packet = {.msg_iov = &part, .msg_iovlen = 1};
-  if (descriptor >= 0) {
-    packet.msg_control = control.bytes;
-    packet.msg_controllen = sizeof control.bytes;
-    struct cmsghdr *head = CMSG_FIRSTHDR(&packet);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(head), &descriptor, sizeof(int));
-  }
-  ssize_t sent;
-  do {
-    sent = sendmsg(APUS_SOCKET_FD, &packet, MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  if (sent < 0) _exit(0);
+void tell(struct apus_reply *message, int descriptor) {
+  if (message_reply(APUS_SOCKET_FD, message, descriptor) != 0) _exit(0);
 }
 
-static void reply_failed(uint32_t slot, uint64_t ticket, uint32_t step, int code) {
+void tell_failed(uint32_t slot, uint64_t ticket, uint32_t step, int code) {
   struct apus_reply message = {
     .head = {.type = APUS_FAILED, .slot = slot, .ticket = ticket}, .step = step, .code = code};
-  reply(&message, -1);
+  tell(&message, -1);
 }
 
 static struct pod *free_pod(void) {
-  for (unsigned i = 0; i < APUS_PODS_MAX; i++) {
+  for (unsigned tried = 0; tried < APUS_PODS_MAX; tried++) {
+    unsigned i = (pods_next + tried) % APUS_PODS_MAX;
     if (pods[i].ticket != 0) continue;
     if (i >= pods_top) pods_top = i + 1;
+    pods_next = i + 1;
     return &pods[i];
   }
   return NULL;
@@ -98,64 +97,84 @@ static void release(struct pod *pod) {
   while (pods_top > 0 && pods[pods_top - 1].ticket == 0) pods_top--;
 }
 
-/* Gives each received descriptor its purpose, in the order the protocol fixes. */
-static struct pod_descriptors sort_descriptors(const struct apus_spawn *spawn, const int *received) {
-  struct pod_descriptors given = {.cgroups = {-1, -1, -1, -1}};
-  size_t next = 0;
-  for (size_t i = 0; i < spawn->head.cgroups; i++) given.cgroups[i] = received[next++];
-  given.root = received[next++];
-  int *const places[] = {&given.code, &given.out, &given.err, &given.listener, &given.frames, &given.control,
-                         &given.secrets};
-  for (unsigned bit = 0; bit < sizeof places / sizeof places[0]; bit++) {
-    *places[bit] = (spawn->head.flags & (APUS_FD_CODE << bit)) ? received[next++] : -1;
-  }
-  return given;
+/* The slot's /etc/passwd as a mount that hangs nowhere yet. */
+static int open_passwd(const struct apus_spawn *spawn) {
+  if (template_passwd(spawn->head.head.slot, spawn->head.uid) != 0) return -1;
+  char path[64];
+  snprintf(path, sizeof path, TEMPLATE_PASSWD "/%u-%u", spawn->head.head.slot, spawn->head.uid);
+  return (int)syscall(SYS_open_tree, AT_FDCWD, path, TREE_CLONE | O_CLOEXEC);
 }
 
-/* New namespaces for mounts, processes, network, System V objects and host name; on cgroup v2 born in its cgroup. */
-static pid_t clone_pod(const struct apus_spawn *spawn, const struct pod_descriptors *given, int *pidfd) {
-  struct clone_args how;
-  memset(&how, 0, sizeof how);
-  how.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD;
-  how.exit_signal = SIGCHLD;
-  how.pidfd = (uint64_t)(uintptr_t)pidfd;
-  if (spawn->head.flags & APUS_CGROUP_V2) {
-    how.flags |= CLONE_INTO_CGROUP;
-    how.cgroup = (uint64_t)given->cgroups[0];
+/* Makes the pod here, or has its zygote make it; 0 or the step that failed, with errno. */
+static enum apus_step make(const struct apus_spawn *spawn, const uint8_t *message, const int *received, size_t count,
+                           struct pod *pod, int status, int passwd) {
+  if (spawn->head.zygote != 0) {
+    int all[APUS_DESCRIPTORS_MAX + 2];
+    memcpy(all, received, count * sizeof(int));
+    all[count] = status;
+    all[count + 1] = passwd;
+    if (zygote_spawn(spawn, message, all, count + 2) != 0) return APUS_STEP_ZYGOTE;
+    promised++;
+    return APUS_STEP_NONE;
   }
-  return (pid_t)syscall(SYS_clone3, &how, sizeof how);
+  struct pod_descriptors given = message_sort(spawn, received);
+  given.status = status;
+  given.passwd = passwd;
+  pod->pid = pod_clone(spawn, &given, 0, &pod->pidfd);
+  if (pod->pid == 0) pod_main(spawn, &given, 0);
+  pod->cloned = now_ns();
+  return pod->pid > 0 ? APUS_STEP_NONE : APUS_STEP_CLONE;
 }
 
-static void start(const struct apus_spawn *spawn, const int *received, uint64_t received_at) {
+static void start(const struct apus_spawn *spawn, const uint8_t *message, const int *received, size_t count) {
   const struct apus_head *head = &spawn->head.head;
+  uint64_t received_at = now_ns();
   struct pod *pod = free_pod();
   if (pod == NULL) {
-    reply_failed(head->slot, head->ticket, APUS_STEP_CAPACITY, EAGAIN);
+    tell_failed(head->slot, head->ticket, APUS_STEP_CAPACITY, EAGAIN);
     return;
   }
-  struct pod_descriptors given = sort_descriptors(spawn, received);
-  int status[2], pidfd = -1;
-  if (template_passwd(head->slot, spawn->head.uid) != 0 || pipe2(status, O_CLOEXEC) != 0) {
-    reply_failed(head->slot, head->ticket, APUS_STEP_TEMPLATE, errno);
+  int status[2], passwd = open_passwd(spawn);
+  if (passwd < 0 || pipe2(status, O_CLOEXEC) != 0) {
+    tell_failed(head->slot, head->ticket, APUS_STEP_TEMPLATE, errno);
+    if (passwd >= 0) close(passwd);
     return;
   }
   fcntl(status[0], F_SETFL, O_NONBLOCK);
-  pid_t pid = clone_pod(spawn, &given, &pidfd);
-  if (pid == 0) pod_main(spawn, &given, status[1]);
+  *pod = (struct pod){.ticket = head->ticket, .zygote = spawn->head.zygote, .slot = head->slot, .status = status[0],
+                      .pidfd = -1, .received = received_at};
+  enum apus_step failed = make(spawn, message, received, count, pod, status[1], passwd);
   int error = errno;
   close(status[1]);
-  if (pid < 0) {
-    close(status[0]);
-    reply_failed(head->slot, head->ticket, APUS_STEP_CLONE, error);
+  close(passwd);
+  if (failed != APUS_STEP_NONE) {
+    release(pod);
+    tell_failed(head->slot, head->ticket, failed, error);
     return;
   }
-  *pod = (struct pod){.ticket = head->ticket, .slot = head->slot, .pid = pid, .status = status[0], .pidfd = pidfd,
-                      .received = received_at, .cloned = now_ns()};
   struct epoll_event watch = {.events = EPOLLIN, .data.u32 = (uint32_t)(pod - pods)};
   epoll_ctl(events, EPOLL_CTL_ADD, status[0], &watch);
 }
 
-/* Hears what the pod wrote: that it executed, why it could not, how the command ended. */
+/* Tells what the pod reported, that it stands before that it runs: where a zygote made it, once its process is known. */
+static void tell_progress(struct pod *pod) {
+  if (pod->stands && !pod->told && pod->pid != 0) {
+    pod->told = 1;
+    struct apus_reply message = {.head = {.type = APUS_STARTED, .slot = pod->slot, .ticket = pod->ticket},
+                                 .code = pod->pid, .first = pod->received, .second = pod->cloned, .third = now_ns()};
+    tell(&message, pod->pidfd);
+    close(pod->pidfd);
+    pod->pidfd = -1;
+  }
+  if (pod->told && pod->bound == 1) {
+    pod->bound = 2;
+    struct apus_reply message = {.head = {.type = APUS_BOUND, .slot = pod->slot, .ticket = pod->ticket},
+                                 .third = now_ns()};
+    tell(&message, -1);
+  }
+}
+
+/* Hears what the pod wrote: that it stands, that its command runs, why it could not, how the command ended. */
 static void listen_to(struct pod *pod) {
   struct pod_report report;
   for (;;) {
@@ -165,17 +184,15 @@ static void listen_to(struct pod *pod) {
       if (count == 0) epoll_ctl(events, EPOLL_CTL_DEL, pod->status, NULL);
       return;
     }
-    if (report.kind == REPORT_FAILED && !pod->answered) {
-      pod->answered = 1;
+    if (report.kind == REPORT_FAILED && !pod->failed && !pod->bound) {
       pod->failed = report.step;
       pod->error = report.code;
-    } else if (report.kind == REPORT_EXECUTED && !pod->answered) {
-      pod->answered = 1;
-      struct apus_reply message = {.head = {.type = APUS_STARTED, .slot = pod->slot, .ticket = pod->ticket},
-                                   .code = pod->pid, .first = pod->received, .second = pod->cloned, .third = now_ns()};
-      reply(&message, pod->pidfd);
-      close(pod->pidfd);
-      pod->pidfd = -1;
+    } else if (report.kind == REPORT_STANDS) {
+      pod->stands = 1;
+      tell_progress(pod);
+    } else if (report.kind == REPORT_BOUND && !pod->failed && !pod->bound) {
+      pod->bound = 1;
+      tell_progress(pod);
     } else if (report.kind == REPORT_ENDED) {
       pod->ended = 1;
       pod->how = report.code;
@@ -189,19 +206,64 @@ static uint64_t microseconds(struct timeval time) {
 
 static void finish(struct pod *pod, int how, const struct rusage *usage) {
   listen_to(pod);
-  if (!pod->answered) {
-    // Killed before it could say anything: out of memory while being built, most likely.
-    reply_failed(pod->slot, pod->ticket, APUS_STEP_EXEC, ECHILD);
-  } else if (pod->failed) {
-    reply_failed(pod->slot, pod->ticket, pod->failed, pod->error);
+  if (!pod->told) {
+    // Without a word it was killed while it was built: out of memory, most likely.
+    tell_failed(pod->slot, pod->ticket, pod->failed ? pod->failed : APUS_STEP_CLONE, pod->failed ? pod->error : ECHILD);
   } else {
     struct apus_reply message = {.head = {.type = APUS_EXITED, .slot = pod->slot, .ticket = pod->ticket},
-                                 .code = pod->ended ? pod->how : how,
+                                 .step = pod->failed,
+                                 .code = pod->failed ? pod->error : pod->ended ? pod->how : how,
                                  .first = microseconds(usage->ru_utime) + microseconds(usage->ru_stime),
                                  .second = (uint64_t)usage->ru_maxrss, .third = pod->ended ? 0 : 1};
-    reply(&message, -1);
+    tell(&message, -1);
   }
   release(pod);
+}
+
+/* A process we do not know: an orphan, or a pod whose zygote has not told of it yet. */
+static void remember(pid_t pid, int how, const struct rusage *usage) {
+  if (promised == 0) return;
+  early[early_next] = (struct early){.pid = pid, .how = how, .usage = *usage};
+  early_next = (early_next + 1) % EARLY_MAX;
+}
+
+/* One promise less; without any, nobody who ended is waited for, and numbers may come again. */
+static void keep_promise(void) {
+  if (--promised == 0) memset(early, 0, sizeof early);
+}
+
+void pod_made(uint64_t ticket, pid_t pid, int pidfd, uint32_t step, int code) {
+  for (unsigned i = 0; i < pods_top; i++) {
+    struct pod *pod = &pods[i];
+    if (pod->ticket != ticket || pod->zygote == 0 || pod->pid != 0) continue;
+    if (pid <= 0) {
+      tell_failed(pod->slot, ticket, step, code);
+      release(pod);
+      return keep_promise();
+    }
+    pod->pid = pid;
+    pod->pidfd = pidfd;
+    pod->cloned = now_ns();
+    tell_progress(pod);
+    for (unsigned j = 0; j < EARLY_MAX; j++) {
+      if (early[j].pid != pid) continue;
+      early[j].pid = 0;
+      finish(pod, early[j].how, &early[j].usage);
+      break;
+    }
+    return keep_promise();
+  }
+  if (pidfd >= 0) close(pidfd);
+}
+
+void zygote_lost(uint64_t zygote) {
+  for (unsigned i = 0; i < pods_top; i++) {
+    if (pods[i].ticket == 0 || pods[i].zygote != zygote || pods[i].pid != 0) continue;
+    // Made or not: its process loses the socket that the worker closes now, and ends.
+    tell_failed(pods[i].slot, pods[i].ticket, APUS_STEP_ZYGOTE, EPIPE);
+    release(&pods[i]);
+    keep_promise();
+  }
 }
 
 static void reap_all(void) {
@@ -213,55 +275,49 @@ static void reap_all(void) {
   pid_t pid;
   // As process 1 of the namespace we are given orphans too; those are of no one's interest.
   while ((pid = wait4(-1, &how, WNOHANG, &usage)) > 0) {
-    for (unsigned i = 0; i < pods_top; i++) {
-      if (pods[i].ticket == 0 || pods[i].pid != pid) continue;
+    if (zygote_ended(pid)) continue;
+    unsigned i = 0;
+    while (i < pods_top && (pods[i].ticket == 0 || pods[i].pid != pid)) i++;
+    if (i < pods_top) {
       finish(&pods[i], how, &usage);
-      break;
+    } else {
+      remember(pid, how, &usage);
     }
   }
 }
 
-static void close_all(const int *descriptors, size_t count) {
-  for (size_t i = 0; i < count; i++) close(descriptors[i]);
+static void refuse(const uint8_t *bytes, size_t length, int refusal) {
+  struct apus_head head = {0};
+  if (length >= sizeof head) memcpy(&head, bytes, sizeof head);
+  tell_failed(head.slot, head.ticket, APUS_STEP_MESSAGE, -refusal);
 }
 
-/* Receives one message; 0 when there is none, exits when the worker is gone. */
-static int receive(void) {
+/* Receives one message; exits when the worker is gone. */
+static void receive(void) {
   static uint8_t bytes[APUS_MESSAGE_MAX];
   static struct apus_spawn spawn;
-  union {
-    struct cmsghdr head;
-    char bytes[CMSG_SPACE(sizeof(int) * APUS_DESCRIPTORS_MAX)];
-  } control;
-  struct iovec part = {bytes, sizeof bytes};
-  struct msghdr packet = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
-                          .msg_controllen = sizeof control.bytes};
-  ssize_t length = recvmsg(APUS_SOCKET_FD, &packet, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  if (length < 0) {
-    if (errno == EINTR || errno == EAGAIN) return 0;
-    _exit(0);
-  }
-  if (length == 0) _exit(0);
-  uint64_t received_at = now_ns();
+  static struct apus_zygote zygote;
   int descriptors[APUS_DESCRIPTORS_MAX];
-  size_t count = 0;
-  for (struct cmsghdr *head = CMSG_FIRSTHDR(&packet); head != NULL; head = CMSG_NXTHDR(&packet, head)) {
-    if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
-    size_t here = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    memcpy(descriptors + count, CMSG_DATA(head), here * sizeof(int));
-    count += here;
-  }
-  int refusal = (packet.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ? APUS_BAD_LENGTH
-                                                             : apus_decode_spawn(bytes, (size_t)length, count, &spawn);
-  if (refusal == APUS_OK) {
-    start(&spawn, descriptors, received_at);
+  size_t count;
+  ssize_t length = message_receive(APUS_SOCKET_FD, bytes, sizeof bytes, MSG_DONTWAIT, descriptors, &count);
+  if (length < 0 && (errno == EINTR || errno == EAGAIN)) return;
+  if (length < 0 && errno == EMSGSIZE) return refuse(bytes, 0, APUS_BAD_LENGTH);
+  if (length <= 0) _exit(0);
+  struct apus_head head = {0};
+  if ((size_t)length >= sizeof head) memcpy(&head, bytes, sizeof head);
+  int refusal = APUS_OK;
+  if (head.type == APUS_ZYGOTE) {
+    refusal = apus_decode_zygote(bytes, (size_t)length, count, &zygote);
+    if (refusal == APUS_OK) zygote_start(&zygote, descriptors[0]);
+  } else if (head.type == APUS_RETIRE && (size_t)length == sizeof head) {
+    zygote_retire(head.ticket);
   } else {
-    struct apus_head head = {0};
-    if ((size_t)length >= sizeof head) memcpy(&head, bytes, sizeof head);
-    reply_failed(head.slot, head.ticket, APUS_STEP_MESSAGE, -refusal);
+    refusal = apus_decode_spawn(bytes, (size_t)length, count, &spawn);
+    if (refusal == APUS_OK && (spawn.head.flags & (APUS_FD_STATUS | APUS_FD_PASSWD)) != 0) refusal = APUS_BAD_FLAGS;
+    if (refusal == APUS_OK) start(&spawn, bytes, descriptors, count);
   }
+  if (refusal != APUS_OK) refuse(bytes, (size_t)length, refusal);
   close_all(descriptors, count);
-  return 1;
 }
 
 static void begin(void) {
@@ -281,11 +337,11 @@ static void begin(void) {
   struct epoll_event reaper = {.events = EPOLLIN, .data.u32 = EVENT_CHILDREN};
   if (children < 0 || events < 0 || epoll_ctl(events, EPOLL_CTL_ADD, APUS_SOCKET_FD, &socket) != 0 ||
       epoll_ctl(events, EPOLL_CTL_ADD, children, &reaper) != 0 || filter_build() != 0 || template_enter() != 0) {
-    reply_failed(0, 0, APUS_STEP_TEMPLATE, errno);
+    tell_failed(0, 0, APUS_STEP_TEMPLATE, errno);
     _exit(1);
   }
   struct apus_reply ready = {.head = {.type = APUS_READY}};
-  reply(&ready, -1);
+  tell(&ready, -1);
 }
 
 int main(void) {
@@ -301,6 +357,8 @@ int main(void) {
         receive();
       } else if (what == EVENT_CHILDREN) {
         ended = 1;
+      } else if (what >= EVENT_ZYGOTES) {
+        zygote_listen(what - EVENT_ZYGOTES);
       } else if (pods[what].ticket != 0 && pods[what].status >= 0) {
         listen_to(&pods[what]);
       }

@@ -129,6 +129,10 @@ int apus_has_capability(int number);
 /// `apus_decode_spawn` for callers that cannot hold a struct of that size on the stack: checks a message and what the
 /// decoder promises about it; 0 accepted, negative refused (enum apus_refusal), 1 the decoder broke a promise.
 int apus_check_spawn_message(const uint8_t *message, size_t length, size_t descriptors);
+/// The same for BIND, to a pod where a warm command waits or not.
+int apus_check_bind_message(const uint8_t *message, size_t length, size_t descriptors, int warm);
+/// The same for ZYGOTE.
+int apus_check_zygote_message(const uint8_t *message, size_t length, size_t descriptors);
 
 /// How many processors this process may run on (its affinity mask), at least 1.
 int apus_processors(void);

@@ -38,21 +38,40 @@ package struct CgroupTree: Sendable {
     }
   }
 
-  /// Makes a pod's groups with its limits; a group left by a crash is emptied and made anew.
-  package func create(slot: Int, limits: SandboxLimits) throws(SandboxError) -> Cgroup {
+  /// Makes a pod's groups with its limits; a group left by a crash is emptied and made anew. A quiet one gets the
+  /// processor when nobody else wants it, until its limits are changed.
+  package func create(slot: Int, limits: SandboxLimits, quiet: Bool = false) throws(SandboxError) -> Cgroup {
     let cgroup = Cgroup(version: layout.version, folders: folders.mapValues { "\($0)/\(slot)" })
     for folder in cgroup.distinct { try Self.make(folder, handDown: layout.version == .v2) }
-    do throws(CgroupFiles.Failure) {
-      if layout.version == .v2 {
-        try setV2(limits, cgroup)
-      } else {
-        try setV1(limits, cgroup)
-      }
+    do throws(SandboxError) {
+      try change(cgroup, to: limits, from: nil, quiet: quiet)
     } catch {
       _ = cgroup.destroy()
-      throw .host(doing: "writing \(error.path)", errno: error.errno)
+      throw error
     }
     return cgroup
+  }
+
+  /// What a group was given before.
+  struct Former {
+    var limits: SandboxLimits
+    var quiet: Bool
+  }
+
+  /// Writes a pod's limits, those alone that differ from what its groups were given before.
+  func change(
+    _ cgroup: Cgroup, to limits: SandboxLimits, from before: Former?, quiet: Bool = false
+  ) throws(SandboxError) {
+    do throws(CgroupFiles.Failure) {
+      let sameShare = before.map { $0.quiet == quiet && $0.limits.cpuMillis == limits.cpuMillis } ?? false
+      if layout.version == .v2 {
+        try setV2(limits, cgroup, before?.limits, shareAsQuiet: sameShare ? nil : quiet)
+      } else {
+        try setV1(limits, cgroup, before?.limits, shareAsQuiet: sameShare ? nil : quiet)
+      }
+    } catch {
+      throw .host(doing: "writing \(error.path)", errno: error.errno)
+    }
   }
 
   private static let makeAttempts = 4
@@ -87,37 +106,62 @@ package struct CgroupTree: Sendable {
     max(1000, Int(limits.cpuMillis) * cpuPeriodMicroseconds / 1000)
   }
 
-  private func setV1(_ limits: SandboxLimits, _ cgroup: Cgroup) throws(CgroupFiles.Failure) {
-    if let memory = cgroup.folders[.memory] {
-      try CgroupFiles.write("\(limits.memoryBytes)", to: "\(memory)/memory.limit_in_bytes")
-      // Memory and swap together: the same limit means no swap. Absent where the kernel does not count swap.
-      let withSwap = "\(memory)/memory.memsw.limit_in_bytes"
-      if CgroupFiles.exists(withSwap) { try CgroupFiles.write("\(limits.memoryBytes)", to: withSwap) }
+  /// The least share of the processor that v1 knows; v2 has 1 …< 10,000 with 100 as the usual.
+  private static let quietShares = 2
+
+  private func setV1(
+    _ limits: SandboxLimits, _ cgroup: Cgroup, _ before: SandboxLimits?, shareAsQuiet: Bool?
+  ) throws(CgroupFiles.Failure) {
+    if let memory = cgroup.folders[.memory], before?.memoryBytes != limits.memoryBytes {
+      try setMemoryV1(limits.memoryBytes, memory, before?.memoryBytes)
     }
     if let cpu = cgroup.folders[.cpu] {
-      try CgroupFiles.write("\(max(2, limits.cpuMillis * 1024 / 1000))", to: "\(cpu)/cpu.shares")
-      if CgroupFiles.exists("\(cpu)/cpu.cfs_quota_us") {
+      if let quiet = shareAsQuiet {
+        let shares = quiet ? Self.quietShares : max(Self.quietShares, Int(limits.cpuMillis) * 1024 / 1000)
+        try CgroupFiles.write("\(shares)", to: "\(cpu)/cpu.shares")
+      }
+      if before?.cpuMillis != limits.cpuMillis, CgroupFiles.exists("\(cpu)/cpu.cfs_quota_us") {
         try CgroupFiles.write("\(Self.cpuPeriodMicroseconds)", to: "\(cpu)/cpu.cfs_period_us")
         try CgroupFiles.write("\(Self.quota(limits))", to: "\(cpu)/cpu.cfs_quota_us")
       }
     }
-    if let pids = cgroup.folders[.pids] {
+    if let pids = cgroup.folders[.pids], before?.pids != limits.pids {
       // One more: the pod's own first process is the platform's, not the user's.
       try CgroupFiles.write("\(limits.pids + 1)", to: "\(pids)/pids.max")
     }
   }
 
-  private func setV2(_ limits: SandboxLimits, _ cgroup: Cgroup) throws(CgroupFiles.Failure) {
+  /// Memory and swap together: the same limit means no swap; absent where the kernel does not count swap. The sum may
+  /// never be below its part, so the order depends on the direction.
+  private func setMemoryV1(_ bytes: UInt64, _ folder: String, _ before: UInt64?) throws(CgroupFiles.Failure) {
+    let own = "\(folder)/memory.limit_in_bytes"
+    let withSwap = "\(folder)/memory.memsw.limit_in_bytes"
+    let counted = CgroupFiles.exists(withSwap)
+    let grows = before.map { $0 < bytes } ?? false
+    if counted, grows { try CgroupFiles.write("\(bytes)", to: withSwap) }
+    try CgroupFiles.write("\(bytes)", to: own)
+    if counted, !grows { try CgroupFiles.write("\(bytes)", to: withSwap) }
+  }
+
+  private func setV2(
+    _ limits: SandboxLimits, _ cgroup: Cgroup, _ before: SandboxLimits?, shareAsQuiet: Bool?
+  ) throws(CgroupFiles.Failure) {
     guard let folder = cgroup.distinct.first else { return }
     // Files of controllers that were not handed down are absent; `HostCapabilities` says so.
-    if CgroupFiles.exists("\(folder)/memory.max") {
+    if before?.memoryBytes != limits.memoryBytes, CgroupFiles.exists("\(folder)/memory.max") {
       try CgroupFiles.write("\(limits.memoryBytes)", to: "\(folder)/memory.max")
     }
-    if CgroupFiles.exists("\(folder)/memory.swap.max") { try CgroupFiles.write("0", to: "\(folder)/memory.swap.max") }
-    if CgroupFiles.exists("\(folder)/cpu.max") {
+    if before == nil, CgroupFiles.exists("\(folder)/memory.swap.max") {
+      try CgroupFiles.write("0", to: "\(folder)/memory.swap.max")
+    }
+    if let quiet = shareAsQuiet, CgroupFiles.exists("\(folder)/cpu.weight") {
+      let weight = quiet ? 1 : min(10_000, max(1, Int(limits.cpuMillis) / 10))
+      try CgroupFiles.write("\(weight)", to: "\(folder)/cpu.weight")
+    }
+    if before?.cpuMillis != limits.cpuMillis, CgroupFiles.exists("\(folder)/cpu.max") {
       try CgroupFiles.write("\(Self.quota(limits)) \(Self.cpuPeriodMicroseconds)", to: "\(folder)/cpu.max")
     }
-    if CgroupFiles.exists("\(folder)/pids.max") {
+    if before?.pids != limits.pids, CgroupFiles.exists("\(folder)/pids.max") {
       try CgroupFiles.write("\(limits.pids + 1)", to: "\(folder)/pids.max")
     }
   }

@@ -1,13 +1,14 @@
 import Glibc
+import Synchronization
 
-/// When each part of a start was done, in nanoseconds since the start was asked for.
+/// When each part of a start was done, in nanoseconds since it was asked for.
 package struct SandboxTimings: Sendable, Equatable {
   /// The cgroups, mounts and message were ready and on their way to the spawner.
   package var preparedNs: UInt64
   /// The pod's process existed in its namespaces.
   package var clonedNs: UInt64
-  /// The command was executed.
-  package var executedNs: UInt64
+  /// The pod stood, waiting for what it is to be; of a pod that was not made ahead, its command was executed.
+  package var stoodNs: UInt64
 }
 
 /// One running pod; it keeps the process descriptor open as long as anyone holds it.
@@ -36,6 +37,51 @@ package final class Sandbox: Sendable {
   }
 }
 
+/// A pod that stands and waits for its function; letting go of it unbound ends it.
+package final class Stem: Sendable {
+  /// The pod it will be.
+  package let sandbox: Sandbox
+  /// What it was made with.
+  package let spec: StemSpec
+  private let socket: Mutex<CInt>
+
+  init(sandbox: Sandbox, spec: StemSpec, socket: CInt) {
+    self.sandbox = sandbox
+    self.spec = spec
+    self.socket = Mutex(socket)
+  }
+
+  deinit { discard() }
+
+  /// Ends it unless it was bound.
+  package func discard() {
+    let fd = takeSocket()
+    if fd >= 0 { close(fd) }
+  }
+
+  /// The socket on which it waits, the first time it is asked for; then -1. The caller closes it.
+  func takeSocket() -> CInt {
+    socket.withLock { socket in
+      defer { socket = -1 }
+      return socket
+    }
+  }
+}
+
+/// A process with an interpreter and its modules loaded, from which pods are forked; `Spawner.retire` ends it.
+package final class Zygote: Sendable {
+  /// Unique among all pods and zygotes of its spawner.
+  package let ticket: UInt64
+  private let alive = Mutex(true)
+
+  init(ticket: UInt64) { self.ticket = ticket }
+
+  /// Whether it is there; a pod of one that is not fails to start.
+  package var isAlive: Bool { alive.withLock { $0 } }
+
+  func ended() { alive.withLock { $0 = false } }
+}
+
 /// How a pod ended.
 package struct SandboxExit: Sendable, Equatable {
   /// The start it belongs to.
@@ -52,6 +98,8 @@ package struct SandboxExit: Sendable, Equatable {
   package var cpuMicroseconds: UInt64
   /// Peak memory in bytes: of the cgroup where there is one, else of the largest process.
   package var peakMemoryBytes: UInt64
+  /// Why it never became what it was bound to; nil otherwise.
+  package var failure: SandboxError?
   /// For people: "exited with 3", "killed by SIGKILL", "killed: out of memory (limit 128Mi)".
   package var reason: String
 }
@@ -60,7 +108,7 @@ extension SandboxExit {
   /// Decides what an end means; pure.
   init(
     ticket: UInt64, slot: Int, waitStatus: Int32, outOfMemoryKills: UInt64, cpuMicroseconds: UInt64,
-    peakMemoryBytes: UInt64, memoryLimit: UInt64, spawnerDied: Bool = false
+    peakMemoryBytes: UInt64, memoryLimit: UInt64, spawnerDied: Bool = false, failure: SandboxError? = nil
   ) {
     let signal = waitStatus & 0x7f
     let code = (waitStatus >> 8) & 0xff
@@ -72,7 +120,10 @@ extension SandboxExit {
     self.oomKilled = outOfMemoryKills > 0 && (signal == SIGKILL || (signal == 0 && code != 0))
     self.cpuMicroseconds = cpuMicroseconds
     self.peakMemoryBytes = peakMemoryBytes
-    if spawnerDied {
+    self.failure = failure
+    if let failure {
+      reason = failure.description
+    } else if spawnerDied {
       reason = "killed: its spawner died"
     } else if oomKilled {
       reason = "killed: out of memory (limit \(Self.binary(memoryLimit)))"

@@ -4,7 +4,7 @@ import Glibc
 package enum SandboxStep: UInt32, Sendable {
   case none = 0
   case message, capacity, template, clone, cgroup, root, code, dev, tmp, proc, secrets, pivot, hostname, loopback
-  case limits, capabilities, identity, seccomp, descriptors, fork, directory, exec
+  case limits, capabilities, identity, seccomp, descriptors, fork, directory, exec, zygote, bind
 
   /// The step as words that end "failed while …".
   package var words: String {
@@ -32,6 +32,8 @@ package enum SandboxStep: UInt32, Sendable {
     case .fork: "forking the command"
     case .directory: "entering its working directory"
     case .exec: "executing the command"
+    case .zygote: "asking its zygote for a pod"
+    case .bind: "reading what it is to be"
     }
   }
 }

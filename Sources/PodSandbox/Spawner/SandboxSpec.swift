@@ -42,34 +42,35 @@ package struct SandboxSecret: Sendable, Equatable {
   }
 }
 
-/// Everything a pod's process is started with.
-package struct SandboxSpec: Sendable {
+/// What a stem, a pod made ahead, is made of: all that does not depend on the function it will serve.
+package struct StemSpec: Sendable {
+  /// Where the pod's root, and perhaps its first program, come from.
+  package enum Origin: Sendable {
+    /// The prepared root folder (see `RootBuilder`).
+    case root(String)
+    /// A detached mount (see `OverlayRoot`), the caller's to close; one opened for writes may be left writable.
+    case mounted(CInt, writable: Bool)
+    /// A zygote of the same spawner: its root, and a fork of it as the command.
+    case zygote(Zygote)
+  }
+
   /// The pod's number on this node, 0 …< 60,000; its user and cgroup follow from it.
   package var slot: Int
   /// The unprivileged host user (and group) that the pod runs as; `SandboxSpec.user(ofSlot:)` by default.
   package var hostUID: UInt32
-  /// The unprivileged host group; `hostUID` by default.
-  package var hostGID: UInt32
-  /// Host name inside the pod, at most 63 bytes.
-  package var hostname: String
-  /// The prepared root folder (see `RootBuilder`); not looked at when there is a `rootDescriptor`.
-  package var rootPath: String
-  /// A detached mount that becomes the root in place of `rootPath` (see `OverlayRoot`); -1 for none, else the caller's
-  /// to close, after `start` returned.
-  package var rootDescriptor: CInt = -1
-  /// Whether the root takes writes; only for a `rootDescriptor` that was opened for them.
-  package var rootWritable = false
-  /// The absolute path at which the command starts; nil for /function, or the root when there is no code.
-  package var directory: String?
-  /// The folder that becomes /function, read-only, and the working directory; nil for none.
-  package var codePath: String?
-  /// The command; the first is a path, or a name searched in the pod's PATH.
-  package var arguments: [String]
-  /// The complete environment of the command.
-  package var environment: [String: String]
-  /// What the pod may use.
+  /// The unprivileged host group; nil for the number of `hostUID`.
+  package var hostGID: UInt32?
+  /// Root and way of starting.
+  package var origin: Origin
+  /// A command that is started ahead and waits for what it will be on descriptor 6; empty: the command comes later.
+  package var warmArguments: [String]
+  /// The environment of the warm command until then.
+  package var warmEnvironment: [String: String]
+  /// What it may use while it waits; what `BindSpec` says is written over it.
   package var limits: SandboxLimits
-  /// Becomes descriptor 1; -1 for /dev/null. All descriptors stay the caller's to close, after `start` returned.
+  /// It is made in nobody's name: it gets the processor when nobody else wants it, until it is bound.
+  package var quiet: Bool
+  /// Becomes descriptor 1; -1 for /dev/null. All descriptors stay the caller's to close, after the stem was made.
   package var stdout: CInt
   /// Becomes descriptor 2; -1 for /dev/null.
   package var stderr: CInt
@@ -77,12 +78,73 @@ package struct SandboxSpec: Sendable {
   package var listener: CInt
   /// The framed log pipe, becomes descriptor 4; -1 for none.
   package var frames: CInt
-  /// The control pipe, becomes descriptor 5; -1 for none.
+  /// The control pipe, becomes descriptor 5; -1 for none. A warm command writes `w` to it when it waits.
   package var control: CInt
-  /// Files under /var/openfaas/secrets.
-  package var secrets: [SandboxSecret]
   /// The system call filter; off only in tests that prove it matters.
   package var seccomp: Bool
+
+  /// A stem without descriptors, of the platform's default limits.
+  package init(slot: Int, origin: Origin, limits: SandboxLimits = SandboxLimits()) {
+    self.slot = slot
+    self.hostUID = SandboxSpec.user(ofSlot: slot)
+    self.origin = origin
+    self.warmArguments = []
+    self.warmEnvironment = [:]
+    self.limits = limits
+    self.quiet = false
+    self.stdout = -1
+    self.stderr = -1
+    self.listener = -1
+    self.frames = -1
+    self.control = -1
+    self.seccomp = true
+  }
+
+  /// Whether a command is started before the pod is bound.
+  var isWarm: Bool {
+    if case .zygote = origin { return true }
+    return !warmArguments.isEmpty
+  }
+}
+
+/// What makes a stem a function's pod.
+package struct BindSpec: Sendable {
+  /// Host name inside the pod, at most 63 bytes.
+  package var hostname: String
+  /// The folder that becomes /function, read-only; nil for none.
+  package var codePath: String?
+  /// Where the command begins; nil for /function with code and / without. A warm command goes there by itself.
+  package var directory: String?
+  /// The command; the first is a path, or a name searched in the pod's PATH. Empty for a stem with a warm command.
+  package var arguments: [String]
+  /// The complete environment of the command.
+  package var environment: [String: String]
+  /// What the pod may use.
+  package var limits: SandboxLimits
+  /// Files under /var/openfaas/secrets.
+  package var secrets: [SandboxSecret]
+
+  /// What a pod is, with the platform's default limits.
+  package init(
+    hostname: String, codePath: String? = nil, directory: String? = nil, arguments: [String] = [],
+    environment: [String: String] = [:], limits: SandboxLimits = SandboxLimits(), secrets: [SandboxSecret] = []
+  ) {
+    self.hostname = hostname
+    self.codePath = codePath
+    self.directory = directory
+    self.arguments = arguments
+    self.environment = environment
+    self.limits = limits
+    self.secrets = secrets
+  }
+}
+
+/// Everything a pod is started with when none was made ahead.
+package struct SandboxSpec: Sendable {
+  /// What it is made of.
+  package var stem: StemSpec
+  /// What it is.
+  package var bind: BindSpec
 
   /// A pod's start, with the platform's defaults.
   package init(
@@ -91,22 +153,32 @@ package struct SandboxSpec: Sendable {
     stdout: CInt = -1, stderr: CInt = -1, listener: CInt = -1, frames: CInt = -1, control: CInt = -1,
     secrets: [SandboxSecret] = [], seccomp: Bool = true
   ) {
-    self.slot = slot
-    self.hostUID = hostUID ?? SandboxSpec.user(ofSlot: slot)
-    hostGID = hostUID ?? SandboxSpec.user(ofSlot: slot)
-    self.hostname = hostname
-    self.rootPath = rootPath
-    self.codePath = codePath
-    self.arguments = arguments
-    self.environment = environment
-    self.limits = limits
-    self.stdout = stdout
-    self.stderr = stderr
-    self.listener = listener
-    self.frames = frames
-    self.control = control
-    self.secrets = secrets
-    self.seccomp = seccomp
+    stem = StemSpec(slot: slot, origin: .root(rootPath), limits: limits)
+    if let hostUID { stem.hostUID = hostUID }
+    stem.stdout = stdout
+    stem.stderr = stderr
+    stem.listener = listener
+    stem.frames = frames
+    stem.control = control
+    stem.seccomp = seccomp
+    bind = BindSpec(
+      hostname: hostname, codePath: codePath, arguments: arguments, environment: environment, limits: limits,
+      secrets: secrets)
+  }
+
+  /// What it may use; both halves have it.
+  package var limits: SandboxLimits {
+    get { bind.limits }
+    set {
+      stem.limits = newValue
+      bind.limits = newValue
+    }
+  }
+
+  /// A pod's start from its two halves.
+  package init(stem: StemSpec, bind: BindSpec) {
+    self.stem = stem
+    self.bind = bind
   }
 
   /// Slots a node has.

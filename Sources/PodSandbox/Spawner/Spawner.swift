@@ -77,24 +77,104 @@ package final class Spawner: Sendable {
   /// Starts a pod; returns when its command was executed. The spec's descriptors may be closed afterwards. Its end,
   /// even an immediate one, comes through `exits` and may be seen there before this returns: tell pods by slot.
   package func start(_ spec: SandboxSpec) async throws(SandboxError) -> Sandbox {
-    let askedNs = DedicatedThread.monotonicNs()
-    let ticket = try state.withLock { state throws(SandboxError) in
-      if case .dead(let why) = state.phase { throw .spawnerGone(why) }
-      guard state.phase == .running else { throw .spawnerGone("it is shutting down") }
-      guard state.outgoing.count < SpawnerState.outgoingLimit else { throw .busy(limit: SpawnerState.outgoingLimit) }
-      return state.takeTicket()
+    let bind = try PreparedBind(
+      spec.bind, ticket: 1, slot: spec.stem.slot, isWarm: spec.stem.isWarm, limitProcesses: limitsProcesses)
+    defer { bind.closeDescriptors() }
+    let made = try await make(spec.stem, command: spec.bind.arguments.first ?? "", bind: bind)
+    close(made.socket)
+    return made.sandbox
+  }
+
+  /// Makes a stem; returns when it stands. Its end comes through `exits`, bound or not.
+  package func prepare(_ spec: StemSpec) async throws(SandboxError) -> Stem {
+    let made = try await make(spec, command: spec.warmArguments.first ?? "", bind: nil)
+    return Stem(sandbox: made.sandbox, spec: spec, socket: made.socket)
+  }
+
+  /// Makes a stem a function's pod: writes what it may use and tells it what it is. It runs soon afterwards; should it
+  /// fail to, its end says why. Throws when it has ended; may be called once.
+  package func bind(_ stem: Stem, _ spec: BindSpec) throws(SandboxError) -> Sandbox {
+    let sandbox = stem.sandbox
+    let socket = stem.takeSocket()
+    guard socket >= 0 else { throw .spawnerGone("the stem was bound or discarded before") }
+    defer { close(socket) }
+    let bind = try PreparedBind(
+      spec, ticket: sandbox.ticket, slot: sandbox.slot, isWarm: stem.spec.isWarm, limitProcesses: limitsProcesses)
+    defer { bind.closeDescriptors() }
+    if let cgroup = sandbox.cgroup {
+      try cgroups.change(
+        cgroup, to: spec.limits, from: CgroupTree.Former(limits: stem.spec.limits, quiet: stem.spec.quiet))
     }
-    let start = try await PreparedStart.prepare(spec, ticket: ticket, tree: cgroups)
+    state.withLock { state in
+      state.running[sandbox.ticket]?.memoryLimit = spec.limits.memoryBytes
+      state.running[sandbox.ticket]?.command = spec.arguments.first ?? ""
+    }
+    guard bind.send(over: socket) else { throw .spawnerGone("the stem has ended") }
+    return sandbox
+  }
+
+  /// Starts a process that pods are forked from, on a root; returns when it serves.
+  package func launchZygote(root: String, arguments: [String], environment: [String: String])
+    async throws(SandboxError) -> Zygote
+  {
+    let ticket = try state.withLock { state throws(SandboxError) in try state.admit() }
+    let message = try SpawnerMessage.zygote(arguments, environment, ticket: ticket)
+    let tree = try PreparedStem.openTree(root, named: "root")
+    defer { close(tree) }
+    let zygote = Zygote(ticket: ticket)
+    let result: Result<Void, SandboxError> = await withCheckedContinuation { continuation in
+      let gone = state.withLock { state -> SandboxError? in
+        if case .dead(let why) = state.phase { return .spawnerGone(why) }
+        state.zygotes[ticket] = zygote
+        state.zygotesWaiting[ticket] = continuation
+        return nil
+      }
+      if let gone { return continuation.resume(returning: .failure(gone)) }
+      send(message, [tree])
+    }
+    try result.get()
+    return zygote
+  }
+
+  /// Ends a zygote; its pods live on.
+  package func retire(_ zygote: Zygote) {
+    zygote.ended()
+    send(SpawnerMessage.retire(ticket: zygote.ticket), [])
+  }
+
+  /// Processes are counted by a limit of the user where no group counts them.
+  private var limitsProcesses: Bool { cgroups.layout.own[.pids] == nil }
+
+  private func make(_ spec: StemSpec, command: String, bind: PreparedBind?) async throws(SandboxError)
+    -> (sandbox: Sandbox, socket: CInt)
+  {
+    let askedNs = DedicatedThread.monotonicNs()
+    let ticket = try state.withLock { state throws(SandboxError) in try state.admit() }
+    let start = try await PreparedStem.prepare(spec, ticket: ticket, tree: cgroups)
     let preparedNs = DedicatedThread.monotonicNs()
-    let result = await withCheckedContinuation { continuation in
+    // What it is to be waits in its socket, when that is known already.
+    if let bind { _ = bind.send(over: start.socket) }
+    let result: Result<Sandbox, SandboxError> = await withCheckedContinuation { continuation in
       let waiting = SpawnerState.Waiting(
-        slot: spec.slot, memoryLimit: spec.limits.memoryBytes, cgroup: start.cgroup,
-        command: spec.arguments.first ?? "", askedNs: askedNs, preparedNs: preparedNs, continuation: continuation)
-      send(start, ticket: ticket, waiting)
+        slot: spec.slot, memoryLimit: spec.limits.memoryBytes, cgroup: start.cgroup, command: command,
+        askedNs: askedNs, preparedNs: preparedNs, untilBound: bind != nil, continuation: continuation)
+      // Registered first: the answer may be faster than the next line.
+      let gone = state.withLock { state -> SandboxError? in
+        if case .dead(let why) = state.phase { return .spawnerGone(why) }
+        state.waiting[ticket] = waiting
+        return nil
+      }
+      if let gone { return continuation.resume(returning: .failure(gone)) }
+      send(start.message, start.descriptors)
     }
     start.closeDescriptors()
-    if case .failure = result { discard(start.cgroup) }
-    return try result.get()
+    do {
+      return (try result.get(), start.socket)
+    } catch {
+      close(start.socket)
+      discard(start.cgroup)
+      throw error
+    }
   }
 
   /// Sends a signal to a pod: SIGTERM and its like reach the command, SIGKILL ends the pod and all in it. False when
@@ -127,24 +207,12 @@ package final class Spawner: Sendable {
 
   // MARK: - Sending
 
-  private func send(_ start: PreparedStart, ticket: UInt64, _ waiting: SpawnerState.Waiting) {
-    // Registered first: the answer may be faster than the next line.
-    let gone: SandboxError? = state.withLock { state in
-      if case .dead(let why) = state.phase { return .spawnerGone(why) }
-      state.waiting[ticket] = waiting
-      return nil
-    }
-    if let gone {
-      waiting.continuation.resume(returning: .failure(gone))
-      return
-    }
-    let sent = apus_send(socket, start.message, start.message.count, start.descriptors, start.descriptors.count)
-    if sent >= 0 { return }
+  /// Sends a message now, or lets the thread do it when the socket is full; the descriptors stay open until the answer.
+  private func send(_ message: [UInt8], _ descriptors: [CInt]) {
+    let sent = apus_send(socket, message, message.count, descriptors, descriptors.count)
     // A closed socket is noticed by the reading thread, which fails all who wait.
-    guard errno == EAGAIN else { return }
-    state.withLock { state in
-      state.outgoing.append(.init(ticket: ticket, bytes: start.message, descriptors: start.descriptors))
-    }
+    guard sent < 0, errno == EAGAIN else { return }
+    state.withLock { $0.outgoing.append(.init(bytes: message, descriptors: descriptors)) }
     _ = apus_wake(wake)
   }
 
@@ -198,7 +266,7 @@ package final class Spawner: Sendable {
       return .failure(.spawnerGone("it was not ready within \(Self.readyTimeoutMs) ms"))
     }
     switch receive() {
-    case .message(.ready, _): return .success(())
+    case .message(.ready(ticket: 0), _): return .success(())
     case .message(.failed(_, let step, let code), _):
       return .failure(.failed(step: step, errno: code, command: "apus-spawner"))
     default:
@@ -242,39 +310,81 @@ package final class Spawner: Sendable {
 
   private func handle(_ reply: SpawnerReply, pidfd: CInt) {
     switch reply {
-    case .ready: break
-    case .started(let ticket, _, let clonedNs, let executedNs):
-      let waiting = state.withLock { state in
-        let waiting = state.waiting.removeValue(forKey: ticket)
-        if let waiting {
-          state.running[ticket] = .init(
-            slot: waiting.slot, memoryLimit: waiting.memoryLimit, cgroup: waiting.cgroup)
-        }
-        return waiting
-      }
-      guard let waiting else {
-        close(pidfd)
-        return
-      }
-      let timings = SandboxTimings(
-        preparedNs: waiting.preparedNs &- waiting.askedNs, clonedNs: clonedNs &- waiting.askedNs,
-        executedNs: executedNs &- waiting.askedNs)
-      let sandbox = Sandbox(
-        ticket: ticket, slot: waiting.slot, pidfd: pidfd, timings: timings, cgroup: waiting.cgroup)
-      waiting.continuation.resume(returning: .success(sandbox))
+    case .ready(let ticket):
+      state.withLock { $0.zygotesWaiting.removeValue(forKey: ticket) }?.resume(returning: .success(()))
+    case .gone(let ticket): zygoteGone(ticket, .spawnerGone("a zygote ended before it served"))
+    case .started(let ticket, _, let clonedNs, let stoodNs):
+      started(ticket, clonedNs: clonedNs, stoodNs: stoodNs, pidfd: pidfd)
+    case .bound(let ticket, _): bound(ticket)
     case .failed(let ticket, let step, let code):
       let waiting = state.withLock { $0.waiting.removeValue(forKey: ticket) }
-      waiting?.continuation.resume(
-        returning: .failure(.failed(step: step, errno: code, command: waiting?.command ?? "")))
-    case .exited(let ticket, let status, let cpu, let peakKiB):
-      guard let running = state.withLock({ $0.running.removeValue(forKey: ticket) }) else { return }
-      reaper.async { self.bury(running, ticket: ticket, status: status, cpu: cpu, peakKiB: peakKiB) }
+      let error = SandboxError.failed(step: step, errno: code, command: waiting?.command ?? "zygote")
+      waiting?.continuation.resume(returning: .failure(error))
+      if waiting == nil { zygoteGone(ticket, error) }
+    case .exited(let ticket, let step, let status, let cpu, let peakKiB):
+      exited(ticket, step, status, cpu: cpu, peakKiB: peakKiB)
     }
+  }
+
+  private func started(_ ticket: UInt64, clonedNs: UInt64, stoodNs: UInt64, pidfd: CInt) {
+    let answer = state.withLock { state -> (SpawnerState.Waiting, Sandbox)? in
+      guard var waiting = state.waiting[ticket] else { return nil }
+      let timings = SandboxTimings(
+        preparedNs: waiting.preparedNs &- waiting.askedNs, clonedNs: clonedNs &- waiting.askedNs,
+        stoodNs: stoodNs &- waiting.askedNs)
+      let sandbox = Sandbox(
+        ticket: ticket, slot: waiting.slot, pidfd: pidfd, timings: timings, cgroup: waiting.cgroup)
+      waiting.sandbox = sandbox
+      state.waiting[ticket] = waiting
+      if !waiting.untilBound { state.run(ticket) }
+      return (waiting, sandbox)
+    }
+    guard let (waiting, sandbox) = answer else {
+      if pidfd >= 0 { close(pidfd) }
+      return
+    }
+    if !waiting.untilBound { waiting.continuation.resume(returning: .success(sandbox)) }
+  }
+
+  private func bound(_ ticket: UInt64) {
+    // A stem's: nobody waits for it.
+    guard let waiting = state.withLock({ $0.run(ticket) }), let sandbox = waiting.sandbox else { return }
+    waiting.continuation.resume(returning: .success(sandbox))
+  }
+
+  private func exited(_ ticket: UInt64, _ step: SandboxStep, _ status: Int32, cpu: UInt64, peakKiB: UInt64) {
+    let (waiting, running) = state.withLock {
+      ($0.waiting.removeValue(forKey: ticket), $0.running.removeValue(forKey: ticket))
+    }
+    if let waiting {
+      let failed = step == .none ? SandboxStep.exec : step
+      waiting.continuation.resume(
+        returning: .failure(
+          .failed(step: failed, errno: step == .none ? ECHILD : status, command: waiting.command)))
+    }
+    guard let running else { return }
+    let failure =
+      step == .none ? nil : SandboxError.failed(step: step, errno: status, command: running.command)
+    reaper.async {
+      self.bury(
+        running, ticket: ticket, status: failure == nil ? status : SIGKILL, cpu: cpu, peakKiB: peakKiB, failure)
+    }
+  }
+
+  private func zygoteGone(_ ticket: UInt64, _ error: SandboxError) {
+    let (zygote, waiting) = state.withLock {
+      ($0.zygotes.removeValue(forKey: ticket), $0.zygotesWaiting.removeValue(forKey: ticket))
+    }
+    zygote?.ended()
+    waiting?.resume(returning: .failure(error))
   }
 
   // MARK: - Ends
 
-  private func bury(_ running: SpawnerState.Running, ticket: UInt64, status: Int32, cpu: UInt64, peakKiB: UInt64) {
+  private func bury(
+    _ running: SpawnerState.Running, ticket: UInt64, status: Int32, cpu: UInt64, peakKiB: UInt64,
+    _ failure: SandboxError?
+  ) {
     let usage = running.cgroup?.usage()
     let kills = running.cgroup?.outOfMemoryKills() ?? 0
     discard(running.cgroup)
@@ -282,7 +392,8 @@ package final class Spawner: Sendable {
       SandboxExit(
         ticket: ticket, slot: running.slot, waitStatus: status, outOfMemoryKills: kills,
         cpuMicroseconds: max(usage?.cpuMicroseconds ?? 0, cpu),
-        peakMemoryBytes: usage?.peakMemoryBytes ?? peakKiB * 1024, memoryLimit: running.memoryLimit))
+        peakMemoryBytes: usage?.peakMemoryBytes ?? peakKiB * 1024, memoryLimit: running.memoryLimit,
+        failure: failure))
   }
 
   private func discard(_ cgroup: Cgroup?) {
@@ -298,15 +409,16 @@ package final class Spawner: Sendable {
 
   /// The spawner and with it every pod is gone: fails who waits, reports who ran, removes the groups.
   private func finish(why: String) {
-    let (waiting, running, wasClosing) = state.withLock { state in
+    let (waiting, running, zygotes, wasClosing) = state.withLock { state in
       let wasClosing = state.phase == .closing
       state.phase = .dead(why)
-      let result = (state.waiting, state.running, wasClosing)
+      let result = (state.waiting, state.running, Array(state.zygotes.keys), wasClosing)
       state.waiting = [:]
       state.running = [:]
       state.outgoing = []
       return result
     }
+    for zygote in zygotes { zygoteGone(zygote, .spawnerGone(why)) }
     for start in waiting.values { start.continuation.resume(returning: .failure(.spawnerGone(why))) }
     // Through the reaper, so that ends heard before this one are reported before it.
     reaper.async {

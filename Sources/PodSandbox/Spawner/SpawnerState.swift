@@ -8,11 +8,11 @@ struct SpawnerState {
 
   /// One message that did not fit into the socket; its descriptors are the waiting caller's and stay open.
   struct Outgoing {
-    var ticket: UInt64
     var bytes: [UInt8]
     var descriptors: [CInt]
   }
 
+  /// A start that was asked for.
   struct Waiting {
     var slot: Int
     var memoryLimit: UInt64
@@ -20,22 +20,31 @@ struct SpawnerState {
     var command: String
     var askedNs: UInt64
     var preparedNs: UInt64
+    /// Answered when the pod is bound, not when it stands.
+    var untilBound: Bool
+    /// Known once it stands.
+    var sandbox: Sandbox?
     var continuation: CheckedContinuation<Result<Sandbox, SandboxError>, Never>
   }
 
+  /// A pod that stands or runs.
   struct Running {
     var slot: Int
     var memoryLimit: UInt64
     var cgroup: Cgroup?
+    var command: String
   }
 
-  /// Named bound of starts that wait for the socket.
+  /// Named bound of messages that wait for the socket.
   static let outgoingLimit = 4096
 
   var phase: Phase = .running
   var nextTicket: UInt64 = 1
   var waiting: [UInt64: Waiting] = [:]
   var running: [UInt64: Running] = [:]
+  /// Zygotes by ticket, and who waits for one to serve.
+  var zygotes: [UInt64: Zygote] = [:]
+  var zygotesWaiting: [UInt64: CheckedContinuation<Result<Void, SandboxError>, Never>] = [:]
   var outgoing: [Outgoing] = []
   /// Groups that could not be removed yet, tried again with the next pod that ends.
   var undestroyed: [Cgroup] = []
@@ -43,5 +52,22 @@ struct SpawnerState {
   mutating func takeTicket() -> UInt64 {
     defer { nextTicket += 1 }
     return nextTicket
+  }
+
+  /// Turns a start that is answered now into a pod that runs.
+  @discardableResult
+  mutating func run(_ ticket: UInt64) -> Waiting? {
+    guard let waiting = waiting.removeValue(forKey: ticket) else { return nil }
+    running[ticket] = Running(
+      slot: waiting.slot, memoryLimit: waiting.memoryLimit, cgroup: waiting.cgroup, command: waiting.command)
+    return waiting
+  }
+
+  /// A new ticket, if the spawner takes another start.
+  mutating func admit() throws(SandboxError) -> UInt64 {
+    if case .dead(let why) = phase { throw .spawnerGone(why) }
+    guard phase == .running else { throw .spawnerGone("it is shutting down") }
+    guard outgoing.count < Self.outgoingLimit else { throw .busy(limit: Self.outgoingLimit) }
+    return takeTicket()
   }
 }

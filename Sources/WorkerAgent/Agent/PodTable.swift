@@ -28,8 +28,14 @@ final class PodTable: Sendable {
   init(limit: Int, firstSlot: Int = 0, outbox: Outbox) {
     self.limit = limit
     self.outbox = outbox
-    state = Mutex(State(slots: SlotTable(first: firstSlot, count: limit)))
+    state = Mutex(State(slots: SlotTable(first: firstSlot, count: limit + StemPlan.most)))
   }
+
+  /// A slot for a stem; nil when all are taken.
+  func takeSlot() -> Int? { state.withLock { $0.slots.take() } }
+
+  /// Gives a slot back that no pod had.
+  func giveSlot(_ slot: Int) { state.withLock { $0.slots.give(slot) } }
 
   /// Starts a pod; does nothing when it is here already.
   func start(_ assignment: PodAssignment, services: PodServices) async {
@@ -37,10 +43,12 @@ final class PodTable: Sendable {
     let answer = state.withLock { state -> Answer in
       if state.pods[assignment.uid] != nil { return .known }
       if state.closed { return .refused("the worker is stopping") }
-      guard state.pods.count < limit, let slot = state.slots.take() else {
+      // The stem's slot, if there is a stem, is the pod's now.
+      let stem = state.pods.count < limit ? Self.stem(for: assignment, services) : nil
+      guard state.pods.count < limit, let slot = stem?.slot ?? state.slots.take() else {
         return .refused("the node has \(state.pods.count) pods of at most \(limit)")
       }
-      let runner = PodRunner(assignment, slot: slot, services: services)
+      let runner = PodRunner(assignment, slot: slot, stem: stem, services: services)
       state.pods[assignment.uid] = Entry(runner: runner, assignment: assignment)
       return .started(runner)
     }
@@ -49,6 +57,10 @@ final class PodTable: Sendable {
     case .refused(let why): outbox.put(Self.refusal(assignment, why))
     case .started(let runner): await runner.begin()
     }
+  }
+
+  private static func stem(for assignment: PodAssignment, _ services: PodServices) -> WaitingStem? {
+    StemKind(assignment.spec.template, namespace: assignment.namespace).flatMap { services.stems.take($0) }
   }
 
   /// Keeps only the pods the server names.

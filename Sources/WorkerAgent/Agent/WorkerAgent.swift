@@ -101,7 +101,11 @@ package final class WorkerAgent: Service {
   private func run(_ node: Node) async throws {
     let table = PodTable(limit: configuration.pods, firstSlot: configuration.firstSlot, outbox: node.outbox)
     let entry = try await openEntry(table, node.group)
-    let services = services(node, table)
+    let stems = StemPool(
+      engine: engine, controls: node.controls, runFolder: configuration.runDirectory, slots: table,
+      nodeMemory: configuration.memory, logger: logger)
+    stems.expect(StemKind.usual)
+    let services = services(node, table, stems)
     let session = SessionLoop(
       sessions: sessions, outbox: node.outbox, logger: logger, hello: { await self.hello(table, services) },
       perform: { await Self.perform($0, table, services) })
@@ -126,6 +130,7 @@ package final class WorkerAgent: Service {
       group.addTask {
         for await _ in samples {
           await table.sampleMemory()
+          stems.adjust()
           await self.images.tidy()
         }
         return .samples
@@ -134,6 +139,7 @@ package final class WorkerAgent: Service {
       await Self.supervise(&group, session, node.spool)
       group.cancelAll()
     }
+    await stems.close()
     await entry?.close()
     logger.notice("worker stopped", metadata: ["node.name": "\(configuration.name)"])
   }
@@ -182,11 +188,11 @@ package final class WorkerAgent: Service {
     return entry
   }
 
-  private func services(_ node: Node, _ table: PodTable) -> PodServices {
+  private func services(_ node: Node, _ table: PodTable, _ stems: StemPool) -> PodServices {
     let outbox = node.outbox
     return PodServices(
       node: configuration.name, runFolder: configuration.runDirectory, host: configuration.hostIdentity,
-      address: address, engine: engine, packages: packages, images: images, secrets: secrets,
+      address: address, engine: engine, stems: stems, packages: packages, images: images, secrets: secrets,
       journal: node.journal, outputs: node.outputs, controls: node.controls, group: node.group, logger: logger,
       report: { table.note($0) },
       event: { outbox.put($0) }, finished: { table.finished($0, slot: $1) })

@@ -41,6 +41,12 @@ package struct WorkerConfiguration: Sendable {
   /// The bounds of its images.
   package var images = ImageLimits()
 
+  /// Python zygotes load what the runner needs and no common modules: less memory, slower imports.
+  package var leanZygotes = false
+
+  /// Slots that a worker takes beyond those of its pods, for pods made ahead.
+  package static let stemsMaximum = StemPlan.most
+
   /// A host and port to listen on.
   package struct ListenAddress: Hashable, Sendable {
     /// The address to bind.
@@ -66,12 +72,15 @@ package struct WorkerConfiguration: Sendable {
     package var node: String
     /// The file apus-exec-runner.
     package var execRunner: String
+    /// The module that Python zygotes load; pods start an interpreter each where it is missing.
+    package var zygoteModule: String
 
     /// The places of all.
-    package init(python: String, node: String, execRunner: String) {
+    package init(python: String, node: String, execRunner: String, zygoteModule: String) {
       self.python = python
       self.node = node
       self.execRunner = execRunner
+      self.zygoteModule = zygoteModule
     }
   }
 

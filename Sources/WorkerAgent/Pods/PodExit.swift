@@ -9,12 +9,19 @@ package struct PodExit: Hashable, Sendable {
   /// What ended it, where neither code nor signal tells; nil otherwise.
   package var cause: String?
 
+  /// Why it never became what it was to be: its command did not start; nil otherwise.
+  package var startFailure: String?
+
   /// An end by code or signal.
-  package init(code: Int32? = nil, signal: Int32? = nil, outOfMemory: Bool = false, cause: String? = nil) {
+  package init(
+    code: Int32? = nil, signal: Int32? = nil, outOfMemory: Bool = false, cause: String? = nil,
+    startFailure: String? = nil
+  ) {
     self.code = code
     self.signal = signal
     self.outOfMemory = outOfMemory
     self.cause = cause
+    self.startFailure = startFailure
   }
 
   /// Shell convention: the code, or 128 + the signal.

@@ -223,7 +223,9 @@ extension PodMachine {
       verdict = .gone(reason: exit.reason, message: message, failed: exit.failed || exit.signal != nil)
       return clean(with: [])
     }
-    guard wasReady else { return startFailed("\(sentence) before it was ready", exit, lastLines, at: now) }
+    guard wasReady else {
+      return startFailed(exit.startFailure ?? "\(sentence) before it was ready", exit, lastLines, at: now)
+    }
     return crashed(exit.reason, Self.message(sentence, lastLines), at: now)
   }
 

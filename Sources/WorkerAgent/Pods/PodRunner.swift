@@ -26,13 +26,15 @@ actor PodRunner {
   private var image: HeldImage?
   private var secretFiles: [String: [UInt8]] = [:]
   private var listener: Result<CInt, WorkerError>?
+  private var stem: WaitingStem?
   private var running: (any RunningPod)?
   private var bridge: PortBridge?
 
-  /// A pod that was assigned to a slot of this node.
-  init(_ assignment: PodAssignment, slot: Int, services: PodServices) {
+  /// A pod that was assigned to a slot of this node, with the stem that has the slot if there is one.
+  init(_ assignment: PodAssignment, slot: Int, stem: WaitingStem? = nil, services: PodServices) {
     self.assignment = assignment
     self.slot = slot
+    self.stem = stem
     self.services = services
     uid = assignment.uid
     let spec = assignment.spec.template
@@ -198,6 +200,10 @@ actor PodRunner {
   // MARK: starting
 
   private func listen() {
+    if let stem {
+      listener = .success(stem.listener)
+      return
+    }
     let path = services.socketPath(slot: slot)
     do throws(WorkerError) {
       listener = .success(try Descriptors.listen(at: path))
@@ -208,10 +214,9 @@ actor PodRunner {
 
   private func startSandbox(_ start: Int) async {
     do {
-      let pipes = try StartPipes(output: output, controls: services.controls, isPort: machine.plan.servesPort)
-      wake = pipes.wake
-      defer { pipes.closeOurCopies() }
-      let running = try await services.engine.start(order(pipes, try socket()))
+      var running = try await becomeStem()
+      if running == nil { running = try await startFromNothing() }
+      guard let running else { return }
       self.running = running
       apply(.sandboxed, start: start)
       run(.exit) { runner, start in
@@ -223,6 +228,30 @@ actor PodRunner {
     }
   }
 
+  /// The pod as the stem that waits for it; nil when there is none, or when it ended meanwhile.
+  private func becomeStem() async throws -> (any RunningPod)? {
+    guard let stem else { return nil }
+    self.stem = nil
+    stem.pipes.attach(to: output)
+    wake = stem.pipes.wake
+    do { return try stem.pod.become(order(stem.pipes, -1)) } catch {
+      services.logger.info(
+        "a stem could not be used", metadata: ["pod.id": "\(uid)", "kind": "\(stem.kind.name)", "error": "\(error)"])
+      stem.pod.discard()
+      _ = await stem.pod.exit()
+      await output.drained(within: Self.outputDrain)
+      return nil
+    }
+  }
+
+  private func startFromNothing() async throws -> any RunningPod {
+    let pipes = try StartPipes(controls: services.controls, isPort: machine.plan.servesPort)
+    pipes.attach(to: output)
+    wake = pipes.wake
+    defer { pipes.closeOurCopies() }
+    return try await services.engine.start(order(pipes, try socket()))
+  }
+
   private var wake: AsyncStream<Void>?
 
   private func socket() throws(WorkerError) -> CInt { try listener?.get() ?? -1 }
@@ -232,7 +261,8 @@ actor PodRunner {
     let command = PodCommand(assignment, node: services.node, image: image?.image.config)
     let isPort = machine.plan.servesPort
     return SandboxOrder(
-      slot: slot, hostname: String(assignment.name.prefix(63)), runtime: spec.runtime, code: code ?? "",
+      slot: slot, namespace: assignment.namespace, hostname: String(assignment.name.prefix(63)), runtime: spec.runtime,
+      kind: StemKind(spec, namespace: assignment.namespace), code: code ?? "",
       arguments: command.arguments, environment: command.environment, resources: spec.resources, secrets: secretFiles,
       stdout: pipes.stdout, stderr: pipes.stderr, listener: isPort ? -1 : socket, frames: pipes.frames,
       control: pipes.control, image: image, rootWritable: spec.rootWritable ?? false)
@@ -323,7 +353,13 @@ actor PodRunner {
     self.bridge = nil
     running = nil
     wake = nil
-    if case .success(let fd)? = listener { close(fd) }
+    if let stem {
+      // Nothing of it was used: the pod ended before it began.
+      stem.discard()
+      self.stem = nil
+    } else if case .success(let fd)? = listener {
+      close(fd)
+    }
     listener = nil
     unlink(services.socketPath(slot: slot))
     run(.clean) { runner, start in

@@ -11,6 +11,7 @@ struct PodServices: Sendable {
   /// `HOST:PORT` of this worker for other machines.
   let address: String?
   let engine: any SandboxEngine
+  let stems: StemPool
   let packages: any PackageSource
   let images: any ImageSource
   let secrets: any PodSecrets

@@ -2,18 +2,27 @@ import Glibc
 import Synchronization
 
 /// The pipes of one start: the pod's ends go to the sandbox, ours to the loops that read them.
-struct StartPipes {
+struct StartPipes: Sendable {
+  /// The pod's ends.
   let stdout: CInt
   let stderr: CInt
   /// -1 for a pod that serves `$PORT`.
   let frames: CInt
   /// -1 for a pod that serves `$PORT`.
   let control: CInt
-  /// Gives one element when the pod's control byte arrived.
+  /// Gives one element when the pod said on its control pipe that its function is loaded.
   let wake: AsyncStream<Void>
+  /// Gives one element when a stem's interpreter said there that it waits; ends with the pipe.
+  let warm: AsyncStream<Void>
+  private let readers: (stdout: CInt, stderr: CInt, frames: CInt)
+  private let controlToken: UInt64?
+  private let controls: PipeLoop
 
-  /// Makes the pipes and begins to read them.
-  init(output: PodOutput, controls: PipeLoop, isPort: Bool) throws(WorkerError) {
+  /// What an interpreter writes when it waits; any other byte says that its function is loaded.
+  private static let waits = UInt8(ascii: "w")
+
+  /// Makes the pipes and begins to read the control pipe.
+  init(controls: PipeLoop, isPort: Bool) throws(WorkerError) {
     var made: [(read: CInt, write: CInt)] = []
     do throws(WorkerError) {
       for _ in 0..<(isPort ? 2 : 4) { made.append(try Descriptors.pipe()) }
@@ -28,13 +37,37 @@ struct StartPipes {
     stderr = made[1].write
     frames = isPort ? -1 : made[2].write
     control = isPort ? -1 : made[3].write
-    let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
-    wake = stream
-    output.attach(stdout: made[0].read, stderr: made[1].read, frames: isPort ? -1 : made[2].read)
-    if !isPort {
-      controls.add(
-        made[3].read, PipeLoop.Handler(bytes: { _ in _ = continuation.yield() }, end: { continuation.finish() }))
-    }
+    readers = (made[0].read, made[1].read, isPort ? -1 : made[2].read)
+    let (wake, waking) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+    let (warm, warming) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+    self.wake = wake
+    self.warm = warm
+    self.controls = controls
+    controlToken =
+      isPort
+      ? nil
+      : controls.add(
+        made[3].read,
+        PipeLoop.Handler(
+          bytes: { bytes in
+            if bytes.contains(Self.waits) { warming.yield() }
+            if bytes.contains(where: { $0 != Self.waits }) { waking.yield() }
+          },
+          end: {
+            warming.finish()
+            waking.finish()
+          }))
+  }
+
+  /// Gives the ends we read to a pod's output; once.
+  func attach(to output: PodOutput) {
+    output.attach(stdout: readers.stdout, stderr: readers.stderr, frames: readers.frames)
+  }
+
+  /// Closes the ends we read, which no output was attached to.
+  func closeReaders() {
+    for fd in [readers.stdout, readers.stderr, readers.frames] where fd >= 0 { close(fd) }
+    if let controlToken { controls.remove(controlToken) }
   }
 
   /// Closes the pod's ends in this process: only the pod holds them now, or nobody.

@@ -5,22 +5,22 @@ import PodSandbox
 
 /// What is different about a pod made from a container image: its root, its user, where it starts, how it is stopped.
 enum ImagePod {
-  /// The spec of such a pod, with its root opened; the descriptor is the caller's to close.
-  static func spec(_ order: SandboxOrder, _ held: HeldImage) async throws(SandboxError) -> SandboxSpec {
+  /// The spec of such a pod and its root, which was opened for it; the descriptor is the caller's to close.
+  static func spec(_ order: SandboxOrder, _ held: HeldImage) async throws(SandboxError) -> (SandboxSpec, root: CInt) {
     guard !order.arguments.isEmpty else {
       throw .invalidSpec("the image names no program to run (neither entrypoint nor command); set spec.command")
     }
-    var spec = LinuxSandboxes.spec(order, rootPath: "")
+    var bind = LinuxSandboxes.bind(order)
+    bind.directory = held.image.config.directory.isEmpty ? "/" : held.image.config.directory
     let first = SandboxSpec.user(ofSlot: order.slot)
-    // User n of the image is user n of the slot's 65,536 on the host: none of them is anybody there.
-    spec.hostUID = first + held.image.user
-    spec.hostGID = first + held.image.group
-    spec.directory = held.image.config.directory.isEmpty ? "/" : held.image.config.directory
-    spec.rootWritable = order.rootWritable
-    let writes = OverlayRoot.Writes(bytes: spec.limits.tmpBytes, inodes: spec.limits.tmpInodes)
-    spec.rootDescriptor = try await OverlayRoot.open(
+    let writes = OverlayRoot.Writes(bytes: bind.limits.tmpBytes, inodes: bind.limits.tmpInodes)
+    let root = try await OverlayRoot.open(
       layers: held.folders, firstUser: first, writes: order.rootWritable ? writes : nil)
-    return spec
+    var stem = LinuxSandboxes.stem(order, .mounted(root, writable: order.rootWritable), bind.limits)
+    // User n of the image is user n of the slot's 65,536 on the host: none of them is anybody there.
+    stem.hostUID = first + held.image.user
+    stem.hostGID = first + held.image.group
+    return (SandboxSpec(stem: stem, bind: bind), root)
   }
 
   /// The signals that process 1 of a pod passes on, by the names an image may give them.

@@ -1,6 +1,7 @@
 import ClusterModel
 import Dispatch
 import Glibc
+import ImageStore
 import Logging
 import PodSandbox
 import Synchronization
@@ -14,6 +15,7 @@ actor LinuxSandboxes: SandboxEngine {
   }
 
   nonisolated let isolation: [String]
+  nonisolated let makesStems = true
   private let configuration: WorkerConfiguration
   private let roots: RootBuilder
   private let logger: Logger
@@ -22,6 +24,7 @@ actor LinuxSandboxes: SandboxEngine {
   private var spawner: Task<Spawner, any Error>?
   private var preparing: Task<Void, Never>?
   private var prepared: [RootKey: Task<PreparedRoot, any Error>] = [:]
+  private var zygotes = Zygotes()
 
   /// An engine for a worker; starts one thread (for connections into pods).
   init(configuration: WorkerConfiguration, logger: Logger) throws {
@@ -50,35 +53,133 @@ actor LinuxSandboxes: SandboxEngine {
   }
 
   func start(_ order: SandboxOrder) async throws -> any RunningPod {
-    let spec: SandboxSpec
-    if let image = order.image {
-      spec = try await ImagePod.spec(order, image)
-    } else {
-      spec = Self.spec(order, root: try await root(for: order))
+    if let image = order.image { return try await startImage(order, image) }
+    let root = try await root(for: order)
+    var spec = Self.spec(order, root: root)
+    let spawner = try await currentSpawner()
+    // A fork of a zygote that serves is quicker than a new interpreter; nobody waits for one that does not yet.
+    if case .fork? = order.kind?.warmth, let zygote = readyZygote(order.namespace, root) {
+      spec.stem.origin = .zygote(zygote)
     }
-    defer { if spec.rootDescriptor >= 0 { Glibc.close(spec.rootDescriptor) } }
+    let sandbox = try await forgettingDead(spawner) { try await spawner.start(spec) }
+    return LinuxPod(
+      sandbox: sandbox, spawner: spawner, forwarder: forwarder, ending: ends.follow(sandbox.ticket, of: spawner))
+  }
+
+  private func startImage(_ order: SandboxOrder, _ image: HeldImage) async throws -> any RunningPod {
+    let (spec, root) = try await ImagePod.spec(order, image)
+    defer { Glibc.close(root) }
+    let spawner = try await currentSpawner()
+    let sandbox = try await forgettingDead(spawner) { try await spawner.start(spec) }
+    return LinuxPod(
+      sandbox: sandbox, spawner: spawner, forwarder: forwarder, ending: ends.follow(sandbox.ticket, of: spawner),
+      stopSignal: ImagePod.stopSignal(image))
+  }
+
+  func makeStem(_ kind: StemKind, at place: StemPlace) async throws -> (any WaitingPod)? {
+    let root = try await root(RootKey(kind: kind.root.kind, runtime: kind.runtime))
+    let spawner = try await currentSpawner()
+    var spec = StemSpec(slot: place.slot, origin: .root(root.path), limits: Self.limits(of: kind))
+    spec.quiet = true
+    spec.stdout = place.stdout
+    spec.stderr = place.stderr
+    spec.listener = place.listener
+    spec.frames = place.frames
+    spec.control = place.control
+    switch kind.warmth {
+    case .sandbox: break
+    case .interpreter:
+      spec.warmArguments = [root.interpreter ?? "/usr/bin/node", "/runtime/runner.mjs"]
+      spec.warmEnvironment = ["APUS_WARM": "1", "HOME": "/tmp", "LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"]
+    case .fork(let namespace):
+      guard let zygote = await zygote(namespace, root) else { return nil }
+      spec.origin = .zygote(zygote)
+    }
+    let stem = try await forgettingDead(spawner) { try await spawner.prepare(spec) }
+    return LinuxStem(
+      stem: stem, spawner: spawner, forwarder: forwarder, ending: ends.follow(stem.sandbox.ticket, of: spawner))
+  }
+
+  /// What a stem may use before it has a function: the platform's defaults, so that little is to be changed then.
+  private static func limits(of kind: StemKind) -> SandboxLimits {
+    var limits = SandboxLimits(tmpInodes: UInt64(Limits.tmpInodes))
+    if case .interpreter(let memory) = kind.warmth { limits.memoryBytes = UInt64(clamping: memory) }
+    return limits
+  }
+
+  /// The spawner that starts pods now; a dead one is replaced.
+  private func currentSpawner() async throws -> Spawner {
     let task = launched()
-    let spawner: Spawner
-    let sandbox: Sandbox
-    do {
-      spawner = try await task.value
-      sandbox = try await spawner.start(spec)
-    } catch SandboxError.spawnerGone(let why) {
-      // Its pods are gone with it and report that themselves; the next start gets a new one.
-      if self.spawner == task { self.spawner = nil }
-      throw SandboxError.spawnerGone(why)
-    } catch {
-      if (try? await task.value) == nil, self.spawner == task { self.spawner = nil }
+    do { return try await task.value } catch {
+      if spawner == task { spawner = nil }
       throw error
     }
-    return LinuxPod(
-      sandbox: sandbox, spawner: spawner, forwarder: forwarder, exits: ends.follow(sandbox.ticket, of: spawner),
-      stopSignal: ImagePod.stopSignal(order.image))
+  }
+
+  /// Notes that a spawner is gone, if it is: its pods are gone with it and report that themselves; the next start gets
+  /// a new one.
+  private func forgettingDead<Value: Sendable>(
+    _ used: Spawner, _ body: () async throws -> Value
+  ) async throws -> Value {
+    do { return try await body() } catch SandboxError.spawnerGone(let why) {
+      if let task = spawner, (try? await task.value) === used, spawner == task { spawner = nil }
+      throw SandboxError.spawnerGone(why)
+    }
+  }
+
+  // MARK: zygotes
+
+  private func readyZygote(_ namespace: String, _ root: PreparedRoot) -> Zygote? {
+    if let zygote = zygotes.ready(namespace) { return zygote }
+    // Held in `zygotes`; a start after this one finds it.
+    _ = launchedZygote(namespace, root)
+    return nil
+  }
+
+  private func zygote(_ namespace: String, _ root: PreparedRoot) async -> Zygote? {
+    if let zygote = zygotes.ready(namespace) { return zygote }
+    return await launchedZygote(namespace, root)?.value
+  }
+
+  private func launchedZygote(_ namespace: String, _ root: PreparedRoot) -> Task<Zygote?, Never>? {
+    let now = Moment.now().uptime
+    let (logger, arguments) = (logger, Self.zygoteArguments(root, lean: configuration.leanZygotes))
+    let launch = zygotes.launch(namespace, at: now) {
+      // Awaited by the stems and starts of its namespace.
+      Task { [weak self] in
+        guard let self else { return nil }
+        do {
+          let spawner = try await self.currentSpawner()
+          let zygote = try await spawner.launchZygote(
+            root: root.path, arguments: arguments, environment: ["LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"])
+          await self.serves(zygote, namespace, of: spawner)
+          return zygote
+        } catch {
+          await self.zygoteFailed(namespace)
+          logger.warning(
+            "a zygote did not start; pods start an interpreter each",
+            metadata: ["namespace": "\(namespace)", "error": "\(error)"])
+          return nil
+        }
+      }
+    }
+    return launch
+  }
+
+  private func serves(_ zygote: Zygote, _ namespace: String, of spawner: Spawner) {
+    for old in zygotes.serves(zygote, namespace) { spawner.retire(old) }
+  }
+
+  private func zygoteFailed(_ namespace: String) { zygotes.failed(namespace) }
+
+  private static func zygoteArguments(_ root: PreparedRoot, lean: Bool) -> [String] {
+    [root.interpreter ?? "/usr/bin/python3", "-I", "-S", "/runtime/zygote.py"] + (lean ? ["lean"] : [])
   }
 
   func close() async {
     preparing?.cancel()
     await preparing?.value
+    zygotes = Zygotes()
     if let spawner = try? await spawner?.value { await spawner.shutdown() }
     spawner = nil
     forwarder.stop()
@@ -129,35 +230,39 @@ actor LinuxSandboxes: SandboxEngine {
     }
   }
 
-  /// The root of a runtime; a `binary` or `exec` command that names an interpreter gets that one's.
+  /// The root of a runtime; a `binary` command that names an interpreter gets that one's.
   private static func kind(_ order: SandboxOrder) -> RootKind {
     switch order.runtime {
-    case .python: return .python
-    case .node: return .node
-    case .swift: return .native
-    case .exec: return .exec
-    case .image: return .native
-    case .binary:
-      switch order.arguments.first?.split(separator: "/").last {
-      case "python3": return .python
-      case "node": return .node
-      case "sh", "bash", "busybox", "env": return .exec
-      default: return .native
-      }
+    case .python: .python
+    case .node: .node
+    case .swift: .native
+    case .exec: .exec
+    case .image: .native
+    case .binary: StemKind.root(ofCommand: order.arguments.first).kind
     }
   }
 
   private static func spec(_ order: SandboxOrder, root: PreparedRoot) -> SandboxSpec {
-    var spec = spec(order, rootPath: root.path)
-    spec.codePath = order.code
-    if order.runtime == .python || order.runtime == .node, let interpreter = root.interpreter, !spec.arguments.isEmpty {
-      spec.arguments[0] = interpreter
+    var bind = bind(order)
+    if order.runtime == .python || order.runtime == .node, let interpreter = root.interpreter, !bind.arguments.isEmpty {
+      bind.arguments[0] = interpreter
     }
-    return spec
+    return SandboxSpec(stem: stem(order, .root(root.path), bind.limits), bind: bind)
   }
 
-  /// What every pod has, whatever its root.
-  static func spec(_ order: SandboxOrder, rootPath: String) -> SandboxSpec {
+  /// What an order's pod is made of.
+  static func stem(_ order: SandboxOrder, _ origin: StemSpec.Origin, _ limits: SandboxLimits) -> StemSpec {
+    var stem = StemSpec(slot: order.slot, origin: origin, limits: limits)
+    stem.stdout = order.stdout
+    stem.stderr = order.stderr
+    stem.listener = order.listener
+    stem.frames = order.frames
+    stem.control = order.control
+    return stem
+  }
+
+  /// What an order's pod is.
+  static func bind(_ order: SandboxOrder) -> BindSpec {
     var environment: [String: String] = [:]
     for variable in order.environment {
       guard let equals = variable.firstIndex(of: "=") else { continue }
@@ -168,11 +273,33 @@ actor LinuxSandboxes: SandboxEngine {
       memoryBytes: UInt64(clamping: resources.memory.value), cpuMillis: UInt32(clamping: resources.cpu.milli),
       pids: UInt32(clamping: resources.pids), tmpBytes: UInt64(clamping: resources.tmp.value),
       tmpInodes: UInt64(Limits.tmpInodes), openFiles: UInt32(clamping: resources.files))
-    return SandboxSpec(
-      slot: order.slot, hostname: order.hostname, rootPath: rootPath, arguments: order.arguments,
-      environment: environment, limits: limits, stdout: order.stdout, stderr: order.stderr, listener: order.listener,
-      frames: order.frames, control: order.control,
+    return BindSpec(
+      hostname: order.hostname, codePath: order.image == nil ? order.code : nil, arguments: order.arguments, environment: environment,
+      limits: limits,
       secrets: order.secrets.sorted { $0.key < $1.key }.map { SandboxSecret(path: $0.key, bytes: $0.value) })
+  }
+}
+
+extension StemKind.StemRoot {
+  fileprivate var kind: RootKind {
+    switch self {
+    case .python: .python
+    case .node: .node
+    case .native: .native
+    case .exec: .exec
+    }
+  }
+}
+
+extension StemKind {
+  /// The runtime whose files of ours stand in the root.
+  fileprivate var runtime: Runtime {
+    switch root {
+    case .python: .python
+    case .node: .node
+    case .native: .binary
+    case .exec: .exec
+    }
   }
 }
 
@@ -195,7 +322,9 @@ private final class PodEnds: Sendable {
   func collect(from spawner: Spawner) async {
     for await end in spawner.exits {
       let cause = end.reason.hasSuffix("spawner died") ? end.reason : nil
-      let exit = PodExit(code: end.exitCode, signal: end.signal, outOfMemory: end.oomKilled, cause: cause)
+      let exit = PodExit(
+        code: end.exitCode, signal: end.signal, outOfMemory: end.oomKilled, cause: cause,
+        startFailure: end.failure?.description)
       let key = Key(spawner: ObjectIdentifier(spawner), ticket: end.ticket)
       let waiting = state.withLock { state in
         let waiting = state.waiting.removeValue(forKey: key)
@@ -210,8 +339,8 @@ private final class PodEnds: Sendable {
     }
   }
 
-  /// The end of one pod, as a stream of one element.
-  func follow(_ ticket: UInt64, of spawner: Spawner) -> AsyncStream<PodExit> {
+  /// The end of one pod, for all who ask.
+  func follow(_ ticket: UInt64, of spawner: Spawner) -> Task<PodExit, Never> {
     let (stream, continuation) = AsyncStream<PodExit>.makeStream()
     let key = Key(spawner: ObjectIdentifier(spawner), ticket: ticket)
     let early = state.withLock { state in
@@ -223,7 +352,11 @@ private final class PodEnds: Sendable {
       continuation.yield(early)
       continuation.finish()
     }
-    return stream
+    // Ends with the pod, or with its spawner.
+    return Task {
+      for await exit in stream { return exit }
+      return PodExit(cause: "its end was not seen: the spawner is gone")
+    }
   }
 }
 
@@ -232,17 +365,14 @@ private struct LinuxPod: RunningPod {
   let sandbox: Sandbox
   let spawner: Spawner
   let forwarder: PortForwarder
-  let exits: AsyncStream<PodExit>
-  let stopSignal: CInt
+  let ending: Task<PodExit, Never>
+  var stopSignal = SIGTERM
 
   func terminate() { spawner.signal(sandbox, stopSignal) }
 
   func kill() { spawner.signal(sandbox, SIGKILL) }
 
-  func exit() async -> PodExit {
-    for await exit in exits { return exit }
-    return PodExit(cause: "its end was not seen: the spawner is gone")
-  }
+  func exit() async -> PodExit { await ending.value }
 
   func connect(port: UInt16) async throws -> CInt? {
     do throws(PortForwarder.Failure) {
@@ -254,4 +384,21 @@ private struct LinuxPod: RunningPod {
   }
 
   func memory() -> Int64? { sandbox.cgroup?.usage().memoryBytes.map { Int64(clamping: $0) } }
+}
+
+/// One stem of the spawner.
+private struct LinuxStem: WaitingPod {
+  let stem: Stem
+  let spawner: Spawner
+  let forwarder: PortForwarder
+  let ending: Task<PodExit, Never>
+
+  func become(_ order: SandboxOrder) throws -> any RunningPod {
+    let sandbox = try spawner.bind(stem, LinuxSandboxes.bind(order))
+    return LinuxPod(sandbox: sandbox, spawner: spawner, forwarder: forwarder, ending: ending)
+  }
+
+  func discard() { stem.discard() }
+
+  func exit() async -> PodExit { await ending.value }
 }

@@ -15,12 +15,19 @@ enum RunnerFiles {
     case .python:
       let cache = "\(configuration.dataDirectory)/runtimes"
       return await withCheckedContinuation { continuation in
-        compiling.async { continuation.resume(returning: python(places.python, cache: cache)) }
+        compiling.async {
+          continuation.resume(returning: python(places.python, cache: cache) + zygote(places.zygoteModule))
+        }
       }
     case .node: return files(in: places.node, to: "/runtime") { $0.hasSuffix(".mjs") || $0.hasSuffix(".js") }
     case .exec: return [RuntimeFile(source: places.execRunner, destination: "/runtime/apus-exec-runner")]
     case .swift, .binary, .image: return []
     }
+  }
+
+  private static func zygote(_ module: String) -> [RuntimeFile] {
+    guard access(module, R_OK) == 0 else { return [] }
+    return [RuntimeFile(source: module, destination: "/runtime/apus_zygote.abi3.so")]
   }
 
   /// Sources and compiled modules; without the latter when compiling fails (then pods start slower, not otherwise).

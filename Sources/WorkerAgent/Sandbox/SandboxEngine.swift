@@ -7,10 +7,48 @@ package protocol SandboxEngine: Sendable {
   func open() async throws
   /// Starts one pod; returns when its command was executed. The order's descriptors stay the caller's.
   func start(_ order: SandboxOrder) async throws -> any RunningPod
+  /// Whether it makes pods ahead at all.
+  var makesStems: Bool { get }
+  /// Makes a pod that waits for its function; nil when it can make none of the kind. The descriptors stay the caller's.
+  func makeStem(_ kind: StemKind, at place: StemPlace) async throws -> (any WaitingPod)?
   /// What isolation this host gives, in words.
   var isolation: [String] { get }
   /// Kills what still runs and removes every trace.
   func close() async
+}
+
+extension SandboxEngine {
+  /// No stems: every pod is started from nothing.
+  package var makesStems: Bool { false }
+  /// None.
+  package func makeStem(_ kind: StemKind, at place: StemPlace) async throws -> (any WaitingPod)? { nil }
+}
+
+/// A pod that was made ahead.
+package protocol WaitingPod: Sendable {
+  /// Makes it the order's pod; returns when it was told. Should it fail to become that, its end says why. The order's
+  /// descriptors are not used: it has its own. May be called once; throws when the pod has ended.
+  func become(_ order: SandboxOrder) throws -> any RunningPod
+  /// Ends it, unless it became a function's.
+  func discard()
+  /// Waits for its end, also after it became a function's; may be asked by many.
+  func exit() async -> PodExit
+}
+
+/// Where a stem is made. Descriptors are -1 where it gets none.
+package struct StemPlace: Sendable {
+  /// The pod's number on this node.
+  package var slot: Int
+  /// Its standard output.
+  package var stdout: CInt
+  /// Its standard error.
+  package var stderr: CInt
+  /// Descriptor 3.
+  package var listener: CInt
+  /// Descriptor 4.
+  package var frames: CInt
+  /// Descriptor 5, on which a waiting interpreter says that it waits.
+  package var control: CInt
 }
 
 /// A pod that runs.
@@ -19,7 +57,7 @@ package protocol RunningPod: Sendable {
   func terminate()
   /// SIGKILL to everything in it.
   func kill()
-  /// Waits for its end; may be asked once.
+  /// Waits for its end; may be asked by many.
   func exit() async -> PodExit
   /// A connected, non-blocking socket to a port on its own loopback; nil while nothing listens there.
   func connect(port: UInt16) async throws -> CInt?
@@ -31,10 +69,14 @@ package protocol RunningPod: Sendable {
 package struct SandboxOrder: Sendable {
   /// The pod's number on this node.
   package var slot: Int
+  /// The function's namespace.
+  package var namespace: String
   /// Its host name.
   package var hostname: String
   /// Whose root it gets.
   package var runtime: Runtime
+  /// What stems could have become it; nil when it must be started from nothing.
+  package var kind: StemKind?
   /// The folder that becomes /function.
   package var code: String
   /// The command.

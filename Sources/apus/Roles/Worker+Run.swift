@@ -86,12 +86,14 @@ struct WorkerRole {
     let physical = Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE)))
     var configuration = WorkerConfiguration(
       name: name, dataDirectory: home, runDirectory: "/run/apus/\(instance)", instance: instance, labels: labels,
-      milliCPU: cpu?.milli ?? cores * 1000, memory: memory?.value ?? physical / 5 * 4, pods: min(pods, SlotBlock.size),
+      milliCPU: cpu?.milli ?? cores * 1000, memory: memory?.value ?? physical / 5 * 4,
+      pods: min(pods, SlotBlock.podsMaximum),
       listenAddress: entrance.map { .init(host: $0.host, port: $0.port) }, hostIdentity: HostIdentity.current,
       spawnerPath: installed.companion("apus-spawner"),
       runtimeFiles: .init(
         python: installed.runner(.python), node: installed.runner(.node),
-        execRunner: installed.companion("apus-exec-runner")),
+        execRunner: installed.companion("apus-exec-runner"),
+        zygoteModule: installed.companion("apus_zygote.abi3.so")),
       version: Version.current)
     configuration.firstSlot = slots.first
     configuration.insecureRegistries = insecureRegistries
@@ -103,6 +105,8 @@ struct WorkerRole {
 final class SlotBlock: Sendable {
   /// Slots in a block.
   static let size = 1500
+  /// Pods of a worker at most: the rest is for pods made ahead.
+  static let podsMaximum = size - WorkerConfiguration.stemsMaximum
   /// Blocks of a machine.
   static let count = Limits.slots / size
   /// The first slot.

@@ -17,30 +17,65 @@ struct MessageFuzzTests {
       try #require(base != MAP_FAILED)
       mprotect(base + Self.room, page, PROT_NONE)
     }
-    func check(_ message: [UInt8], descriptors: Int) -> CInt {
-      let start = base + (Self.room - message.count)
-      start.copyMemory(from: message, byteCount: message.count)
-      return apus_check_spawn_message(start.assumingMemoryBound(to: UInt8.self), message.count, descriptors)
+    func check(_ message: Message) -> CInt {
+      let bytes = message.bytes
+      let start = (base + (Self.room - bytes.count)).assumingMemoryBound(to: UInt8.self)
+      UnsafeMutableRawPointer(start).copyMemory(from: bytes, byteCount: bytes.count)
+      switch message.kind {
+      case .spawn: return apus_check_spawn_message(start, bytes.count, message.descriptors)
+      case .bind: return apus_check_bind_message(start, bytes.count, message.descriptors, 0)
+      case .warmBind: return apus_check_bind_message(start, bytes.count, message.descriptors, 1)
+      case .zygote: return apus_check_zygote_message(start, bytes.count, message.descriptors)
+      }
     }
     func unmap() { munmap(base, Self.room + 4096) }
   }
 
-  private func valid(_ random: inout SeededGenerator) throws -> ([UInt8], Int) {
+  private enum Kind: CaseIterable { case spawn, bind, warmBind, zygote }
+
+  private struct Message {
+    var kind: Kind
+    var bytes: [UInt8]
+    var descriptors: Int
+  }
+
+  private func strings(_ random: inout SeededGenerator) -> [String] {
+    (0...Int.random(in: 0..<5, using: &random)).map { "argument-\($0)" }
+  }
+
+  private func environment(_ random: inout SeededGenerator) -> [String: String] {
+    var made: [String: String] = [:]
+    for number in 0..<Int.random(in: 0..<5, using: &random) { made["NAME_\(number)"] = "value" }
+    return made
+  }
+
+  private func valid(_ random: inout SeededGenerator) throws -> Message {
+    let kind = Kind.allCases.randomElement(using: &random) ?? .spawn
     let slot = Int.random(in: 0..<60_000, using: &random)
-    var spec = SandboxSpec(slot: slot, hostname: "h", rootPath: "/r", arguments: [])
-    spec.arguments = (0...Int.random(in: 0..<5, using: &random)).map { "argument-\($0)" }
-    for number in 0..<Int.random(in: 0..<5, using: &random) { spec.environment["NAME_\(number)"] = "value" }
-    for number in 0..<Int.random(in: 0..<4, using: &random) {
-      spec.secrets.append(SandboxSecret(path: "s\(number)/key", bytes: [1, 2, 3]))
+    switch kind {
+    case .spawn:
+      var spec = StemSpec(slot: slot, origin: .root("/r"))
+      if Bool.random(using: &random) { spec.warmArguments = strings(&random) }
+      spec.warmEnvironment = environment(&random)
+      if Bool.random(using: &random) { spec.stdout = 1 }
+      let cgroups = Int.random(in: 0...4, using: &random)
+      let bytes = try SpawnerMessage.spawn(spec, ticket: 1, cgroups: cgroups, cgroupV2: false)
+      let descriptors = SpawnerMessage.descriptors(spec, cgroups: Array(repeating: 9, count: cgroups), bind: 9, root: 9)
+      return Message(kind: kind, bytes: bytes, descriptors: descriptors.count)
+    case .bind, .warmBind:
+      var spec = BindSpec(hostname: "h", arguments: strings(&random), environment: environment(&random))
+      for number in 0..<Int.random(in: 0..<4, using: &random) {
+        spec.secrets.append(SandboxSecret(path: "s\(number)/key", bytes: [1, 2, 3]))
+      }
+      if Bool.random(using: &random) { spec.codePath = "/c" }
+      let bytes = try SpawnerMessage.bind(
+        spec, ticket: 1, slot: slot, isWarm: kind == .warmBind, limitProcesses: Bool.random(using: &random))
+      let descriptors = (spec.codePath == nil ? 0 : 1) + (spec.secrets.isEmpty ? 0 : 1)
+      return Message(kind: kind, bytes: bytes, descriptors: descriptors)
+    case .zygote:
+      let bytes = try SpawnerMessage.zygote(strings(&random), environment(&random), ticket: 1)
+      return Message(kind: kind, bytes: bytes, descriptors: 1)
     }
-    if Bool.random(using: &random) { spec.stdout = 1 }
-    if Bool.random(using: &random) { spec.codePath = "/c" }
-    let cgroups = Int.random(in: 0...4, using: &random)
-    let message = try SpawnerMessage.spawn(spec, ticket: 1, cgroups: cgroups, cgroupV2: false, limitProcesses: false)
-    let descriptors = SpawnerMessage.descriptors(
-      spec, cgroups: Array(repeating: 9, count: cgroups), root: 9, code: spec.codePath == nil ? -1 : 9,
-      secrets: spec.secrets.isEmpty ? -1 : 9)
-    return (message, descriptors.count)
   }
 
   private func mutate(_ message: [UInt8], _ random: inout SeededGenerator) -> [UInt8] {
@@ -73,11 +108,11 @@ struct MessageFuzzTests {
     defer { fence.unmap() }
     var refusals: [CInt: Int] = [:]
     for round in 0..<Soak.rounds(100_000) {
-      let (message, descriptors) = try valid(&random)
-      if round % 100 == 0 { try #require(fence.check(message, descriptors: descriptors) == 0, "seed \(random.seed)") }
-      let damaged = mutate(message, &random)
-      let count = Int.random(in: 0..<8, using: &random) == 0 ? Int.random(in: 0..<17, using: &random) : descriptors
-      let result = fence.check(damaged, descriptors: count)
+      var damaged = try valid(&random)
+      if round % 100 == 0 { try #require(fence.check(damaged) == 0, "seed \(random.seed)") }
+      damaged.bytes = mutate(damaged.bytes, &random)
+      if Int.random(in: 0..<8, using: &random) == 0 { damaged.descriptors = Int.random(in: 0..<17, using: &random) }
+      let result = fence.check(damaged)
       try #require(result <= 0, "the decoder broke a promise; seed \(random.seed), round \(round): \(damaged)")
       refusals[result, default: 0] += 1
     }

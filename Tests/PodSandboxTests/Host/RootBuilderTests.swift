@@ -13,7 +13,7 @@ struct RootBuilderTests {
         import getpass,os
         print(getpass.getuser(), json.dumps(os.listdir('/')), os.path.exists('/usr/lib/python3/dist-packages'))
         """
-      let done = try await host.run(["/usr/bin/python3", "-c", code]) { $0.rootPath = root }
+      let done = try await host.run(["/usr/bin/python3", "-c", code]) { $0.stem.origin = .root(root) }
       #expect(done.exit.exitCode == 0, "\(done.err)")
       #expect(done.out.hasPrefix("function "))
       #expect(done.out.hasSuffix("False\n"))
@@ -25,7 +25,7 @@ struct RootBuilderTests {
     let root = try await TestRoots.path(.python)
     try await withPodHost { host in
       let code = "import json,asyncio.events"
-      let done = try await host.run(["/usr/bin/python3", "-v", "-c", code]) { $0.rootPath = root }
+      let done = try await host.run(["/usr/bin/python3", "-v", "-c", code]) { $0.stem.origin = .root(root) }
       #expect(done.err.contains("json/__pycache__"))
       #expect(!done.err.contains("wrote"))
       #expect(!done.err.contains("bytecode is stale"))
@@ -40,7 +40,7 @@ struct RootBuilderTests {
         console.log(JSON.stringify({v: +process.versions.node.split('.')[0] >= 18, u: os.userInfo().username,
           z: zlib.gzipSync('x').length > 0}))
         """
-      let done = try await host.run(["/usr/bin/node", "-e", code]) { $0.rootPath = root }
+      let done = try await host.run(["/usr/bin/node", "-e", code]) { $0.stem.origin = .root(root) }
       #expect(done.out == "{\"v\":true,\"u\":\"function\",\"z\":true}\n", "\(done.err) \(done.exit.reason)")
     }
   }
@@ -64,7 +64,7 @@ struct RootBuilderTests {
         printf 'b\\na\\n' | sort | sed s/a/A/ | awk '{print $1}' | grep A
         echo x | gzip | gunzip; find /var -name secrets
         """
-      let done = try await host.shell(script) { $0.rootPath = root.path }
+      let done = try await host.shell(script) { $0.stem.origin = .root(root.path) }
       #expect(done.out == "runnerprogram\nrunner.txt\nA\nx\n/var/openfaas/secrets\n", "\(done.err)")
     }
     // The same again is found; a changed runner is another root.
@@ -86,8 +86,8 @@ struct RootBuilderTests {
     let root = try await TestRoots.path(.native)
     try await withPodHost { host in
       let done = try await host.run(["/function/a"]) {
-        $0.rootPath = root
-        $0.codePath = folder.path
+        $0.stem.origin = .root(root)
+        $0.bind.codePath = folder.path
       }
       #expect(done.out == "2", "\(done.err)")
     }

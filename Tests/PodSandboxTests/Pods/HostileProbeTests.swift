@@ -3,10 +3,22 @@ import Foundation
 import PodSandbox
 import Testing
 
+/// The ways a pod comes to its command.
+enum PodWay: String, CaseIterable, Sendable {
+  /// Started from nothing.
+  case start
+  /// A stem that executes the command when it is bound.
+  case stem
+  /// A stem with a command that waits.
+  case warm
+  /// A fork of a Python zygote.
+  case zygote
+}
+
 @Suite("Hostile probes", .timeLimit(.minutes(2)))
 struct HostileProbeTests {
   /// Runs every probe in a pod, beside a neighbour and with real targets on the host.
-  private func probe(seccomp: Bool) async throws -> [String: String] {
+  private func probe(_ way: PodWay, seccomp: Bool) async throws -> [String: String] {
     let folder = try TemporaryFolder()
     chmod(folder.path, 0o755)
     try await compile(TestPaths.source("hostile.c"), to: "\(folder.path)/hostile")
@@ -19,12 +31,11 @@ struct HostileProbeTests {
     var results: [String: String] = [:]
     try await withPodHost { host in
       let neighbour = try await host.spawner.start(try await PodHost.spec(["/bin/sleep", "600"]))
-      let done = try await host.run([
-        "/function/hostile", "\(getpid())", "\(server.port)", secret, server.abstractName, "\(getpid() - 1)",
-      ]) {
-        $0.codePath = folder.path
-        $0.seccomp = seccomp
-      }
+      let done = try await host.run(
+        [
+          "/function/hostile", "\(getpid())", "\(server.port)", secret, server.abstractName, "\(getpid() - 1)",
+        ], way: way, code: folder.path
+      ) { $0.stem.seccomp = seccomp }
       #expect(done.exit.exitCode == 0, "\(done.exit.reason) \(done.err)")
       #expect(host.spawner.signal(neighbour, 0), "the neighbour lives")
       for line in done.out.split(separator: "\n") {
@@ -35,15 +46,16 @@ struct HostileProbeTests {
     return results
   }
 
-  @Test func `every probe is blocked in a pod`() async throws {
-    let results = try await probe(seccomp: true)
+  @Test(arguments: PodWay.allCases) func `every probe is blocked in a pod`(_ way: PodWay) async throws {
+    let results = try await probe(way, seccomp: true)
     #expect(results.count >= 100)
     let open = results.filter { !$0.value.hasPrefix("blocked") }.map(\.key).sorted()
     #expect(open == [])
   }
 
-  @Test func `without the filter some of them open, so the filter matters`() async throws {
-    let results = try await probe(seccomp: false)
+  @Test(arguments: [PodWay.start, .zygote])
+  func `without the filter some of them open, so the filter matters`(_ way: PodWay) async throws {
+    let results = try await probe(way, seccomp: false)
     let open = Set(results.filter { $0.value.hasPrefix("open") }.keys)
     #expect(open.contains("vm_read"))
     #expect(open.contains("ptrace_me"))

@@ -23,7 +23,7 @@ struct PodLifeTests {
     try await withPodHost { host in
       var user: UInt32 = 0
       let script = "id -u; id -g; id -G; whoami; hostname; pwd; env | sort; cat /proc/self/cgroup | tr = -"
-      let done = try await host.shell(script) { user = $0.hostUID }
+      let done = try await host.shell(script) { user = $0.stem.hostUID }
       let lines = done.out.split(separator: "\n").map(String.init)
       try #require(lines.count > 8)
       #expect(lines[0...2] == ["\(user)", "\(user)", "\(user)"])
@@ -43,8 +43,8 @@ struct PodLifeTests {
       let control = try Captured()
       let script = "echo log >&4; printf r >&5; ls /proc/self/fd | tr '\\n' ' '; readlink /proc/self/fd/0"
       let done = try await host.shell(script) {
-        $0.frames = frames.writer
-        $0.control = control.writer
+        $0.stem.frames = frames.writer
+        $0.stem.control = control.writer
       }
       frames.closeWriter()
       control.closeWriter()
@@ -78,8 +78,8 @@ struct PodLifeTests {
     try await withPodHost { host in
       let code = "import socket;s=socket.socket(fileno=3);c,_=s.accept();c.sendall(b'from the pod')"
       let done = try await host.run(["/usr/bin/python3", "-S", "-c", code]) {
-        $0.rootPath = root
-        $0.listener = listener
+        $0.stem.origin = .root(root)
+        $0.stem.listener = listener
       }
       #expect(done.exit.exitCode == 0, "\(done.err)")
       var buffer = [UInt8](repeating: 0, count: 64)
@@ -94,7 +94,7 @@ struct PodLifeTests {
       defer { out.closeWriter() }
       let script = "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.05; done"
       var spec = try await PodHost.spec(["/bin/sh", "-c", script])
-      spec.stdout = out.writer
+      spec.stem.stdout = out.writer
       let polite = try await host.spawner.start(spec)
       out.closeWriter()
       #expect(await eventually { out.soFar.contains("up") })
@@ -119,7 +119,7 @@ struct PodLifeTests {
       // Orphans that ignore SIGTERM and hold the pipe open.
       let script = "for i in 1 2 3; do (trap '' TERM; setsid sleep 600 2>/dev/null || sleep 600) & done; echo up; wait"
       var spec = try await PodHost.spec(["/bin/sh", "-c", script])
-      spec.stdout = out.writer
+      spec.stem.stdout = out.writer
       let pod = try await host.spawner.start(spec)
       out.closeWriter()
       #expect(await eventually { out.soFar.contains("up") })
@@ -147,7 +147,7 @@ struct PodLifeTests {
         _ = try await host.spawner.start(try await PodHost.spec(["/etc/hosts"]))
       }
       var spec = try await PodHost.spec(["true"])
-      spec.rootPath = "/no/such/root"
+      spec.stem.origin = .root("/no/such/root")
       await #expect(throws: SandboxError.host(doing: "opening the root folder /no/such/root", errno: ENOENT)) {
         _ = try await host.spawner.start(spec)
       }
@@ -167,7 +167,7 @@ struct PodLifeTests {
       let script =
         "pwd; cat handler.txt; (echo x > new) 2>/dev/null; echo $?; (echo x > handler.txt) 2>/dev/null; echo $?"
       let done = try await host.shell(script) {
-        $0.codePath = folder.path
+        $0.bind.codePath = folder.path
       }
       #expect(done.out == "/function\nprint me2\n2\n")
       #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["handler.txt"])
@@ -183,8 +183,8 @@ struct PodLifeTests {
         """
       var user: UInt32 = 0
       let done = try await host.shell(script) {
-        user = $0.hostUID
-        $0.secrets = [
+        user = $0.stem.hostUID
+        $0.bind.secrets = [
           SandboxSecret(path: "token", bytes: Array("abc\n".utf8)),
           SandboxSecret(path: "/var/openfaas/secrets/db/password", bytes: Array("öö\n".utf8)),
           SandboxSecret(path: "big", bytes: [UInt8](repeating: 7, count: 1 << 20)),
@@ -194,7 +194,7 @@ struct PodLifeTests {
         done.out == "token 400 \(user)\ndb/password 400 \(user)\nabc\nöö\n1048576\n2\n2\ntmpfs\n", "\(done.err)")
       for path in ["../x", "/etc/passwd", "a/b/c", ".hidden", "a/../b", "", "a//b", "a\nb"] {
         var spec = try await PodHost.spec(["true"])
-        spec.secrets = [SandboxSecret(path: path, bytes: [1])]
+        spec.bind.secrets = [SandboxSecret(path: path, bytes: [1])]
         await #expect(throws: SandboxError.self) { _ = try await host.spawner.start(spec) }
       }
     }
@@ -214,8 +214,8 @@ struct PodLifeTests {
           c,_=s.accept(); c.sendall(b'hi'); c.close()
         """
       var spec = try await PodHost.spec(["/usr/bin/python3", "-S", "-c", code])
-      spec.rootPath = root
-      spec.control = control.writer
+      spec.stem.origin = .root(root)
+      spec.stem.control = control.writer
       let pod = try await host.spawner.start(spec)
       control.closeWriter()
       #expect(await eventually { control.soFar == "r" })

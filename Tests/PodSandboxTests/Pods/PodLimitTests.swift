@@ -9,7 +9,7 @@ struct PodLimitTests {
     let root = try await TestRoots.path(.python)
     try await withPodHost { host in
       let done = try await host.run(["/usr/bin/python3", "-S", "-c", "x=[]\nwhile True: x.append(bytearray(1<<20))"]) {
-        $0.rootPath = root
+        $0.stem.origin = .root(root)
         $0.limits.memoryBytes = 48 << 20
       }
       #expect(done.exit.oomKilled)
@@ -55,8 +55,8 @@ struct PodLimitTests {
       let out = try Captured()
       defer { out.closeWriter() }
       var spec = try await PodHost.spec(["/usr/bin/python3", "-S", "-c", code])
-      spec.rootPath = root
-      spec.stdout = out.writer
+      spec.stem.origin = .root(root)
+      spec.stem.stdout = out.writer
       spec.limits.pids = 40
       let pod = try await host.spawner.start(spec)
       out.closeWriter()

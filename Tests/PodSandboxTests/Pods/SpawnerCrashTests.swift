@@ -77,8 +77,8 @@ struct SpawnerCrashTests {
       }
       func one() async throws {
         let done = try await host.shell("cat /var/openfaas/secrets/a; exit 4") {
-          $0.codePath = folder.path
-          $0.secrets = [SandboxSecret(path: "a", bytes: [65])]
+          $0.bind.codePath = folder.path
+          $0.bind.secrets = [SandboxSecret(path: "a", bytes: [65])]
         }
         try #require(done.exit.exitCode == 4 && done.out == "A")
         _ = try? await host.spawner.start(try await PodHost.spec(["/no/such"]))
@@ -127,10 +127,10 @@ struct SpawnerCrashTests {
       var times: [UInt64] = []
       for _ in 0..<60 {
         var spec = try await PodHost.spec(["/function/true"])
-        spec.rootPath = root
-        spec.codePath = folder.path
+        spec.stem.origin = .root(root)
+        spec.bind.codePath = folder.path
         let pod = try await host.spawner.start(spec)
-        times.append(pod.timings.executedNs)
+        times.append(pod.timings.stoodNs)
         _ = try await host.exit(of: pod)
       }
       times.sort()
@@ -152,12 +152,12 @@ struct SpawnerCrashTests {
       executable: TestPaths.spawner, instance: instance, layout: layout, logger: quiet)
     let spec = try await PodHost.spec(["/bin/sleep", "600"])
     let pod = try await spawner.start(spec)
-    let group = "\(place)/apus/\(instance)/\(spec.slot)"
+    let group = "\(place)/apus/\(instance)/\(spec.stem.slot)"
     #expect(CgroupFiles.read("\(group)/cgroup.procs")?.split(separator: "\n").count == 2)
     pod.cgroup?.killAll()
     var exits = spawner.exits.makeAsyncIterator()
     let exit = await exits.next()
-    #expect(exit?.slot == spec.slot)
+    #expect(exit?.slot == spec.stem.slot)
     #expect(exit?.signal == SIGKILL)
     await spawner.shutdown()
     #expect(!FileManager.default.fileExists(atPath: "\(place)/apus/\(instance)"))

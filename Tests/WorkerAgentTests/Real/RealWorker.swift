@@ -38,6 +38,7 @@ final class RealWorker: Sendable {
 
   init(secrets: SimulatedSecrets = SimulatedSecrets()) throws {
     folder = try TemporaryFolder("apus-real")
+    let zygoteModule = Self.spawner.map { $0.replacing("apus-spawner", with: "apus_zygote.abi3.so") } ?? ""
     let instance = String(format: "%08x", UInt32.random(in: 0 ... .max))
     var configuration = WorkerConfiguration(
       name: "n1", dataDirectory: "\(folder.path)/data", runDirectory: "/run/apus/\(instance)", instance: instance,
@@ -45,7 +46,7 @@ final class RealWorker: Sendable {
       listenAddress: .init(host: "127.0.0.1", port: 0), hostIdentity: "host-1", spawnerPath: Self.spawner ?? "",
       runtimeFiles: .init(
         python: "\(Self.repository)/functions/runtimes/python", node: "\(Self.repository)/functions/runtimes/node",
-        execRunner: "\(folder.path)/none"), version: "0.1.0")
+        execRunner: "\(folder.path)/none", zygoteModule: zygoteModule), version: "0.1.0")
     configuration.drainSettleMilliseconds = 100
     self.configuration = configuration
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }

@@ -1,12 +1,16 @@
 // Runs one Apus function on Node: node /runtime/runner.mjs (the contract: functions/README.md).
+// With APUS_WARM=1 it is a pod made ahead: it warms itself, waits on descriptor 6 for what it is, and then is that.
 import { createServer } from 'node:http';
-import { writeSync, existsSync } from 'node:fs';
+import { connect } from 'node:net';
+import { closeSync, existsSync, readSync, writeSync } from 'node:fs';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { pathToFileURL } from 'node:url';
 
 const LISTENER = 3;
 const FRAME_PIPE = 4;
 const CONTROL_PIPE = 5;
+const PAYLOAD_PIPE = 6;
+const WARM_CALLS = 20;
 const HEAD_BYTES = 64 * 1024;
 const HEAD_MS = 30_000;
 const STALL_MS = 60_000;
@@ -18,8 +22,9 @@ const DEFAULT_MAX_BODY = 100 * 1024 * 1024;
 const LAST_ANSWERS_MS = 100; // how long the last answers may take to leave after an uncaught exception
 
 const env = process.env;
-const concurrency = Math.max(1, Number.parseInt(env.APUS_CONCURRENCY, 10) || 1);
-const maxBody = Number.parseInt(env.APUS_MAX_BODY, 10) || DEFAULT_MAX_BODY;
+let concurrency = 1;
+let maxBody = DEFAULT_MAX_BODY;
+let warming = env.APUS_WARM === '1';
 const calls = new AsyncLocalStorage();
 
 // Frames
@@ -30,7 +35,7 @@ function sendFrame(frame) {
     text = JSON.stringify({ ...frame, fields: { 'apus.truncated': true } }) + '\n';
   }
   const data = Buffer.from(text);
-  let sent = 0;
+  let sent = warming ? data.length : 0;
   while (sent < data.length) {
     try {
       sent += writeSync(FRAME_PIPE, data, sent);
@@ -296,6 +301,8 @@ function fail(response, output, error) {
 
 // Calls
 
+let handler; // the user's function
+let server;
 let running = 0;
 let draining = false;
 const waiting = []; // FIFO of requests whose head is here
@@ -447,40 +454,92 @@ function crash(error) {
   setTimeout(() => process.exit(1), LAST_ANSWERS_MS);
 }
 
-const server = createServer(
-  {
-    maxHeaderSize: HEAD_BYTES,
-    headersTimeout: HEAD_MS,
-    requestTimeout: 0,
-    keepAliveTimeout: 0,
-    insecureHTTPParser: false,
-    requireHostHeader: true,
-  },
-  accept,
-);
-server.timeout = 0;
-server.httpAllowHalfOpen = true; // a half closed connection cancels its call; it is still answered, then closed
-server.on('checkContinue', (request, response) => {
-  request.expectsContinue = true;
-  accept(request, response);
-});
-server.on('checkExpectation', (_, response) => refuse(response, 417, 'bad_request', 'only 100-continue is expected'));
-server.on('clientError', (error, socket) => {
-  if (!socket.writable) return socket.destroy();
-  const [status, code] = error.code === 'HPE_HEADER_OVERFLOW'
-    ? ['431 Request Header Fields Too Large', 'head_too_large']
-    : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-      ? ['408 Request Timeout', 'request_timeout']
-      : ['400 Bad Request', 'bad_request'];
-  const body = JSON.stringify({ code, message: error.message, component: 'function' });
-  return socket.end(
-    `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+/** The server of the pod's socket; not yet listening. */
+function makeServer() {
+  const server = createServer(
+    {
+      maxHeaderSize: HEAD_BYTES,
+      headersTimeout: HEAD_MS,
+      requestTimeout: 0,
+      keepAliveTimeout: 0,
+      insecureHTTPParser: false,
+      requireHostHeader: true,
+    },
+    accept,
   );
-});
+  server.timeout = 0;
+  server.httpAllowHalfOpen = true; // a half closed connection cancels its call; it is still answered, then closed
+  server.on('checkContinue', (request, response) => {
+    request.expectsContinue = true;
+    accept(request, response);
+  });
+  server.on('checkExpectation', (_, response) => refuse(response, 417, 'bad_request', 'only 100-continue is expected'));
+  server.on('clientError', (error, socket) => {
+    if (!socket.writable) return socket.destroy();
+    const [status, code] = error.code === 'HPE_HEADER_OVERFLOW'
+      ? ['431 Request Header Fields Too Large', 'head_too_large']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? ['408 Request Timeout', 'request_timeout']
+        : ['400 Bad Request', 'bad_request'];
+    const body = JSON.stringify({ code, message: error.message, component: 'function' });
+    return socket.end(
+      `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    );
+  });
+  return server;
+}
+
+// Waiting
+
+/** Answers a few calls of its own, over a socket of the pod's own network namespace, so that nothing is compiled later. */
+async function warmUp() {
+  ({ handle: handler } = await import('./warm.mjs'));
+  const server = makeServer();
+  await new Promise((resolve) => server.listen('\0apus-warm', resolve));
+  const client = connect('\0apus-warm');
+  const body = '{"greeting":"hello"}';
+  for (let count = 0; count < WARM_CALLS; count += 1) {
+    const length = count % 2 === 0 ? body.length : 0;
+    client.write(
+      `POST /warm?count=${count} HTTP/1.1\r\nHost: warm\r\nX-Call-Id: warm-${count}\r\nContent-Length: ${length}\r\n\r\n${body.slice(0, length)}`,
+    );
+    await new Promise((resolve) => client.once('data', resolve));
+  }
+  client.destroy();
+  await new Promise((resolve) => server.close(resolve));
+}
+
+/** Waits until the pod is told what it is; the environment comes as `NAME=value` and NUL for each variable. */
+function becomeFunction() {
+  const readAll = (length) => {
+    const data = Buffer.alloc(length);
+    for (let done = 0; done < length; ) {
+      const count = readSync(PAYLOAD_PIPE, data, done, length - done, null);
+      if (count === 0) process.exit(0);
+      done += count;
+    }
+    return data;
+  };
+  const variables = readAll(readAll(4).readUInt32LE()).toString().split('\0');
+  closeSync(PAYLOAD_PIPE);
+  for (const name of Object.keys(env)) delete env[name];
+  for (const variable of variables) {
+    const equals = variable.indexOf('=');
+    if (equals > 0) env[variable.slice(0, equals)] = variable.slice(equals + 1);
+  }
+  process.chdir('/function');
+}
 
 for (const name of ['stdout', 'stderr']) capture(name);
+if (warming) {
+  await warmUp();
+  writeSync(CONTROL_PIPE, 'w');
+  becomeFunction();
+  warming = false;
+}
+concurrency = Math.max(1, Number.parseInt(env.APUS_CONCURRENCY, 10) || 1);
+maxBody = Number.parseInt(env.APUS_MAX_BODY, 10) || DEFAULT_MAX_BODY;
 process.on('SIGINT', () => {});
-let handler;
 try {
   handler = await load();
 } catch (error) {
@@ -489,6 +548,7 @@ try {
 }
 process.on('uncaughtException', crash);
 process.on('SIGTERM', terminate);
+server = makeServer();
 server.on('error', (error) => {
   writeSync(2, `the runner needs a listening unix socket on descriptor 3: ${error.message}\n`);
   process.exit(1);

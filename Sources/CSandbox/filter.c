@@ -2,7 +2,7 @@
 // arguments, and all else does not exist (ENOSYS, which lets libraries fall back; EPERM would break glibc).
 // Built once at start as a binary search over ranges of numbers: putting it on costs a pod about 0.1 ms, and the
 // kernel remembers which numbers are always allowed, so those cost nothing at run time.
-#include "spawner.h"
+#include "csandbox.h"
 
 #include <errno.h>
 #include <linux/audit.h>

@@ -1,6 +1,6 @@
 // The template mount namespace: an empty tmpfs with a prepared /dev and nothing of the host in it. A pod's namespace
 // is a copy of this one, so a start mounts a handful of things and there is nothing to find behind them.
-#include "spawner.h"
+#include "csandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>

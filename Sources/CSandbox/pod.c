@@ -1,11 +1,12 @@
-// From clone to the pod's process 1: join the cgroups, build the private root, and give up every privilege. The order
-// matters; each step says what it needs that a later one takes away.
-#include "spawner.h"
+// From clone to the pod's process 1: join the cgroups, build the private root, wait for what the pod is to be, and give
+// up every privilege. The order matters; each step says what it needs that a later one takes away.
+#include "csandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/mount.h>
+#include <linux/sched.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -24,7 +25,6 @@ extern int mount(const char *, const char *, const char *, unsigned long, const 
 extern int umount2(const char *, int);
 #define MNT_DETACH 2
 
-#define IN_ROOT(path) TEMPLATE_ROOT path
 #define SECRETS_DIRECTORY "/var/openfaas/secrets"
 
 void pod_fail(int status, enum apus_step step) {
@@ -35,11 +35,11 @@ void pod_fail(int status, enum apus_step step) {
 }
 
 /* Closes all but the descriptors this pod was given: the copies of the spawner's socket and of other pods' pipes. */
-static void keep_only(const struct pod_descriptors *given, int status) {
+static void keep_only(const struct pod_descriptors *given) {
   int keep[APUS_DESCRIPTORS_MAX + 2];
   size_t count = 0;
-  const int named[] = {given->root, given->code, given->out, given->err, given->listener, given->frames,
-                       given->control, given->secrets, status};
+  const int named[] = {given->bind,   given->root,    given->out,    given->err,   given->listener,
+                       given->frames, given->control, given->status, given->passwd};
   for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) {
     if (named[i] >= 0) keep[count++] = named[i];
   }
@@ -62,13 +62,15 @@ static void keep_only(const struct pod_descriptors *given, int status) {
 }
 
 /* cgroup v1: "0" to `tasks` moves this thread, which is the whole process; `cgroup.procs` would take milliseconds. */
-static void join_cgroups(const struct apus_spawn *spawn, const struct pod_descriptors *given, int status) {
+static void join_cgroups(const struct apus_spawn *spawn, struct pod_descriptors *given, int status) {
   if (spawn->head.flags & APUS_CGROUP_V2) {
     close(given->cgroups[0]);
+    given->cgroups[0] = -1;
   } else {
     for (size_t i = 0; i < spawn->head.cgroups; i++) {
       if (write(given->cgroups[i], "0", 1) != 1) pod_fail(status, APUS_STEP_CGROUP);
       close(given->cgroups[i]);
+      given->cgroups[i] = -1;
     }
   }
   // A cgroup namespace rooted where we are now: /proc/self/cgroup shows "/" instead of the host's layout.
@@ -92,22 +94,29 @@ static void mount_tmp(const struct apus_spawn *spawn, int status) {
   snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=0700,uid=%u,gid=%u",
            (unsigned long long)spawn->head.tmp_bytes, (unsigned long long)spawn->head.tmp_inodes, spawn->head.uid,
            spawn->head.gid);
-  if (mount("apus-tmp", IN_ROOT("/tmp"), "tmpfs", MS_NOSUID | MS_NODEV, options) != 0)
-    pod_fail(status, APUS_STEP_TMP);
+  if (mount("apus-tmp", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options) != 0) pod_fail(status, APUS_STEP_TMP);
+}
+
+/* The size the function asks for, where it is another than the one /tmp was made with. */
+static void resize_tmp(const struct apus_spawn *spawn, const struct apus_bind *bind, int status) {
+  if (bind->head.tmp_bytes == spawn->head.tmp_bytes && bind->head.tmp_inodes == spawn->head.tmp_inodes) return;
+  char options[96];
+  snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu", (unsigned long long)bind->head.tmp_bytes,
+           (unsigned long long)bind->head.tmp_inodes);
+  if (mount(NULL, "/tmp", NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV, options) != 0) pod_fail(status, APUS_STEP_TMP);
 }
 
 /* /proc of the pod's own process namespace: read-only as a whole (so /proc/sys and sysrq are), other users' processes
    invisible, and the files that show the host's memory, keys and addresses covered by /dev/null. */
 static void mount_proc(int status) {
   static const char *const covered[] = {
-    IN_ROOT("/proc/kcore"),    IN_ROOT("/proc/keys"),          IN_ROOT("/proc/key-users"), IN_ROOT("/proc/kmsg"),
-    IN_ROOT("/proc/kallsyms"), IN_ROOT("/proc/sysrq-trigger"), IN_ROOT("/proc/timer_list"),
+    "/proc/kcore",    "/proc/keys",          "/proc/key-users",  "/proc/kmsg",
+    "/proc/kallsyms", "/proc/sysrq-trigger", "/proc/timer_list",
   };
   const unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  if (mount("apus-proc", IN_ROOT("/proc"), "proc", flags, "hidepid=2") != 0) pod_fail(status, APUS_STEP_PROC);
+  if (mount("apus-proc", "/proc", "proc", flags, "hidepid=2") != 0) pod_fail(status, APUS_STEP_PROC);
   for (size_t i = 0; i < sizeof covered / sizeof covered[0]; i++) {
-    if (mount(TEMPLATE_DEV "/null", covered[i], NULL, MS_BIND, NULL) != 0 && errno != ENOENT)
-      pod_fail(status, APUS_STEP_PROC);
+    if (mount("/dev/null", covered[i], NULL, MS_BIND, NULL) != 0 && errno != ENOENT) pod_fail(status, APUS_STEP_PROC);
   }
 }
 
@@ -123,59 +132,71 @@ static void copy_secret(int from, int to, uint32_t length, int status) {
 }
 
 /* Secrets: a tmpfs of the pod's own, files readable by the pod's user alone, closed to writing before anyone runs. */
-static void mount_secrets(const struct apus_spawn *spawn, const struct pod_descriptors *given, int status) {
-  if (spawn->head.secrets == 0) return;
-  const char *place = IN_ROOT(SECRETS_DIRECTORY);
+static void mount_secrets(const struct apus_spawn *spawn, const struct apus_bind *bind, int secrets, int status) {
+  if (bind->head.secrets == 0) return;
+  const char *place = SECRETS_DIRECTORY;
   const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   // `noswap` (Linux 6.4) keeps secrets off the disk; older kernels refuse the word.
   if (mount("apus-secrets", place, "tmpfs", flags, "size=5m,nr_inodes=256,mode=0755,noswap") != 0 &&
       mount("apus-secrets", place, "tmpfs", flags, "size=5m,nr_inodes=256,mode=0755") != 0)
     pod_fail(status, APUS_STEP_SECRETS);
-  lseek(given->secrets, 0, SEEK_SET);
-  for (size_t i = 0; i < spawn->head.secrets; i++) {
-    char path[sizeof IN_ROOT(SECRETS_DIRECTORY) + 1 + APUS_SECRET_PATH_MAX + 1];
-    snprintf(path, sizeof path, "%s/%s", place, spawn->secrets[i].path);
+  lseek(secrets, 0, SEEK_SET);
+  for (size_t i = 0; i < bind->head.secrets; i++) {
+    char path[sizeof SECRETS_DIRECTORY + 1 + APUS_SECRET_PATH_MAX + 1];
+    snprintf(path, sizeof path, "%s/%s", place, bind->secrets[i].path);
     char *slash = strrchr(path, '/');
-    if (strchr(spawn->secrets[i].path, '/') != NULL) {
+    if (strchr(bind->secrets[i].path, '/') != NULL) {
       *slash = 0;
       if (mkdir(path, 0755) != 0 && errno != EEXIST) pod_fail(status, APUS_STEP_SECRETS);
       *slash = '/';
     }
     int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
     if (file < 0) pod_fail(status, APUS_STEP_SECRETS);
-    copy_secret(given->secrets, file, spawn->secrets[i].length, status);
+    copy_secret(secrets, file, bind->secrets[i].length, status);
     if (fchown(file, spawn->head.uid, spawn->head.gid) != 0 || fchmod(file, 0400) != 0)
       pod_fail(status, APUS_STEP_SECRETS);
     close(file);
   }
-  close(given->secrets);
   struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY};
   if (syscall(SYS_mount_setattr, AT_FDCWD, place, 0, &attributes, sizeof attributes) != 0)
     pod_fail(status, APUS_STEP_SECRETS);
 }
 
-static void build_root(const struct apus_spawn *spawn, const struct pod_descriptors *given, int status) {
-  const int writable = (spawn->head.flags & APUS_ROOT_WRITABLE) != 0;
-  if (attach(given->root, TEMPLATE_ROOT, writable) != 0) pod_fail(status, APUS_STEP_ROOT);
-  if (given->code >= 0 && attach(given->code, IN_ROOT("/function"), 0) != 0) pod_fail(status, APUS_STEP_CODE);
-  if (mount(TEMPLATE_DEV, IN_ROOT("/dev"), NULL, MS_BIND, NULL) != 0) pod_fail(status, APUS_STEP_DEV);
-  char passwd[64];
-  snprintf(passwd, sizeof passwd, TEMPLATE_PASSWD "/%u-%u", spawn->head.head.slot, spawn->head.uid);
-  // The user's name; a root without /etc/passwd simply has none. The template's mount is nosuid, nodev and noexec.
-  if (mount(passwd, IN_ROOT("/etc/passwd"), NULL, MS_BIND, NULL) == 0) {
-    struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY};
-    if (syscall(SYS_mount_setattr, AT_FDCWD, IN_ROOT("/etc/passwd"), 0, &attributes, sizeof attributes) != 0)
-      pod_fail(status, APUS_STEP_ROOT);
-  } else if (errno != ENOENT) {
+/* The user's name; a root without /etc/passwd simply has none. */
+static void mount_passwd(int tree, int status) {
+  if (tree < 0) return;
+  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
+  if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0)
     pod_fail(status, APUS_STEP_ROOT);
-  }
+  if (syscall(SYS_move_mount, tree, "", AT_FDCWD, "/etc/passwd", MOVE_MOUNT_F_EMPTY_PATH) != 0 && errno != ENOENT)
+    pod_fail(status, APUS_STEP_ROOT);
+}
+
+int root_enter(int tree, int writable, enum apus_step *step) {
+  *step = APUS_STEP_ROOT;
+  if (attach(tree, TEMPLATE_ROOT, writable) != 0) return -1;
+  *step = APUS_STEP_DEV;
+  if (mount(TEMPLATE_DEV, TEMPLATE_ROOT "/dev", NULL, MS_BIND, NULL) != 0) return -1;
+  *step = APUS_STEP_PIVOT;
+  // The new root takes the place of the template; the template, stacked on top for a moment, is let go.
+  if (chdir(TEMPLATE_ROOT) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0) return -1;
+  return chdir("/");
+}
+
+/* A zygote's pods are copies of its namespace, which has the root already. */
+static void build_root(const struct apus_spawn *spawn, const struct pod_descriptors *given, int status) {
+  enum apus_step step;
+  const int writable = (spawn->head.flags & APUS_ROOT_WRITABLE) != 0;
+  if (given->root >= 0 && root_enter(given->root, writable, &step) != 0) pod_fail(status, step);
+  mount_passwd(given->passwd, status);
   mount_tmp(spawn, status);
   mount_proc(status);
-  mount_secrets(spawn, given, status);
-  // The new root takes the place of the template; the template, stacked on top for a moment, is let go.
-  if (chdir(TEMPLATE_ROOT) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0 ||
-      chdir("/") != 0)
-    pod_fail(status, APUS_STEP_PIVOT);
+}
+
+void bind_mounts(const struct apus_spawn *spawn, const struct apus_bind *bind, int code, int secrets, int status) {
+  if (code >= 0 && attach(code, "/function", 0) != 0) pod_fail(status, APUS_STEP_CODE);
+  resize_tmp(spawn, bind, status);
+  mount_secrets(spawn, bind, secrets, status);
 }
 
 /* 127.0.0.1 answers inside the pod; there is no other interface and no way to add one. */
@@ -189,20 +210,26 @@ static void raise_loopback(int status) {
   close(fd);
 }
 
-static void set_limits(const struct apus_spawn *spawn, int status) {
-  struct rlimit files;
-  if (getrlimit(RLIMIT_NOFILE, &files) != 0) pod_fail(status, APUS_STEP_LIMITS);
-  // Never above what we have: raising a hard limit needs CAP_SYS_RESOURCE, which a host may not give.
-  if (spawn->head.open_files < files.rlim_max) files.rlim_max = spawn->head.open_files;
-  files.rlim_cur = files.rlim_max;
-  const struct rlimit none = {0, 0}, processes = {spawn->head.processes, spawn->head.processes};
-  if (setrlimit(RLIMIT_NOFILE, &files) != 0 || setrlimit(RLIMIT_CORE, &none) != 0 ||
-      setrlimit(RLIMIT_MSGQUEUE, &none) != 0)
+/* What holds for every command, whatever its function asks for. */
+static void set_common_limits(int status) {
+  const struct rlimit none = {0, 0};
+  if (setrlimit(RLIMIT_CORE, &none) != 0 || setrlimit(RLIMIT_MSGQUEUE, &none) != 0)
     pod_fail(status, APUS_STEP_LIMITS);
-  if (spawn->head.processes != 0 && setrlimit(RLIMIT_NPROC, &processes) != 0) pod_fail(status, APUS_STEP_LIMITS);
 }
 
-static void drop_privileges(const struct apus_spawn *spawn, int status) {
+void set_limits(const struct apus_bind *bind, pid_t pid, int status) {
+  struct rlimit files;
+  if (prlimit(pid, RLIMIT_NOFILE, NULL, &files) != 0) pod_fail(status, APUS_STEP_LIMITS);
+  // Never above what we have: raising a hard limit needs CAP_SYS_RESOURCE, which a host may not give.
+  if (bind->head.open_files < files.rlim_max) files.rlim_max = bind->head.open_files;
+  files.rlim_cur = files.rlim_max;
+  if (prlimit(pid, RLIMIT_NOFILE, &files, NULL) != 0) pod_fail(status, APUS_STEP_LIMITS);
+  const struct rlimit processes = {bind->head.processes, bind->head.processes};
+  if (bind->head.processes != 0 && prlimit(pid, RLIMIT_NPROC, &processes, NULL) != 0)
+    pod_fail(status, APUS_STEP_LIMITS);
+}
+
+void drop_privileges(uint32_t user, uint32_t group, int status) {
   // The bounding set first, while CAP_SETPCAP is still there: no program executed later can gain any of these.
   for (int capability = 0; capability <= 63; capability++) {
     if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) {
@@ -213,8 +240,6 @@ static void drop_privileges(const struct apus_spawn *spawn, int status) {
   if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) pod_fail(status, APUS_STEP_CAPABILITIES);
   // Groups before the user: afterwards we may not. Raw calls, as there is one thread and no libc bookkeeping to keep.
   if (syscall(SYS_setgroups, 0, NULL) != 0) pod_fail(status, APUS_STEP_IDENTITY);
-  const uid_t user = spawn->head.uid;
-  const gid_t group = spawn->head.gid;
   if (syscall(SYS_setresgid, group, group, group) != 0) pod_fail(status, APUS_STEP_IDENTITY);
   if (syscall(SYS_setresuid, user, user, user) != 0) pod_fail(status, APUS_STEP_IDENTITY);
   // Leaving uid 0 cleared the effective set; this clears the rest, and proves it.
@@ -224,20 +249,31 @@ static void drop_privileges(const struct apus_spawn *spawn, int status) {
   if (syscall(SYS_capset, &header, empty) != 0) pod_fail(status, APUS_STEP_CAPABILITIES);
   // No set-id program and no file capability gives anything back.
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) pod_fail(status, APUS_STEP_CAPABILITIES);
-  // Process 1 shares the command's user; not dumpable, it cannot be traced or read through /proc by it.
+  // Process 1 shares the command's user; not dumpable, it cannot be traced or read through /proc by it. A command that is
+  // executed is dumpable again.
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) pod_fail(status, APUS_STEP_CAPABILITIES);
 }
 
-void pod_main(const struct apus_spawn *spawn, const struct pod_descriptors *given, int status) {
-  keep_only(given, status);
-  join_cgroups(spawn, given, status);
+pid_t pod_clone(const struct apus_spawn *spawn, const struct pod_descriptors *given, uint64_t flags, int *pidfd) {
+  struct clone_args how;
+  memset(&how, 0, sizeof how);
+  how.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD | flags;
+  // A sibling's signal is its maker's, and the kernel wants none named.
+  how.exit_signal = (flags & CLONE_PARENT) ? 0 : SIGCHLD;
+  how.pidfd = (uint64_t)(uintptr_t)pidfd;
+  if (spawn->head.flags & APUS_CGROUP_V2) {
+    how.flags |= CLONE_INTO_CGROUP;
+    how.cgroup = (uint64_t)given->cgroups[0];
+  }
+  return (pid_t)syscall(SYS_clone3, &how, sizeof how);
+}
+
+void pod_main(const struct apus_spawn *spawn, struct pod_descriptors *given, int forked) {
+  keep_only(given);
+  join_cgroups(spawn, given, given->status);
   umask(022);
-  build_root(spawn, given, status);
-  if (sethostname(spawn->hostname, strlen(spawn->hostname)) != 0) pod_fail(status, APUS_STEP_HOSTNAME);
-  raise_loopback(status);
-  set_limits(spawn, status);
-  drop_privileges(spawn, status);
-  // Last: everything above needs calls the filter refuses. Inherited by process 1 and by the command.
-  if ((spawn->head.flags & APUS_SECCOMP) && filter_install() != 0) pod_fail(status, APUS_STEP_SECCOMP);
-  init_main(spawn, given, status);
+  build_root(spawn, given, given->status);
+  raise_loopback(given->status);
+  set_common_limits(given->status);
+  init_main(spawn, given, forked);
 }

@@ -1,0 +1,101 @@
+// apus_zygote: the C part of the Python zygote. `serve()` waits on descriptor 3 for the spawner's SPAWN messages and forks
+// a pod for each; it returns only in a pod, unprivileged and with the pod's descriptors in their places, once the pod was
+// told what it is, and then gives that environment as bytes: `NAME=value` and NUL for each variable.
+//
+// Single-threaded, as everyone who forks and goes on must be.
+#include "../CSandbox/include/csandbox.h"
+#include "python_abi.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Told on the control pipe when a warm command waits. */
+static const char waits = 'w';
+#define CONTROL_FD 5
+
+static void answer(uint64_t ticket, uint32_t slot, pid_t pid, int pidfd, int error) {
+  struct apus_reply reply = {.head = {.type = pid > 0 ? APUS_STARTED : APUS_FAILED, .slot = slot, .ticket = ticket},
+                             .step = pid > 0 ? APUS_STEP_NONE : APUS_STEP_CLONE,
+                             .code = pid > 0 ? pid : error};
+  if (message_reply(APUS_SOCKET_FD, &reply, pid > 0 ? pidfd : -1) != 0) _exit(0);
+}
+
+/* Forks pods until the spawner is gone; returns in a pod. */
+static void fork_pods(void) {
+  static uint8_t bytes[APUS_MESSAGE_MAX];
+  static struct apus_spawn spawn;
+  struct apus_reply ready = {.head = {.type = APUS_READY}};
+  if (message_reply(APUS_SOCKET_FD, &ready, -1) != 0) _exit(0);
+  for (;;) {
+    int descriptors[APUS_DESCRIPTORS_MAX], pidfd = -1;
+    size_t count;
+    ssize_t length = message_receive(APUS_SOCKET_FD, bytes, sizeof bytes, 0, descriptors, &count);
+    if (length < 0 && (errno == EINTR || errno == EMSGSIZE)) continue;
+    if (length <= 0) _exit(0);
+    int refusal = apus_decode_spawn(bytes, (size_t)length, count, &spawn);
+    if (refusal == APUS_OK) {
+      struct pod_descriptors given = message_sort(&spawn, descriptors);
+      PyOS_BeforeFork();
+      pid_t pid = pod_clone(&spawn, &given, CLONE_PARENT, &pidfd);
+      if (pid == 0) {
+        pod_main(&spawn, &given, 1);
+        PyOS_AfterFork_Child();
+        return;
+      }
+      int error = errno;
+      PyOS_AfterFork_Parent();
+      answer(spawn.head.head.ticket, spawn.head.head.slot, pid, pidfd, error);
+      if (pidfd >= 0) close(pidfd);
+    } else {
+      struct apus_head head = {0};
+      if ((size_t)length >= sizeof head) memcpy(&head, bytes, sizeof head);
+      answer(head.ticket, head.slot, 0, -1, -refusal);
+    }
+    close_all(descriptors, count);
+  }
+}
+
+/* Exactly `length` bytes, or the end of this process: without its payload a pod is nothing. */
+static void read_all(int fd, void *bytes, size_t length) {
+  for (size_t done = 0; done < length;) {
+    ssize_t count = read(fd, (char *)bytes + done, length - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) _exit(0);
+    done += (size_t)count;
+  }
+}
+
+static PyObject *serve(PyObject *self, PyObject *none) {
+  (void)self;
+  (void)none;
+  static char payload[APUS_MESSAGE_MAX];
+  uint32_t length;
+  // The worker's end is the spawner's end, and that one's is ours.
+  prctl(PR_SET_PDEATHSIG, 9 /* SIGKILL */, 0, 0, 0);
+  if (filter_build() != 0) return PyErr_SetFromErrno(PyExc_OSError);
+  fork_pods();
+  ssize_t ignored = write(CONTROL_FD, &waits, 1);
+  (void)ignored;
+  read_all(APUS_PAYLOAD_FD, &length, sizeof length);
+  if (length > sizeof payload) _exit(1);
+  read_all(APUS_PAYLOAD_FD, payload, length);
+  close(APUS_PAYLOAD_FD);
+  return PyBytes_FromStringAndSize(payload, (Py_ssize_t)length);
+}
+
+static struct python_method methods[] = {
+  {"serve", serve, PYTHON_NO_ARGUMENTS, "Forks pods; returns in each of them, with its environment."},
+  {0},
+};
+
+static struct python_module module = {
+  .base = {.references = 1}, .name = "apus_zygote", .doc = "The C part of the Python zygote.", .size = -1,
+  .methods = methods,
+};
+
+__attribute__((visibility("default"))) PyObject *PyInit_apus_zygote(void);
+PyObject *PyInit_apus_zygote(void) { return PyModule_Create2(&module, PYTHON_STABLE_ABI); }

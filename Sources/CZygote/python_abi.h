@@ -1,0 +1,45 @@
+// The nine functions of CPython that the zygote needs, declared here after the stable ABI (PEP 384, "Stable ABI and
+// Limited API" in CPython's documentation, everything below since 3.7): so neither CPython's headers nor its version are
+// needed to build, and one file serves every CPython 3.7 and later. They are found in the interpreter that loads us.
+#ifndef APUS_PYTHON_ABI_H
+#define APUS_PYTHON_ABI_H
+
+#include <stddef.h>
+
+typedef struct _object PyObject;
+typedef ptrdiff_t Py_ssize_t;
+
+/* PyMethodDef, and PyModuleDef with its base, field by field; the stable ABI fixes them. */
+struct python_method {
+  const char *name;
+  PyObject *(*function)(PyObject *self, PyObject *arguments);
+  int flags;
+  const char *doc;
+};
+enum { PYTHON_NO_ARGUMENTS = 0x0004 };
+
+struct python_module {
+  struct {
+    Py_ssize_t references;
+    void *type;
+    PyObject *(*init)(void);
+    Py_ssize_t index;
+    PyObject *copy;
+  } base;
+  const char *name;
+  const char *doc;
+  Py_ssize_t size;
+  struct python_method *methods;
+  void *slots, *traverse, *clear, *free;
+};
+enum { PYTHON_STABLE_ABI = 3 };
+
+extern PyObject *PyModule_Create2(struct python_module *module, int version);
+extern PyObject *PyBytes_FromStringAndSize(const char *bytes, Py_ssize_t length);
+extern PyObject *PyErr_SetFromErrno(PyObject *kind);
+extern PyObject *PyExc_OSError;
+extern void PyOS_BeforeFork(void);
+extern void PyOS_AfterFork_Parent(void);
+extern void PyOS_AfterFork_Child(void);
+
+#endif

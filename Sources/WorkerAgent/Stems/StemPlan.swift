@@ -1,0 +1,84 @@
+/// How many stems of each kind should wait. Pure: time and memory are passed in.
+///
+/// Each pod of a kind adds 1 to its heat, which halves every minute: the pool is as large as the bursts that were seen,
+/// and shrinks when they stop. A kind keeps one stem for an hour after its last pod.
+struct StemPlan: Sendable {
+  /// The heat of a kind halves in this time, nanoseconds.
+  static let halfLife: Int64 = 60_000_000_000
+  /// A kind that started no pod for this long has no stems, nanoseconds.
+  static let keep: Int64 = 3_600_000_000_000
+  /// All stems together at most.
+  static let most = 64
+  /// The part of the node's memory for pods that stems may take together: one twentieth.
+  static let memoryShare: Int64 = 20
+  /// Kinds known at once; the one used longest ago is forgotten.
+  static let kindsMaximum = 64
+  /// Below this much free memory of the machine, in thousandths, no stem waits.
+  static let scarce = 50
+
+  private struct Demand: Sendable {
+    var heat = 0.0
+    var at: Int64
+    var used: Int64
+  }
+
+  /// Memory for all stems together, bytes.
+  let memory: Int64
+  private var demands: [StemKind: Demand] = [:]
+
+  /// A plan for a node with this much memory for pods, in bytes.
+  init(nodeMemory: Int64) { memory = nodeMemory / Self.memoryShare }
+
+  /// A pod of a kind was started, from a stem or not.
+  mutating func used(_ kind: StemKind, at now: Int64) {
+    var demand = demands[kind] ?? Demand(at: now, used: now)
+    demand.heat = Self.cooled(demand, at: now) + 1
+    demand.at = now
+    demand.used = now
+    demands[kind] = demand
+    guard demands.count > Self.kindsMaximum, let oldest = demands.min(by: { $0.value.used < $1.value.used }) else {
+      return
+    }
+    demands[oldest.key] = nil
+  }
+
+  /// A kind whose first pod is expected, without one yet: one stem of it waits.
+  mutating func expect(_ kind: StemKind, at now: Int64) {
+    if demands[kind] == nil { demands[kind] = Demand(at: now, used: now) }
+  }
+
+  /// How many stems of each kind should wait, the most wanted kinds first in line for the memory. `freeThousandths` is
+  /// what the machine has free of its memory.
+  func targets(at now: Int64, freeThousandths: Int) -> [StemKind: Int] {
+    guard freeThousandths >= Self.scarce else { return [:] }
+    let wanted = demands.filter { now - $0.value.used < Self.keep }
+      .sorted { ($0.value.used, $0.key.name) > ($1.value.used, $1.key.name) }
+    var targets: [StemKind: Int] = [:]
+    var (count, bytes) = (0, Int64(0))
+    // One for each kind before a second for any.
+    for (kind, _) in wanted where count < Self.most && bytes + kind.cost <= memory {
+      targets[kind] = 1
+      count += 1
+      bytes += kind.cost
+    }
+    for (kind, demand) in wanted where targets[kind] != nil {
+      let more = min(kind.most, Int(Self.cooled(demand, at: now).rounded(.up))) - 1
+      let room = min(Self.most - count, Int((memory - bytes) / kind.cost))
+      let added = max(0, min(more, room))
+      targets[kind, default: 0] += added
+      count += added
+      bytes += Int64(added) * kind.cost
+    }
+    return targets
+  }
+
+  private static func cooled(_ demand: Demand, at now: Int64) -> Double {
+    var (heat, left) = (demand.heat, max(0, now - demand.at))
+    // Whole halvings and a straight line between them: within 6 % of the exponential, and without it.
+    while left >= halfLife, heat > 0.01 {
+      heat /= 2
+      left -= halfLife
+    }
+    return left >= halfLife ? 0 : heat * (1 - Double(left) / Double(halfLife) / 2)
+  }
+}

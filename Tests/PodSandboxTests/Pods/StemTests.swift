@@ -1,0 +1,169 @@
+import ClusterTestSupport
+import Foundation
+import PodSandbox
+import Testing
+
+@Suite("Stems and zygotes", .timeLimit(.minutes(2)))
+struct StemTests {
+  private static func code(_ files: [String: String]) throws -> TemporaryFolder {
+    let folder = try TemporaryFolder()
+    chmod(folder.path, 0o755)
+    for (name, text) in files {
+      try text.write(toFile: "\(folder.path)/\(name)", atomically: true, encoding: .utf8)
+      chmod("\(folder.path)/\(name)", 0o755)
+    }
+    return folder
+  }
+
+  @Test(arguments: PodWay.allCases)
+  func `a pod has the code, host name, environment, secrets and limits it is bound to`(_ way: PodWay) async throws {
+    let script = """
+      #!/bin/sh
+      hostname; pwd; echo "$GREETING"; cat /var/openfaas/secrets/key; echo; ulimit -n
+      echo $(( $(stat -f -c %b /tmp) * $(stat -f -c %S /tmp) / 1024 ))
+      """
+    // A root of python has no shell tools: its pod tells the same in its own words.
+    let tool = """
+      import os, resource, socket
+      size = os.statvfs("/tmp")
+      print(socket.gethostname(), os.getcwd(), os.environ["GREETING"], open("/var/openfaas/secrets/key").read(), sep="\\n")
+      print(resource.getrlimit(resource.RLIMIT_NOFILE)[0], "apus-tmp", size.f_blocks * size.f_frsize // 1024)
+      raise SystemExit(0)
+      """
+    let folder = try Self.code(["run": script, "handler.py": tool])
+    try await withPodHost { host in
+      var user: UInt32 = 0
+      let done = try await Self.run(host, way, folder.path) {
+        user = $0.stem.hostUID
+        $0.bind.hostname = "bound-pod"
+        $0.bind.secrets = [SandboxSecret(path: "key", bytes: Array("s3cret".utf8))]
+        $0.limits.openFiles = 100
+        $0.limits.tmpBytes = 4 << 20
+        // The stem was made with others.
+        $0.stem.limits = SandboxLimits()
+      }
+      #expect(user != 0)
+      let words = done.out.split(whereSeparator: { $0.isWhitespace })
+      #expect(words.prefix(5) == ["bound-pod", "/function", "hello", "there", "s3cret"], "\(done.out)\(done.err)")
+      #expect(words.dropFirst(5).first == "100")
+      #expect(words.contains("4096"), "\(done.out)")
+    }
+  }
+
+  /// The script `run`, or in a zygote's pod the module `handler`.
+  private static func run(
+    _ host: PodHost, _ way: PodWay, _ code: String, edit: (inout SandboxSpec) -> Void
+  ) async throws -> PodHost.Finished {
+    guard way == .zygote else {
+      let arguments = way == .warm ? ["/bin/sh", "-c", "cd /function; GREETING='hello there' ./run"] : ["./run"]
+      return try await host.run(arguments, way: way, code: code, edit: edit)
+    }
+    let (out, err, control) = (try Captured(), try Captured(), try Captured())
+    defer { for pipe in [out, err, control] { pipe.closeWriter() } }
+    var spec = try await PodHost.spec([])
+    spec.stem.origin = .zygote(try await host.zygote())
+    spec.stem.stdout = out.writer
+    spec.stem.stderr = err.writer
+    spec.stem.control = control.writer
+    spec.bind.codePath = code
+    edit(&spec)
+    let listener = try ListeningSocket()
+    spec.stem.listener = listener.fd
+    let stem = try await host.spawner.prepare(spec.stem)
+    for pipe in [out, err, control] { pipe.closeWriter() }
+    let sandbox = try host.spawner.bind(stem, spec.bind)
+    let exit = try await host.exit(of: sandbox)
+    return PodHost.Finished(exit: exit, out: await out.all(), err: await err.all())
+  }
+
+  @Test func `a stem that nobody wants ends when it is let go, and leaves nothing`() async throws {
+    try await withPodHost { host in
+      let zygote = try await host.zygote()
+      for origin in [StemSpec.Origin.root(try await TestRoots.path(.exec)), .zygote(zygote)] {
+        let stem = try await host.spawner.prepare(StemSpec(slot: TestSlots.take(), origin: origin))
+        #expect(host.spawner.runningCount == 1)
+        stem.discard()
+        _ = try await host.exit(of: stem.sandbox)
+        #expect(host.spawner.runningCount == 0)
+        #expect(throws: SandboxError.self) { try host.spawner.bind(stem, BindSpec(hostname: "late")) }
+      }
+    }
+  }
+
+  @Test func `what a bound stem cannot become is said by its end`() async throws {
+    try await withPodHost { host in
+      let spec = try await PodHost.spec([])
+      let stem = try await host.spawner.prepare(spec.stem)
+      var bind = spec.bind
+      bind.arguments = ["/no/such/program"]
+      let sandbox = try host.spawner.bind(stem, bind)
+      let exit = try await host.exit(of: sandbox)
+      #expect(exit.failure == .failed(step: .exec, errno: ENOENT, command: "/no/such/program"))
+      #expect(exit.reason.contains("was not found in the pod"))
+    }
+  }
+
+  @Test func `a zygote's end hurts no pod, and a retired one ends`() async throws {
+    let folder = try Self.code(["handler.py": "def handle(event, context):\n    return 'x'\n"])
+    try await withPodHost { host in
+      let zygote = try await host.zygote()
+      var spec = try await PodHost.spec([])
+      let listener = try ListeningSocket()
+      let control = try Captured()
+      defer { control.closeWriter() }
+      spec.stem.origin = .zygote(zygote)
+      spec.stem.listener = listener.fd
+      spec.stem.control = control.writer
+      spec.bind.codePath = folder.path
+      let stem = try await host.spawner.prepare(spec.stem)
+      control.closeWriter()
+      let sandbox = try host.spawner.bind(stem, spec.bind)
+      #expect(await eventually { control.soFar == "w1" })
+      host.spawner.retire(zygote)
+      #expect(!zygote.isAlive)
+      await #expect(throws: SandboxError.self) {
+        _ = try await host.spawner.prepare(StemSpec(slot: TestSlots.take(), origin: .zygote(zygote)))
+      }
+      #expect(host.spawner.signal(sandbox, 0), "its pod lives")
+      let next = try await host.zygote()
+      #expect(next.isAlive)
+      _ = host.spawner.signal(sandbox, SIGTERM)
+      let exit = try await host.exit(of: sandbox)
+      #expect(exit.exitCode == 0, "\(exit.reason)")
+    }
+  }
+
+  @Test func `forks of one zygote have random numbers of their own`() async throws {
+    let tool =
+      "import os, random, sys\nsys.stdout.write(str(random.random()) + os.urandom(8).hex())\nraise SystemExit(0)\n"
+    let folder = try Self.code(["handler.py": tool])
+    try await withPodHost { host in
+      var seen: Set<String> = []
+      for _ in 0..<4 { seen.insert(try await Self.run(host, .zygote, folder.path) { _ in }.out) }
+      #expect(seen.count == 4, "\(seen)")
+    }
+  }
+}
+
+/// A listening unix socket that goes with its folder.
+final class ListeningSocket {
+  let fd: CInt
+  private let folder: TemporaryFolder
+
+  init() throws {
+    folder = try TemporaryFolder()
+    fd = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    let path = "\(folder.path)/pod.s"
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+    let size = socklen_t(MemoryLayout<sockaddr_un>.size)
+    let fd = fd
+    let bound = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(fd, $0, size) == 0 && listen(fd, 8) == 0 }
+    }
+    try #require(bound)
+  }
+
+  deinit { close(fd) }
+}

@@ -1,0 +1,96 @@
+import ClusterAPI
+import ClusterModel
+import ClusterTestSupport
+import PodSandbox
+import Testing
+
+@testable import WorkerAgent
+
+@Suite("How many stems wait")
+struct StemPlanTests {
+  private static let second: Int64 = 1_000_000_000
+  private static let digest = "sha256:" + String(repeating: "0", count: 64)
+
+  private static func kind(_ spec: JSONValue, namespace: String = "default") throws -> StemKind {
+    let template = try Assignments.make(digest: Self.digest, spec: spec).spec.template
+    return try #require(StemKind(template, namespace: namespace))
+  }
+
+  private static func runtime(_ name: String, env: [String: JSONValue] = [:]) -> JSONValue {
+    var spec: [String: JSONValue] = ["runtime": .string(name), "env": .object(env)]
+    if name == "binary" || name == "exec" { spec["command"] = .array([.string("./server")]) }
+    // The assignment's own default is for a handler.
+    if name == "binary" || name == "exec" || name == "swift" { spec["handler"] = .null }
+    return .object(spec)
+  }
+
+  @Test func `a kind keeps one stem for an hour after its last pod, and more after a burst`() throws {
+    let python = try Self.kind(Self.runtime("python"))
+    var plan = StemPlan(nodeMemory: 16 << 30)
+    #expect(plan.targets(at: 0, freeThousandths: 900).isEmpty)
+    plan.used(python, at: 0)
+    #expect(plan.targets(at: 0, freeThousandths: 900) == [python: 1])
+    for _ in 0..<9 { plan.used(python, at: Self.second) }
+    #expect(plan.targets(at: Self.second, freeThousandths: 900) == [python: 10])
+    #expect(plan.targets(at: 61 * Self.second, freeThousandths: 900) == [python: 5])
+    #expect(plan.targets(at: 3000 * Self.second, freeThousandths: 900) == [python: 1])
+    #expect(plan.targets(at: 3700 * Self.second, freeThousandths: 900).isEmpty)
+  }
+
+  @Test func `no stem waits where memory is scarce, and all stay within their bounds`() throws {
+    var random = SeededGenerator(seed: 7)
+    for _ in 0..<200 {
+      let memory = Int64.random(in: 1 << 28...1 << 36, using: &random)
+      var plan = StemPlan(nodeMemory: memory)
+      var now: Int64 = 0
+      for _ in 0..<Int.random(in: 0..<400, using: &random) {
+        now += Int64.random(in: 0..<Self.second, using: &random)
+        let name = ["python", "node", "swift", "exec", "binary"].randomElement(using: &random) ?? "python"
+        plan.used(
+          try Self.kind(Self.runtime(name), namespace: "n\(Int.random(in: 0..<80, using: &random))"), at: now)
+      }
+      let targets = plan.targets(at: now, freeThousandths: 500)
+      #expect(targets.values.reduce(0, +) <= StemPlan.most)
+      #expect(targets.reduce(Int64(0)) { $0 + $1.key.cost * Int64($1.value) } <= memory / StemPlan.memoryShare)
+      for (kind, count) in targets { #expect((1...kind.most).contains(count)) }
+      #expect(plan.targets(at: now, freeThousandths: StemPlan.scarce - 1).isEmpty)
+    }
+  }
+
+  @Test func `what reads its variables at the start is started from nothing`() throws {
+    let plain = try Assignments.make(digest: Self.digest, spec: Self.runtime("node")).spec.template
+    #expect(StemKind(plain, namespace: "default")?.name == "node/128Mi")
+    for name in ["NODE_OPTIONS", "LD_PRELOAD", "UV_THREADPOOL_SIZE"] {
+      let spec = try Assignments.make(digest: Self.digest, spec: Self.runtime("node", env: [name: .string("x")]))
+      #expect(StemKind(spec.spec.template, namespace: "default") == nil)
+    }
+    // The command is executed with its own environment.
+    let swift = try Assignments.make(digest: Self.digest, spec: Self.runtime("swift", env: ["LD_X": .string("x")]))
+    #expect(StemKind(swift.spec.template, namespace: "default")?.name == "native")
+  }
+
+  @Test func `each namespace has Python stems of its own, each memory limit Node stems of its own`() throws {
+    let python = Self.runtime("python")
+    #expect(try Self.kind(python, namespace: "a") != Self.kind(python, namespace: "b"))
+    let node = try Self.kind(Self.runtime("node"))
+    let large = try Self.kind(
+      .object(["runtime": .string("node"), "resources": .object(["memory": .string("256Mi")])]))
+    #expect(node != large)
+    #expect(try Self.kind(Self.runtime("exec"), namespace: "a") == Self.kind(Self.runtime("exec"), namespace: "b"))
+  }
+
+  @Test func `free memory is read in thousandths`() {
+    #expect(FreeMemory.thousandths(meminfo: "MemTotal:  1000 kB\nMemFree: 10 kB\nMemAvailable:   250 kB\n") == 250)
+    #expect(FreeMemory.thousandths(meminfo: "nonsense") == 1000)
+  }
+
+  @Test func `a zygote that forked often enough is replaced, and a failed launch is not tried at once`() async {
+    var zygotes = Zygotes()
+    #expect(zygotes.ready("a") == nil)
+    let failing = zygotes.launch("a", at: 1) { Task { nil } }
+    #expect(failing != nil)
+    zygotes.failed("a")
+    #expect(zygotes.launch("a", at: 2) { Task { nil } } == nil)
+    #expect(zygotes.launch("a", at: 2 + Zygotes.failurePause) { Task { nil } } != nil)
+  }
+}
