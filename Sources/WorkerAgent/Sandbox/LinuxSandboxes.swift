@@ -274,7 +274,8 @@ actor LinuxSandboxes: SandboxEngine {
       pids: UInt32(clamping: resources.pids), tmpBytes: UInt64(clamping: resources.tmp.value),
       tmpInodes: UInt64(Limits.tmpInodes), openFiles: UInt32(clamping: resources.files))
     return BindSpec(
-      hostname: order.hostname, codePath: order.image == nil ? order.code : nil, arguments: order.arguments, environment: environment,
+      hostname: order.hostname, codePath: order.image == nil ? order.code : nil, arguments: order.arguments,
+      environment: environment,
       limits: limits,
       secrets: order.secrets.sorted { $0.key < $1.key }.map { SandboxSecret(path: $0.key, bytes: $0.value) })
   }
