@@ -80,6 +80,9 @@ let targets: [Target] = [
       asn1, crypto,
     ]),
   room(
+    "ImageStore",
+    ["ClusterModel", "FunctionPackage", "CLinux", asyncHTTPClient, nioCore, nioHTTP1, nioPosix, log, crypto]),
+  room(
     "HTTPService",
     [
       "ClusterModel", "ClusterAPI", hummingbird, hummingbirdTLS, httpTypes, nioCore, nioPosix, nioSSL, log,
@@ -97,8 +100,8 @@ let targets: [Target] = [
   room(
     "WorkerAgent",
     [
-      "ClusterModel", "ClusterAPI", "PodSandbox", "FunctionPackage", "CLinux", nioCore, nioPosix, nioSSL, log,
-      serviceLifecycle, crypto,
+      "ClusterModel", "ClusterAPI", "PodSandbox", "FunctionPackage", "ImageStore", "CLinux", nioCore, nioPosix, nioSSL,
+      log, serviceLifecycle, crypto,
     ]),
   room(
     "Gateway",
@@ -116,7 +119,8 @@ let targets: [Target] = [
     name: "apus",
     dependencies: [
       "ClusterModel", "ClusterAPI", "Planning", "StateStore", "FunctionPackage", "PodSandbox", "ClusterClient",
-      "HTTPService", "ControlPlane", "WorkerAgent", "Gateway", "LogService", "LogIndex", "CLinux", argumentParser, log,
+      "HTTPService", "ControlPlane", "WorkerAgent", "Gateway", "LogService", "LogIndex", "ImageStore", "CLinux",
+      argumentParser, log,
       serviceLifecycle, unixSignals, subprocess, yams, nioCore, nioPosix, nioHTTP1, nioSSL, crypto, asyncHTTPClient,
     ], swiftSettings: strict),
 
@@ -128,7 +132,13 @@ let targets: [Target] = [
   tests("StateStoreTests", ["StateStore", "ClusterTestSupport", grdb, subprocess]),
   tests("LogIndexTests", ["LogIndex", "ClusterTestSupport"]),
   tests("PlanningTests", ["Planning", "ClusterModel", "ClusterTestSupport"]),
-  tests("FunctionPackageTests", ["FunctionPackage", "ClusterModel", "ClusterTestSupport"]),
+  tests("FunctionPackageTests", ["FunctionPackage", "ClusterModel", "ClusterTestSupport", crypto]),
+  tests(
+    "ImageStoreTests",
+    [
+      "ImageStore", "FunctionPackage", "ClusterModel", "ClusterTestSupport", nioCore, nioHTTP1, nioPosix,
+      log, crypto,
+    ]),
   tests("PodSandboxTests", ["PodSandbox", "CLinux", "apus-spawner", "ClusterTestSupport", log]),
   tests(
     "GatewayTests",
@@ -143,7 +153,7 @@ let targets: [Target] = [
   tests(
     "WorkerAgentTests",
     [
-      "WorkerAgent", "ClusterModel", "ClusterAPI", "FunctionPackage", "PodSandbox", "apus-spawner",
+      "WorkerAgent", "ClusterModel", "ClusterAPI", "FunctionPackage", "PodSandbox", "ImageStore", "apus-spawner",
       "ClusterTestSupport",
       nioCore, nioPosix, nioSSL, log, serviceLifecycle, crypto,
     ]),
@@ -160,7 +170,11 @@ let targets: [Target] = [
   tests("TidyTests", []),
   tests(
     "EndToEndTests",
-    ["apus", "apus-spawner", "ClusterModel", "ClusterTestSupport", asyncHTTPClient, nioCore, nioHTTP1, crypto]),
+    [
+      "apus", "apus-spawner", "PodSandbox", "ClusterModel", "ClusterTestSupport", asyncHTTPClient, nioCore, nioHTTP1,
+      log,
+      crypto,
+    ]),
 ]
 
 // Partial builds while a room is being worked on: APUS_ONLY=LogIndex,LogIndexTests builds those and what they need.

@@ -36,6 +36,18 @@ int apus_openat2(int directory_fd, const char *path, int flags, mode_t mode) {
   return fd;
 }
 
+int apus_open_in_root(int directory_fd, const char *path, int flags) {
+  struct open_how how;
+  memset(&how, 0, sizeof how);
+  how.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC);
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  int fd;
+  do {
+    fd = (int)syscall(SYS_openat2, directory_fd, path, &how, sizeof how);
+  } while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+  return fd;
+}
+
 int apus_packet_pair(int pair[2]) { return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair); }
 
 int apus_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }

@@ -77,9 +77,11 @@ static void join_cgroups(const struct apus_spawn *spawn, struct pod_descriptors 
   if (unshare(CLONE_NEWCGROUP) != 0) pod_fail(status, APUS_STEP_CGROUP);
 }
 
-/* A detached mount becomes read-only, without set-id programs and devices, and is hung in at `path`. */
-static int attach(int tree, const char *path) {
-  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+/* A detached mount becomes read-only (unless writes to it are the pod's own affair), without set-id programs and
+   devices, and is hung in at `path`. */
+static int attach(int tree, const char *path, int writable) {
+  struct mount_attr attributes = {
+    .attr_set = (writable ? 0 : MOUNT_ATTR_RDONLY) | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
   const unsigned flags = AT_EMPTY_PATH | AT_RECURSIVE;
   if (syscall(SYS_mount_setattr, tree, "", flags, &attributes, sizeof attributes) != 0) return -1;
   // A detached mount and not a directory descriptor: `..` of a mount's root is the mount's root.
@@ -170,9 +172,9 @@ static void mount_passwd(int tree, int status) {
     pod_fail(status, APUS_STEP_ROOT);
 }
 
-int root_enter(int tree, enum apus_step *step) {
+int root_enter(int tree, int writable, enum apus_step *step) {
   *step = APUS_STEP_ROOT;
-  if (attach(tree, TEMPLATE_ROOT) != 0) return -1;
+  if (attach(tree, TEMPLATE_ROOT, writable) != 0) return -1;
   *step = APUS_STEP_DEV;
   if (mount(TEMPLATE_DEV, TEMPLATE_ROOT "/dev", NULL, MS_BIND, NULL) != 0) return -1;
   *step = APUS_STEP_PIVOT;
@@ -184,14 +186,15 @@ int root_enter(int tree, enum apus_step *step) {
 /* A zygote's pods are copies of its namespace, which has the root already. */
 static void build_root(const struct apus_spawn *spawn, const struct pod_descriptors *given, int status) {
   enum apus_step step;
-  if (given->root >= 0 && root_enter(given->root, &step) != 0) pod_fail(status, step);
+  const int writable = (spawn->head.flags & APUS_ROOT_WRITABLE) != 0;
+  if (given->root >= 0 && root_enter(given->root, writable, &step) != 0) pod_fail(status, step);
   mount_passwd(given->passwd, status);
   mount_tmp(spawn, status);
   mount_proc(status);
 }
 
 void bind_mounts(const struct apus_spawn *spawn, const struct apus_bind *bind, int code, int secrets, int status) {
-  if (code >= 0 && attach(code, "/function") != 0) pod_fail(status, APUS_STEP_CODE);
+  if (code >= 0 && attach(code, "/function", 0) != 0) pod_fail(status, APUS_STEP_CODE);
   resize_tmp(spawn, bind, status);
   mount_secrets(spawn, bind, secrets, status);
 }

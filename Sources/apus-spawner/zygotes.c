@@ -29,7 +29,7 @@ __attribute__((noreturn)) static void zygote_main(const struct apus_zygote *zygo
   enum apus_step step;
   sigset_t none;
   sigemptyset(&none);
-  if (root_enter(root, &step) == 0 && dup2(socket, APUS_SOCKET_FD) == APUS_SOCKET_FD) {
+  if (root_enter(root, 0, &step) == 0 && dup2(socket, APUS_SOCKET_FD) == APUS_SOCKET_FD) {
     int null = open("/dev/null", O_RDWR);
     for (int fd = 0; null >= 0 && fd < APUS_SOCKET_FD; fd++) dup2(null, fd);
     syscall(SYS_close_range, APUS_SOCKET_FD + 1, ~0u, 0);

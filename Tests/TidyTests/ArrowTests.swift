@@ -13,15 +13,17 @@ struct ArrowTests {
     "PodSandbox": ["ClusterModel", "CLinux"],
     "ClusterClient": ["ClusterModel", "ClusterAPI"],
     "HTTPService": ["ClusterModel", "ClusterAPI"],
+    "ImageStore": ["ClusterModel", "FunctionPackage", "CLinux"],
     "ControlPlane": ["ClusterModel", "ClusterAPI", "Planning", "StateStore", "FunctionPackage", "HTTPService"],
     "WorkerAgent": [
-      "ClusterModel", "ClusterAPI", "ClusterClient", "HTTPService", "PodSandbox", "FunctionPackage", "CLinux",
+      "ClusterModel", "ClusterAPI", "ClusterClient", "HTTPService", "PodSandbox", "FunctionPackage",
+      "ImageStore", "CLinux",
     ],
     "Gateway": ["ClusterModel", "ClusterAPI", "Planning"],
     "LogService": ["ClusterModel", "ClusterAPI", "HTTPService", "LogIndex"],
     "apus": [
       "ClusterModel", "ClusterAPI", "Planning", "StateStore", "FunctionPackage", "PodSandbox", "ClusterClient",
-      "HTTPService", "ControlPlane", "WorkerAgent", "Gateway", "LogService", "LogIndex", "CLinux",
+      "HTTPService", "ControlPlane", "WorkerAgent", "Gateway", "LogService", "LogIndex", "ImageStore", "CLinux",
     ],
   ]
 

@@ -28,7 +28,7 @@ int template_enter(void);
 int template_passwd(uint32_t slot, uint32_t uid);
 
 /* pod.c: makes a detached mount the root of the calling process's mount namespace, with the template's /dev. */
-int root_enter(int tree, enum apus_step *step);
+int root_enter(int tree, int writable, enum apus_step *step);
 
 /* filter.c: builds the system call filter once, and puts it on the calling process. */
 int filter_build(void);

@@ -10,9 +10,11 @@ package enum Runtime: String, Codable, Hashable, Sendable, CaseIterable {
   case binary
   /// Any command: body on standard input, answer on standard output, one process a call.
   case exec
+  /// A container image whose process serves HTTP on `$PORT`.
+  case image
 
   /// Whether the pod's process serves `$PORT` and the worker forwards bytes to it.
-  package var servesPort: Bool { self == .binary }
+  package var servesPort: Bool { self == .binary || self == .image }
 }
 
 /// A function: intent, written by people.
@@ -43,8 +45,16 @@ package struct FunctionSpec: Codable, Hashable, Sendable {
   package var runtime: Runtime
   /// `FILE[:function]` for python and node.
   package var handler: String?
-  /// argv for binary and exec.
+  /// argv for binary and exec; for image it takes the place of the image's entrypoint.
   package var command: [String]?
+  /// For image: what follows the entrypoint, in place of the image's own.
+  package var args: [String]?
+  /// For image: which one, with its digest (see `ImageReference`).
+  package var image: String?
+  /// For image: the secret with `username` and `password` for its registry.
+  package var imageSecret: String?
+  /// For image: whether the root takes writes, which are gone with the pod; nil is no, and only /tmp takes them.
+  package var rootWritable: Bool?
   /// The package; absent until something was deployed.
   package var source: FunctionSource?
   /// Environment of the pods.
@@ -101,6 +111,15 @@ package enum InvokeAuth: String, Codable, Hashable, Sendable, CaseIterable {
   case none
   /// A token of `apus token create`, as `Authorization: Bearer TOKEN`; the gateway checks and keeps it.
   case token
+}
+
+extension FunctionSpec {
+  /// Whether nothing was deployed yet: there is neither a package nor an image.
+  package var hasNoCode: Bool { source == nil && image == nil }
+  /// What the pods run, by its digest: `sha256:HEX` of the package or of the image; nil when there is none.
+  package var codeDigest: String? {
+    source?.digest ?? image.flatMap { text in text.lastIndex(of: "@").map { String(text[text.index(after: $0)...]) } }
+  }
 }
 
 /// Where the code of a function comes from.

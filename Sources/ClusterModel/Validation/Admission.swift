@@ -1,9 +1,12 @@
 /// What happens to a written object before it is stored: faults found, defaults written in.
 package enum Admission {
   /// Checks a function's object and answers it complete with defaults, or every fault.
-  package static func admit(function value: JSONValue) -> Result<Function, Faults> {
+  ///
+  /// `movingImage`: an image may stand without its digest, as in a manifest that is about to be deployed.
+  package static func admit(function value: JSONValue, movingImage: Bool = false) -> Result<Function, Faults> {
     var faults = Schemas.function.faults(in: value)
     if faults.isEmpty { faults = rules(ofSpec: value["spec"] ?? .null) }
+    if faults.isEmpty, !movingImage { faults = unpinnedImage(ofSpec: value["spec"] ?? .null) }
     guard faults.isEmpty else { return .failure(Faults(all: faults)) }
     do {
       let complete = Schemas.function.withDefaults(value)
@@ -41,13 +44,43 @@ package enum Admission {
       if complete["handler"] != nil {
         faults.append(Fault(path: "spec.handler", message: "is not for runtime \(runtime.rawValue); use spec.command"))
       }
+    case .image: break
     }
+    faults += image(ofSpec: complete, runtime)
     let least = complete.at(path: "scale.min")?.intValue ?? 0
     let most = complete.at(path: "scale.max")?.intValue ?? 0
     if least > most {
       faults.append(Fault(path: "spec.scale.min", message: "\(least) is above spec.scale.max \(most)"))
     }
     return faults + timeouts(ofSpec: complete) + schedules(complete["schedule"]?.arrayValue ?? [])
+  }
+
+  /// What only an image has, and what it cannot have.
+  private static func image(ofSpec complete: JSONValue, _ runtime: Runtime) -> [Fault] {
+    guard runtime == .image else {
+      return ["args", "image", "imageSecret", "rootWritable"].filter { complete[$0] != nil }.map {
+        Fault(path: "spec.\($0)", message: "is not for runtime \(runtime.rawValue); it needs runtime image")
+      }
+    }
+    var faults = ["handler", "source"].filter { complete[$0] != nil }.map {
+      Fault(path: "spec.\($0)", message: "is not for runtime image; its code is in spec.image")
+    }
+    if complete["image"] == nil {
+      faults.append(Fault(path: "spec.image", message: "is required for runtime image; use REGISTRY/NAME:TAG"))
+    }
+    return faults
+  }
+
+  /// A revision never changes, and a tag does.
+  private static func unpinnedImage(ofSpec spec: JSONValue) -> [Fault] {
+    guard let text = spec["image"]?.stringValue, let image = try? ImageReference(text), image.digest == nil else {
+      return []
+    }
+    return [
+      Fault(
+        path: "spec.image",
+        message: "\(image) has no digest; write \(image)@sha256:…, or let `apus deploy` look up what the tag means now")
+    ]
   }
 
   /// A part of a call cannot take longer than the whole.

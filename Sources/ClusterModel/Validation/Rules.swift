@@ -97,6 +97,16 @@ extension Schema.Rule {
       ? nil : "\"\(text.prefix(80))\" is not a digest; use sha256: and 64 hex digits"
   }
 
+  /// A container image, with or without a digest.
+  package static let image = Schema.Rule("image") { text in
+    do throws(ImageReference.Flaw) {
+      _ = try ImageReference(text)
+      return nil
+    } catch {
+      return error.description
+    }
+  }
+
   /// `FILE[:function]` inside the package.
   package static let handler = Schema.Rule("handler") { text in
     let parts = text.split(separator: ":", omittingEmptySubsequences: false)

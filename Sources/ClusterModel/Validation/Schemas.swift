@@ -63,6 +63,10 @@ package enum Schemas {
     "runtime": .required(.string(.oneOf(Runtime.allCases.map(\.rawValue)))),
     "handler": .optional(.string(.handler)),
     "command": .optional(.list(.string(.text), most: 256)),
+    "args": .optional(.list(.string(.text), most: 256)),
+    "image": .optional(.string(.image)),
+    "imageSecret": .optional(.string(.dnsLabel)),
+    "rootWritable": .optional(.boolean),
     "source": .optional(
       .object(["digest": .required(.string(.digest)), "size": .optional(.integer(0...Limits.artifactPacked))])),
     "env": .optional(.map(keys: .environmentName, values: .string(.text), most: 256)),

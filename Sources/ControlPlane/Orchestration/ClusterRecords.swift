@@ -67,7 +67,7 @@ struct PodRecord: Sendable {
     ]
     if detail.life == .draining { metadata.deletionTimestamp = (detail.history.last?.at ?? time).wholeSeconds }
     let container = PodSpec.Container(
-      name: "function", image: template.source?.digest ?? "",
+      name: "function", image: template.image ?? template.source?.digest ?? "",
       resources: .init(memory: template.resources.memory, cpu: template.resources.cpu))
     return Pod(
       metadata: metadata,
@@ -148,7 +148,7 @@ struct FunctionRecord: Sendable {
     var reason: String?
     if serving == nil {
       reason =
-        function.spec.source == nil
+        function.spec.hasNoCode
         ? "function \"\(function.metadata.name)\" has no code yet; run apus deploy"
         : failure.map { "no revision of \"\(function.metadata.name)\" could start: \($0.message)" }
     }

@@ -70,11 +70,14 @@ extension Orchestrator {
   private func pass(_ key: String) async throws(APIStatus) {
     guard let record = functions[key] else { return }
     let function = record.function
-    guard let source = function.spec.source else {
+    if function.spec.hasNoCode {
       return try await condition(key, ready: false, "SourceMissing", "no code was deployed yet; run apus deploy")
     }
     if function.status?.observedGeneration != function.metadata.generation {
-      guard try await artifacts.has(namespace: function.metadata.namespace ?? "default", digest: source.digest) else {
+      // An image is in its registry; the workers say when they cannot get it.
+      if let source = function.spec.source,
+        !(try await artifacts.has(namespace: function.metadata.namespace ?? "default", digest: source.digest))
+      {
         return try await condition(
           key, ready: false, "SourceMissing", "package \(source.digest) is not in the artifact store; deploy again")
       }

@@ -274,7 +274,7 @@ extension Orchestrator: PodSecrets {
       throw .forbidden("pod \(uid) is not placed on node \(node)")
     }
     var values: [String: [String: [UInt8]]] = [:]
-    for name in pod.template.secrets ?? [] {
+    for name in Set(pod.template.secrets ?? []).union(pod.template.imageSecret.map { [$0] } ?? []) {
       guard let stored = try await objects.tree(.secret, pod.namespace, name) else { throw .notFound(.secret, name) }
       values[name] = try vault.opened(stored)
     }

@@ -57,7 +57,7 @@ extension Orchestrator {
       var offer = NodeOffer(
         name: node.name, labels: hello.labels.merging(node.labels) { _, own in own }, joined: node.joined,
         cordoned: node.cordoned, milliCPU: hello.milliCPU, memory: hello.memory, podLimit: hello.pods)
-      offer.hasCode = node.artifacts.contains(pod.template.source?.digest ?? "")
+      offer.hasCode = node.artifacts.contains(pod.template.codeDigest ?? "")
       offer.usedMilliCPU = use.milliCPU
       offer.usedMemory = use.memory
       offer.pods = use.pods
@@ -147,7 +147,7 @@ extension Orchestrator {
       pod.detail.enter(life, at: time, reason: next.reason, message: next.message)
     }
     pods[report.uid] = pod
-    if let digest = pod.template.source?.digest { nodes[node]?.artifacts.insert(digest) }
+    if let digest = pod.template.codeDigest { nodes[node]?.artifacts.insert(digest) }
     let routed = moved || before.endpoint != pod.detail.endpoint
     publish(report.uid, route: routed)
     if life == .ready, before.life != .ready { becameReady(pod, at: time) }

@@ -1,6 +1,8 @@
 import CZlib
 
-/// Inflates one gzip member as its bytes come, within bounds. Trusts nothing; throws, never traps.
+/// Inflates gzip as its bytes come, within bounds. Trusts nothing; throws, never traps.
+///
+/// A package is one member; a layer of an image may be several, one behind the other.
 final class GzipReader {
   private let stream: UnsafeMutablePointer<z_stream>
   private let limits: ArchiveLimits
@@ -8,9 +10,11 @@ final class GzipReader {
   private var read: Int64 = 0
   private var written: Int64 = 0
   private var isEnded = false
+  private let takesMembers: Bool
 
-  init(limits: ArchiveLimits) throws(ArchiveError) {
+  init(limits: ArchiveLimits, takesMembers: Bool = false) throws(ArchiveError) {
     self.limits = limits
+    self.takesMembers = takesMembers
     stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
     stream.initialize(to: z_stream())
     let gzipOnly: Int32 = 15 + 16
@@ -31,7 +35,7 @@ final class GzipReader {
     _ input: [UInt8], _ body: (ArraySlice<UInt8>) throws(ArchiveError) -> Void
   ) throws(ArchiveError) {
     guard !input.isEmpty else { return }
-    guard !isEnded else { throw .trailingData }
+    if isEnded { try beginMember() }
     read += Int64(input.count)
     guard read <= limits.packed else { throw .packedTooLarge(limit: limits.packed) }
     var consumed = 0
@@ -44,14 +48,20 @@ final class GzipReader {
       switch status {
       case Z_STREAM_END:
         isEnded = true
-        guard consumed == input.count else { throw .trailingData }
-        return
+        if consumed == input.count { return }
+        try beginMember()
       case Z_OK, Z_BUF_ERROR:
         if consumed == input.count, produced < output.count { return }
         if taken == 0, produced == 0 { return }
       default: throw .damagedGzip(stream.pointee.msg.map { String(cString: $0) } ?? "zlib error \(status)")
       }
     }
+  }
+
+  /// More comes after the end of a member.
+  private func beginMember() throws(ArchiveError) {
+    guard takesMembers, inflateReset(stream) == Z_OK else { throw .trailingData }
+    isEnded = false
   }
 
   /// The packed bytes are at their end: the member must be, too.

@@ -6,8 +6,15 @@ struct PaxRecords: Equatable {
   var path: [UInt8]?
   var linkPath: [UInt8]?
   var size: Int64?
+  /// Owner, group and time of the last change, in seconds; a layer keeps them, a package does not.
+  var user: Int64?
+  var group: Int64?
+  var modified: Int64?
 
   init() {}
+
+  /// Whether they say which entry this is, or how long.
+  var saysPlace: Bool { path != nil || linkPath != nil || size != nil }
 
   init(_ data: [UInt8], offset: Int64) throws(ArchiveError) {
     func damaged(_ reason: String) -> ArchiveError { .damagedArchive("a pax header \(reason)", offset: offset) }
@@ -40,9 +47,12 @@ struct PaxRecords: Equatable {
     case "size":
       guard let number = Self.decimal(value[...]) else { throw damaged("has a size that is no number") }
       size = number
+    case "uid": user = Self.decimal(value[...])
+    case "gid": group = Self.decimal(value[...])
+    case "mtime": modified = Self.decimal(value.prefix { $0 != UInt8(ascii: ".") })
     case let other where other.hasPrefix("GNU.sparse"):
       throw .refused(path: path.map(EntryPath.printable) ?? "pax header", .unsupported("a sparse file"))
-    default: break  // times, owners, attributes: nothing a package keeps
+    default: break  // other times, attributes: nothing that is kept
     }
   }
 

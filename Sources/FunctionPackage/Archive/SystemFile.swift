@@ -13,6 +13,12 @@ final class SystemFile {
     if descriptor < 0 { throw Self.error(path, "opening") }
   }
 
+  /// Takes over an open descriptor.
+  init(descriptor: Int32, path: String) {
+    self.descriptor = descriptor
+    self.path = path
+  }
+
   /// Opens a checked name below a folder; the kernel refuses to leave it or to follow any link.
   init(in folder: SystemFile, _ name: EntryPath, flags: Int32, mode: mode_t = 0) throws(ArchiveError) {
     path = "\(folder.path)/\(name.text)"

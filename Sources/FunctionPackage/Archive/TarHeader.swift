@@ -30,6 +30,12 @@ struct TarHeader {
     name = prefix.isEmpty ? base : prefix + [UInt8(ascii: "/")] + base
   }
 
+  /// Owner, group and time of the last change (seconds) in a block; 0 for what is no number.
+  static func facts(_ block: [UInt8]) -> (user: Int64, group: Int64, modified: Int64) {
+    func value(_ field: ArraySlice<UInt8>) -> Int64 { (try? number(field, "", 0)) ?? 0 }
+    return (value(block[108..<116]), value(block[116..<124]), value(block[136..<148]))
+  }
+
   /// The bytes of a field up to its first NUL.
   private static func text(_ field: ArraySlice<UInt8>) -> [UInt8] { Array(field.prefix { $0 != 0 }) }
 

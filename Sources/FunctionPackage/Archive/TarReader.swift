@@ -113,7 +113,7 @@ struct TarReader {
     case .file: try sink.end()
     case .pax: pax = try PaxRecords(data, offset: offset)
     case .globalPax:
-      guard try PaxRecords(data, offset: offset) == PaxRecords() else {
+      guard try !PaxRecords(data, offset: offset).saysPlace else {
         throw damaged("a header for all entries changes names or sizes")
       }
     case .longName: longName = Self.untilNUL(data)

@@ -15,12 +15,13 @@ package enum ManifestReader {
   /// Most anchors, and most aliases.
   package static let aliasesMax = 32
 
-  /// Reads a function's manifest file and checks it completely; defaults are written in.
+  /// Reads a function's manifest file and checks it completely; defaults are written in. An image may stand without
+  /// its digest: deploying looks that up.
   package static func readFunction(
     _ path: String
   ) throws(ManifestError) -> (function: Function, manifest: Manifest) {
     let manifest = try read(path)
-    switch Admission.admit(function: manifest.value) {
+    switch Admission.admit(function: manifest.value, movingImage: true) {
     case .success(let function): return (function, manifest)
     case .failure(let faults): throw manifest.error(faults.all)
     }

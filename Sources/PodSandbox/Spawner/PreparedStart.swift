@@ -37,6 +37,7 @@ struct PreparedStem: Sendable {
         root = try openTree(path, named: "root")
         start.owned.append(root)
       }
+      if case .mounted(let descriptor, _) = spec.origin { root = descriptor }
       var pair: [CInt] = [-1, -1]
       guard apus_packet_pair(&pair) == 0 else { throw .host(doing: "making a pod's socket", errno: errno) }
       start.socket = pair[0]

@@ -48,6 +48,8 @@ package struct StemSpec: Sendable {
   package enum Origin: Sendable {
     /// The prepared root folder (see `RootBuilder`).
     case root(String)
+    /// A detached mount (see `OverlayRoot`), the caller's to close; one opened for writes may be left writable.
+    case mounted(CInt, writable: Bool)
     /// A zygote of the same spawner: its root, and a fork of it as the command.
     case zygote(Zygote)
   }
@@ -56,6 +58,8 @@ package struct StemSpec: Sendable {
   package var slot: Int
   /// The unprivileged host user (and group) that the pod runs as; `SandboxSpec.user(ofSlot:)` by default.
   package var hostUID: UInt32
+  /// The unprivileged host group; nil for the number of `hostUID`.
+  package var hostGID: UInt32?
   /// Root and way of starting.
   package var origin: Origin
   /// A command that is started ahead and waits for what it will be on descriptor 6; empty: the command comes later.

@@ -13,9 +13,12 @@ enum SpawnerMessage {
     guard spec.hostUID >= UInt32(APUS_UID_MIN), spec.hostUID < .max else {
       throw .invalidSpec("user \(spec.hostUID) is not one of the pods' (from \(APUS_UID_MIN))")
     }
+    if let group = spec.hostGID, group < UInt32(APUS_UID_MIN) || group == .max {
+      throw .invalidSpec("group \(group) is not one of the pods' (from \(APUS_UID_MIN))")
+    }
     var head = apus_spawn_head()
     head.uid = spec.hostUID
-    head.gid = spec.hostUID
+    head.gid = spec.hostGID ?? spec.hostUID
     head.flags = flags(spec, cgroupV2: cgroupV2)
     if case .zygote(let zygote) = spec.origin { head.zygote = zygote.ticket }
     head.cgroups = UInt16(cgroups)
@@ -83,7 +86,12 @@ enum SpawnerMessage {
     var flags = APUS_FD_BIND.rawValue
     if spec.seccomp { flags |= APUS_SECCOMP.rawValue }
     if cgroupV2 { flags |= APUS_CGROUP_V2.rawValue }
-    if case .root = spec.origin { flags |= APUS_FD_ROOT.rawValue }
+    switch spec.origin {
+    case .root: flags |= APUS_FD_ROOT.rawValue
+    case .mounted(_, let writable):
+      flags |= APUS_FD_ROOT.rawValue | (writable ? APUS_ROOT_WRITABLE.rawValue : 0)
+    case .zygote: break
+    }
     if spec.stdout >= 0 { flags |= APUS_FD_STDOUT.rawValue }
     if spec.stderr >= 0 { flags |= APUS_FD_STDERR.rawValue }
     if spec.listener >= 0 { flags |= APUS_FD_LISTENER.rawValue }

@@ -1,6 +1,7 @@
 package import ClusterAPI
 import ClusterModel
 import Glibc
+import ImageStore
 package import Logging
 import NIOCore
 import NIOPosix
@@ -22,13 +23,15 @@ package final class WorkerAgent: Service {
   private let logger: Logger
   private let engine: any SandboxEngine
   private let packages: any PackageSource
+  private let images: any ImageSource
   private let entryPort = Mutex<Int?>(nil)
   private let early = Mutex<[ReportedEvent]>([])
 
   /// A worker over any engine and package source, which tests simulate.
   init(
     configuration: WorkerConfiguration, sessions: any NodeSessions, secrets: any PodSecrets, logs: any LogSink,
-    tls: EntryTLS?, logger: Logger, engine: any SandboxEngine, packages: any PackageSource
+    tls: EntryTLS?, logger: Logger, engine: any SandboxEngine, packages: any PackageSource,
+    images: any ImageSource = NoImages()
   ) {
     self.configuration = configuration
     self.sessions = sessions
@@ -38,6 +41,7 @@ package final class WorkerAgent: Service {
     self.logger = logger
     self.engine = engine
     self.packages = packages
+    self.images = images
   }
 
   /// The port under which other machines enter, once it listens.
@@ -127,6 +131,7 @@ package final class WorkerAgent: Service {
         for await _ in samples {
           await table.sampleMemory()
           stems.adjust()
+          await self.images.tidy()
         }
         return .samples
       }
@@ -187,8 +192,9 @@ package final class WorkerAgent: Service {
     let outbox = node.outbox
     return PodServices(
       node: configuration.name, runFolder: configuration.runDirectory, host: configuration.hostIdentity,
-      address: address, engine: engine, stems: stems, packages: packages, secrets: secrets, journal: node.journal,
-      outputs: node.outputs, controls: node.controls, group: node.group, logger: logger, report: { table.note($0) },
+      address: address, engine: engine, stems: stems, packages: packages, images: images, secrets: secrets,
+      journal: node.journal, outputs: node.outputs, controls: node.controls, group: node.group, logger: logger,
+      report: { table.note($0) },
       event: { outbox.put($0) }, finished: { table.finished($0, slot: $1) })
   }
 
@@ -204,7 +210,8 @@ package final class WorkerAgent: Service {
       name: configuration.name, session: UUIDv7.make(), labels: configuration.labels, milliCPU: configuration.milliCPU,
       memory: configuration.memory, pods: configuration.pods, address: services.address,
       host: configuration.hostIdentity, info: NodeFacts.info(version: configuration.version),
-      isolation: engine.isolation, artifacts: await packages.digests(), running: table.reports)
+      isolation: engine.isolation, artifacts: await packages.digests() + images.imageDigests(),
+      running: table.reports)
   }
 
   private static func perform(_ action: NodeCommand.Action, _ table: PodTable, _ services: PodServices) async {
@@ -219,7 +226,7 @@ package final class WorkerAgent: Service {
 }
 
 extension WorkerAgent {
-  /// A worker in PodSandbox's sandboxes with packages from an artifact store. Needs root.
+  /// A worker in PodSandbox's sandboxes with packages from an artifact store and images from registries. Needs root.
   package convenience init(
     configuration: WorkerConfiguration, sessions: any NodeSessions, artifacts: any Artifacts,
     secrets: any PodSecrets, logs: any LogSink, tls: EntryTLS?, logger: Logger
@@ -229,6 +236,11 @@ extension WorkerAgent {
     self.init(
       configuration: configuration, sessions: sessions, secrets: secrets, logs: logs, tls: tls, logger: logger,
       engine: try LinuxSandboxes(configuration: configuration, logger: logger),
-      packages: CodeCache(folder: code, artifacts: artifacts, logger: logger))
+      packages: CodeCache(folder: code, artifacts: artifacts, logger: logger),
+      images: try ImageStore(
+        folder: "\(configuration.dataDirectory)/images",
+        registries: RegistryClient(
+          insecure: configuration.insecureRegistries, limits: configuration.images, logger: logger),
+        limits: configuration.images, logger: logger))
   }
 }

@@ -1,3 +1,5 @@
+package import ImageStore
+
 /// What a worker is started with.
 package struct WorkerConfiguration: Sendable {
   /// The node's name.
@@ -33,6 +35,11 @@ package struct WorkerConfiguration: Sendable {
   /// How long a stopping worker waits for the control plane to stop drained pods, before it stops them itself;
   /// milliseconds.
   package var drainSettleMilliseconds: Int64 = 1000
+
+  /// Registries (`HOST[:PORT]`) beyond this machine that are asked by plain HTTP.
+  package var insecureRegistries: Set<String> = []
+  /// The bounds of its images.
+  package var images = ImageLimits()
 
   /// Python zygotes load what the runner needs and no common modules: less memory, slower imports.
   package var leanZygotes = false

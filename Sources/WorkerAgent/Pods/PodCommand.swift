@@ -1,6 +1,7 @@
 import ClusterAPI
 import ClusterModel
 import FoundationEssentials
+import ImageStore
 
 /// What is executed in a pod, and with what environment: the runner contract of functions/README.md.
 struct PodCommand: Hashable, Sendable {
@@ -10,8 +11,12 @@ struct PodCommand: Hashable, Sendable {
   var environment: [String]
 
   /// The command of an assignment on a node; `node` is the node's name.
-  init(_ assignment: PodAssignment, node: String) {
+  init(_ assignment: PodAssignment, node: String, image: ImageConfig? = nil) {
     let spec = assignment.spec.template
+    if let image {
+      (arguments, environment) = Self.ofImage(spec, image, ours: Self.variables(assignment, node: node))
+      return
+    }
     arguments = Self.arguments(of: spec)
     // Programs of the package are found before the system's.
     var variables = ["PATH": "/function:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"]
@@ -27,7 +32,7 @@ struct PodCommand: Hashable, Sendable {
     case .node: ["/usr/bin/node", "/runtime/runner.mjs"]
     case .swift: ["/function/function"]
     case .exec: ["/runtime/apus-exec-runner"]
-    case .binary: spec.command ?? []
+    case .binary, .image: spec.command ?? []
     }
   }
 

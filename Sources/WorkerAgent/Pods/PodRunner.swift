@@ -1,6 +1,7 @@
 import ClusterAPI
 import ClusterModel
 import Glibc
+import ImageStore
 import Logging
 
 /// Drives one pod: gives events to its `PodMachine` and does what it answers. Every task it starts is held in `tasks`
@@ -21,6 +22,8 @@ actor PodRunner {
   private var machine: PodMachine
   private var tasks: [Role: Task<Void, Never>] = [:]
   private var code: String?
+  /// The image in place of `code`, for a pod that is made from one.
+  private var image: HeldImage?
   private var secretFiles: [String: [UInt8]] = [:]
   private var listener: Result<CInt, WorkerError>?
   private var stem: WaitingStem?
@@ -119,6 +122,7 @@ actor PodRunner {
     do {
       let assignment = assignment
       let services = services
+      if assignment.spec.template.runtime == .image { return try await prepareImage(start) }
       let (folder, files) = try await within(milliseconds: Self.preparationMaximum) {
         try await Self.gather(assignment, services)
       }
@@ -147,16 +151,50 @@ actor PodRunner {
     }
     let folder = try await services.packages.folder(namespace: assignment.namespace, digest: source.digest)
     do {
-      guard let names = spec.secrets, !names.isEmpty else { return (folder, [:]) }
-      let secrets = try await services.secrets.secrets(ofPod: assignment.uid, node: services.node)
-      if let missing = names.first(where: { secrets[$0] == nil }) {
-        throw WorkerError.failed("there is no secret \(missing) in namespace \(assignment.namespace)")
-      }
-      return (folder, SecretFiles.files(of: secrets.filter { names.contains($0.key) }))
+      return (folder, try await Self.secrets(assignment, services).files)
     } catch {
       await services.packages.release(digest: source.digest)
       throw error
     }
+  }
+
+  /// The secrets of a pod as files, and the credential for its image's registry.
+  private static func secrets(
+    _ assignment: PodAssignment, _ services: PodServices
+  ) async throws -> (files: [String: [UInt8]], registry: RegistryCredential?) {
+    let spec = assignment.spec.template
+    let names = spec.secrets ?? []
+    guard !names.isEmpty || spec.imageSecret != nil else { return ([:], nil) }
+    let secrets = try await services.secrets.secrets(ofPod: assignment.uid, node: services.node)
+    if let missing = (names + (spec.imageSecret.map { [$0] } ?? [])).first(where: { secrets[$0] == nil }) {
+      throw WorkerError.failed("there is no secret \(missing) in namespace \(assignment.namespace)")
+    }
+    var credential: RegistryCredential?
+    if let name = spec.imageSecret {
+      guard let user = secrets[name]?["username"], let password = secrets[name]?["password"] else {
+        throw WorkerError.failed("the secret \(name) of spec.imageSecret needs the keys username and password")
+      }
+      credential = RegistryCredential(
+        user: String(decoding: user, as: UTF8.self), password: String(decoding: password, as: UTF8.self))
+    }
+    return (SecretFiles.files(of: secrets.filter { names.contains($0.key) }), credential)
+  }
+
+  /// What `prepare` does for a pod that is made from an image.
+  private func prepareImage(_ start: Int) async throws {
+    let (assignment, services) = (assignment, services)
+    let (held, files) = try await within(milliseconds: Self.preparationMaximum) {
+      let (files, credential) = try await Self.secrets(assignment, services)
+      let reference = assignment.spec.template.image ?? ""
+      return (try await services.images.image(reference, credential: credential), files)
+    }
+    guard machine.phase == .preparing, machine.start == start else {
+      return await services.images.release(image: held.image.digest)
+    }
+    if let image { await services.images.release(image: image.image.digest) }
+    image = held
+    secretFiles = files
+    apply(.prepared, start: start)
   }
 
   // MARK: starting
@@ -220,14 +258,14 @@ actor PodRunner {
 
   private func order(_ pipes: StartPipes, _ socket: CInt) -> SandboxOrder {
     let spec = assignment.spec.template
-    let command = PodCommand(assignment, node: services.node)
+    let command = PodCommand(assignment, node: services.node, image: image?.image.config)
     let isPort = machine.plan.servesPort
     return SandboxOrder(
       slot: slot, namespace: assignment.namespace, hostname: String(assignment.name.prefix(63)), runtime: spec.runtime,
       kind: StemKind(spec, namespace: assignment.namespace), code: code ?? "",
       arguments: command.arguments, environment: command.environment, resources: spec.resources, secrets: secretFiles,
       stdout: pipes.stdout, stderr: pipes.stderr, listener: isPort ? -1 : socket, frames: pipes.frames,
-      control: pipes.control)
+      control: pipes.control, image: image, rootWritable: spec.rootWritable ?? false)
   }
 
   private func awaitWake() {
@@ -286,7 +324,7 @@ actor PodRunner {
     var patient = probe
     // Our runners take the check like a call: it may stand behind one that lasts as long as a call may.
     let template = assignment.spec.template
-    if template.runtime != .binary {
+    if !template.runtime.servesPort {
       patient.timeout = TimeSpan(milliseconds: probe.timeout.milliseconds + template.timeout.milliseconds)
     }
     var failures = 0
@@ -341,13 +379,16 @@ actor PodRunner {
     for role in Array(tasks.keys) { cancel(role) }
     output.finish()
     let digest = code == nil ? nil : assignment.spec.template.source?.digest
+    let image = image?.image.digest
     code = nil
+    self.image = nil
     secretFiles = [:]
     let services = services
     let (uid, slot) = (uid, slot)
-    // Ends by itself: gives back the package, then the slot.
+    // Ends by itself: gives back the package or image, then the slot.
     Task {
       if let digest { await services.packages.release(digest: digest) }
+      if let image { await services.images.release(image: image) }
       services.finished(uid, slot)
     }
   }

@@ -13,6 +13,7 @@ struct PodServices: Sendable {
   let engine: any SandboxEngine
   let stems: StemPool
   let packages: any PackageSource
+  let images: any ImageSource
   let secrets: any PodSecrets
   let journal: LogJournal
   /// Reads what pods write.

@@ -1,6 +1,7 @@
 import ClusterModel
 import Dispatch
 import Glibc
+import ImageStore
 import Logging
 import PodSandbox
 import Synchronization
@@ -52,6 +53,7 @@ actor LinuxSandboxes: SandboxEngine {
   }
 
   func start(_ order: SandboxOrder) async throws -> any RunningPod {
+    if let image = order.image { return try await startImage(order, image) }
     let root = try await root(for: order)
     var spec = Self.spec(order, root: root)
     let spawner = try await currentSpawner()
@@ -62,6 +64,16 @@ actor LinuxSandboxes: SandboxEngine {
     let sandbox = try await forgettingDead(spawner) { try await spawner.start(spec) }
     return LinuxPod(
       sandbox: sandbox, spawner: spawner, forwarder: forwarder, ending: ends.follow(sandbox.ticket, of: spawner))
+  }
+
+  private func startImage(_ order: SandboxOrder, _ image: HeldImage) async throws -> any RunningPod {
+    let (spec, root) = try await ImagePod.spec(order, image)
+    defer { Glibc.close(root) }
+    let spawner = try await currentSpawner()
+    let sandbox = try await forgettingDead(spawner) { try await spawner.start(spec) }
+    return LinuxPod(
+      sandbox: sandbox, spawner: spawner, forwarder: forwarder, ending: ends.follow(sandbox.ticket, of: spawner),
+      stopSignal: ImagePod.stopSignal(image))
   }
 
   func makeStem(_ kind: StemKind, at place: StemPlace) async throws -> (any WaitingPod)? {
@@ -225,6 +237,7 @@ actor LinuxSandboxes: SandboxEngine {
     case .node: .node
     case .swift: .native
     case .exec: .exec
+    case .image: .native
     case .binary: StemKind.root(ofCommand: order.arguments.first).kind
     }
   }
@@ -234,17 +247,22 @@ actor LinuxSandboxes: SandboxEngine {
     if order.runtime == .python || order.runtime == .node, let interpreter = root.interpreter, !bind.arguments.isEmpty {
       bind.arguments[0] = interpreter
     }
-    var stem = StemSpec(slot: order.slot, origin: .root(root.path), limits: bind.limits)
+    return SandboxSpec(stem: stem(order, .root(root.path), bind.limits), bind: bind)
+  }
+
+  /// What an order's pod is made of.
+  static func stem(_ order: SandboxOrder, _ origin: StemSpec.Origin, _ limits: SandboxLimits) -> StemSpec {
+    var stem = StemSpec(slot: order.slot, origin: origin, limits: limits)
     stem.stdout = order.stdout
     stem.stderr = order.stderr
     stem.listener = order.listener
     stem.frames = order.frames
     stem.control = order.control
-    return SandboxSpec(stem: stem, bind: bind)
+    return stem
   }
 
   /// What an order's pod is.
-  fileprivate static func bind(_ order: SandboxOrder) -> BindSpec {
+  static func bind(_ order: SandboxOrder) -> BindSpec {
     var environment: [String: String] = [:]
     for variable in order.environment {
       guard let equals = variable.firstIndex(of: "=") else { continue }
@@ -256,7 +274,8 @@ actor LinuxSandboxes: SandboxEngine {
       pids: UInt32(clamping: resources.pids), tmpBytes: UInt64(clamping: resources.tmp.value),
       tmpInodes: UInt64(Limits.tmpInodes), openFiles: UInt32(clamping: resources.files))
     return BindSpec(
-      hostname: order.hostname, codePath: order.code, arguments: order.arguments, environment: environment,
+      hostname: order.hostname, codePath: order.image == nil ? order.code : nil, arguments: order.arguments,
+      environment: environment,
       limits: limits,
       secrets: order.secrets.sorted { $0.key < $1.key }.map { SandboxSecret(path: $0.key, bytes: $0.value) })
   }
@@ -348,8 +367,9 @@ private struct LinuxPod: RunningPod {
   let spawner: Spawner
   let forwarder: PortForwarder
   let ending: Task<PodExit, Never>
+  var stopSignal = SIGTERM
 
-  func terminate() { spawner.signal(sandbox, SIGTERM) }
+  func terminate() { spawner.signal(sandbox, stopSignal) }
 
   func kill() { spawner.signal(sandbox, SIGKILL) }
 

@@ -1,4 +1,5 @@
 package import ClusterModel
+package import ImageStore
 
 /// Runs pods in isolation: PodSandbox on Linux, or a simulated one.
 package protocol SandboxEngine: Sendable {
@@ -96,6 +97,10 @@ package struct SandboxOrder: Sendable {
   package var frames: CInt
   /// Descriptor 5.
   package var control: CInt
+  /// The container image it is made from, in place of a root of `runtime` and of `code`.
+  package var image: HeldImage?
+  /// Whether the image's root takes writes, which are gone with the pod.
+  package var rootWritable = false
 }
 
 /// Gives the unpacked code of a package.

@@ -39,6 +39,7 @@ package struct StemKind: Hashable, Sendable {
       (root, warmth) = (.node, .interpreter(memory: spec.resources.memory.value))
     case .swift: (root, warmth) = (.native, .sandbox)
     case .exec: (root, warmth) = (.exec, .sandbox)
+    case .image: return nil
     case .binary: (root, warmth) = (Self.root(ofCommand: spec.command?.first), .sandbox)
     }
   }

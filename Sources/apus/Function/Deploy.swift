@@ -12,14 +12,33 @@ struct Deploy: AsyncParsableCommand {
       dependencies of package.json by npm; a Swift function is built. The old revision serves until a pod of the new one
       was ready; when none gets ready the command exits 1 with the last lines written, and the old one goes on serving.
 
+      With --image the function is a container image that serves HTTP on $PORT; the tag's digest is looked up now, and
+      the workers pull it. A private registry is asked as $APUS_REGISTRY_USER with $APUS_REGISTRY_PASSWORD, and by
+      the workers with the secret of --image-secret.
+
       Example:
         apus deploy greet
         apus deploy greet --env GREETING=Hi
         apus deploy functions/samples/*
+        apus deploy --image ghcr.io/acme/shop:1.4 shop
       """)
 
-  @Argument(help: "Folders with a function.yaml each.", completion: .directory)
-  var folders: [String]
+  @Argument(
+    help: "Folders with a function.yaml each; with --image the function's name, if not the image's.",
+    completion: .directory)
+  var folders: [String] = []
+
+  @Option(help: ArgumentHelp("Deploy a container image instead of a folder.", valueName: "[registry/]name[:tag]"))
+  var image: String?
+
+  @Option(help: ArgumentHelp("The secret with username and password for the image's registry.", valueName: "name"))
+  var imageSecret: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Ask this registry by plain HTTP ($APUS_INSECURE_REGISTRIES, with commas); may be repeated.",
+      valueName: "host:port"))
+  var insecureRegistry: [String] = []
 
   @Option(
     name: [.customShort("e"), .long],
@@ -32,6 +51,12 @@ struct Deploy: AsyncParsableCommand {
   @OptionGroup var namespace: NamespaceOption
   @OptionGroup var server: ServerOptions
 
+  func validate() throws {
+    if image == nil, imageSecret != nil { throw ValidationError("--image-secret goes with --image") }
+    if image == nil, folders.isEmpty { throw ValidationError("Missing expected argument '<folders> ...'") }
+    if image != nil, folders.count > 1 { throw ValidationError("--image deploys one function: give one name at most") }
+  }
+
   func run() async throws {
     var variables: [String: String] = [:]
     for pair in env {
@@ -39,6 +64,7 @@ struct Deploy: AsyncParsableCommand {
       if let problem = Schema.Rule.environmentName.check(name) { throw Failure.usage("--env: \(problem)") }
       variables[name] = value
     }
+    if let image { return try await deployImage(image, env: variables) }
     // Every folder is read before the first is deployed, so that a typo in the last one changes nothing.
     var sources: [FunctionFolder] = []
     for folder in folders { sources.append(try FunctionFolder.read(folder, env: variables)) }
@@ -59,6 +85,10 @@ struct Deploy: AsyncParsableCommand {
 
   private func deploy(_ source: FunctionFolder, _ cluster: ClusterConnection) async throws {
     let scope = namespace.namespace ?? source.namespace ?? cluster.namespace
+    if source.runtime == .image {
+      let images = ImageDeploy(cluster: cluster, namespace: scope, insecure: insecureRegistry)
+      return try await finish(try await images.deploy(source), cluster, scope)
+    }
     let staging = PackageStaging(source: source)
     let package = try await staging.packed()
     defer { staging.cleanUp(package) }
@@ -77,7 +107,21 @@ struct Deploy: AsyncParsableCommand {
     spec["source"] = .object(["digest": .string(package.digest), "size": .int(package.size)])
     manifest["spec"] = spec
     let written = try await FunctionWrite(cluster: cluster, namespace: scope).apply(manifest, name: source.name)
-    if noWait { return Terminal.print("written    \(source.name) generation \(written.metadata.generation ?? 1)") }
+    try await finish(written, cluster, scope)
+  }
+
+  private func deployImage(_ text: String, env: [String: String]) async throws {
+    let cluster = try server.connect()
+    let scope = namespace.namespace ?? cluster.namespace
+    let images = ImageDeploy(cluster: cluster, namespace: scope, insecure: insecureRegistry)
+    let written = try await images.deploy(text, name: folders.first, secret: imageSecret, env: env)
+    try await finish(written, cluster, scope)
+  }
+
+  private func finish(_ written: Function, _ cluster: ClusterConnection, _ scope: String) async throws {
+    if noWait {
+      return Terminal.print("written    \(written.metadata.name) generation \(written.metadata.generation ?? 1)")
+    }
     Terminal.print(try await Rollout(cluster: cluster, namespace: scope, function: written).ready())
   }
 }

@@ -41,7 +41,12 @@ struct FunctionDescription {
       [spec.runtime.rawValue, spec.handler ?? spec.command?.joined(separator: " ")]
         .compactMap { $0 }.joined(separator: "  "))
     text.add(
-      "Source", spec.source.map { "\($0.digest)\($0.size.map { "  \(Figures.bytes($0))" } ?? "")" } ?? "none yet")
+      "Source",
+      spec.source.map { "\($0.digest)\($0.size.map { "  \(Figures.bytes($0))" } ?? "")" }
+        ?? (spec.image == nil ? "none yet" : nil))
+    text.add("Image", spec.image.map { String($0.prefix { $0 != "@" }) })
+    text.add("Digest", spec.image == nil ? nil : spec.codeDigest)
+    text.add("Root", spec.image.map { _ in spec.rootWritable == true ? "writable, until the pod ends" : "read-only" })
     text.add("Serving", function.status?.servingRevision ?? "nothing")
     let (ready, wanted) = (function.status?.readyPods ?? 0, function.status?.wantedPods ?? 0)
     text.add("Pods", "\(ready) ready, \(wanted) wanted")
@@ -76,7 +81,7 @@ struct FunctionDescription {
     let rows = revisions.sorted { $0.spec.number > $1.spec.number }.map { revision -> [String] in
       let name = revision.metadata.name
       let state = revision.status?.proven == true ? "Ready" : Self.state(of: revision)
-      let digest = revision.spec.template.source?.digest ?? "-"
+      let digest = revision.spec.template.codeDigest ?? "-"
       return [
         name, name == serving ? "100%" : "0%", state,
         revision.metadata.creationTimestamp.map { Figures.age(from: $0, to: now) } ?? "-", String(digest.prefix(19)),
@@ -135,7 +140,7 @@ enum FunctionAdvice {
     let conditions = function.status?.conditions ?? []
     func holds(_ type: String) -> Bool { conditions.contains { $0.type == type && $0.status == "True" } }
     var steps: [String] = []
-    if function.spec.source == nil || holds("SourceMissing") {
+    if function.spec.hasNoCode || holds("SourceMissing") {
       return ["apus deploy FOLDER                 it has no code yet"]
     }
     let restarting = pods.contains { $0.status.apus.restarts > 0 && $0.status.apus.life != .ready }

@@ -87,6 +87,7 @@ struct FunctionFolder {
       guard let command = spec.command?.first, command.hasPrefix("./") else { return nil }
       (path, written) = ("spec.command", command)
     case .swift: (path, written) = ("spec.runtime", "Package.swift")
+    case .image: return nil
     }
     let file = written.hasPrefix("./") ? String(written.dropFirst(2)) : written
     let whole = "\(folder)/\(file)"

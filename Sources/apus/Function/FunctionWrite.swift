@@ -27,18 +27,23 @@ struct FunctionWrite {
     throw Failure("\(name) changes too fast to be written")
   }
 
-  /// Puts a manifest's metadata and spec in place: a new function, or a new spec of the one that is there.
-  ///
-  /// What the manifest does not say about scale stays as `apus scale` left it.
-  func apply(_ manifest: JSONValue, name: String) async throws -> Function {
+  /// Writes a function that is not there yet; a conflict when it is.
+  func create(_ manifest: JSONValue) async throws -> Function {
     var object = manifest
     object["status"] = nil
     var metadata = object["metadata"] ?? .object([:])
     metadata["namespace"] = .string(namespace)
     object["metadata"] = metadata
+    return try await cluster.resources.create(.function, namespace: namespace, object: object)
+      .decoded(as: Function.self)
+  }
+
+  /// Puts a manifest's metadata and spec in place: a new function, or a new spec of the one that is there.
+  ///
+  /// What the manifest does not say about scale stays as `apus scale` left it.
+  func apply(_ manifest: JSONValue, name: String) async throws -> Function {
     do {
-      return try await cluster.resources.create(.function, namespace: namespace, object: object)
-        .decoded(as: Function.self)
+      return try await create(manifest)
     } catch let status as APIStatus where status.reason == "AlreadyExists" {
       return try await change(name) { current in current = FunctionWrite.merged(manifest, into: current) }
     }

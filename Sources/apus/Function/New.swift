@@ -28,6 +28,10 @@ struct New: AsyncParsableCommand {
     while path.count > 1, path.hasSuffix("/") { path.removeLast() }
     let function = String(path.split(separator: "/").last ?? "")
     if let problem = Schema.Rule.functionName.check(function) { throw Failure.usage(problem) }
+    if runtime == .image {
+      throw Failure.usage(
+        "a container image needs no folder", next: "apus deploy --image REGISTRY/NAME:TAG \(function)")
+    }
     let template = Template(folder: try InstalledFiles.locate().template(runtime), function: function)
     let written = try template.write(to: DataFolder.absolute(path), shown: path, force: force)
     Terminal.print("created \(path)/ (\(written.joined(separator: ", ")))")

@@ -57,7 +57,7 @@ struct PackageStaging {
     case .python: return try await Vendoring.python(source, workspace)
     case .node: return try await Vendoring.node(source, workspace)
     case .swift: return try await SwiftBuild(source: source).staged(in: workspace)
-    case .binary, .exec: return source.path
+    case .binary, .exec, .image: return source.path
     }
   }
 

@@ -6,6 +6,9 @@ struct Rollout {
   /// How long is waited beyond three starts of the function, milliseconds.
   static let patienceBeyondStarts: Int64 = 30_000
 
+  /// How long is waited for an image to be pulled beyond that, milliseconds.
+  static let patienceForImages: Int64 = 600_000
+
   /// The cluster.
   let cluster: ClusterConnection
   /// The namespace.
@@ -42,7 +45,9 @@ struct Rollout {
 
   /// The line for a revision that serves; throws a `Failure` with the last lines written when it could not start.
   func ready() async throws -> String {
-    let patience = function.spec.probes.startup.milliseconds * Int64(Limits.startAttempts) + Self.patienceBeyondStarts
+    let patience =
+      function.spec.probes.startup.milliseconds * Int64(Limits.startAttempts) + Self.patienceBeyondStarts
+      + (function.spec.image == nil ? 0 : Self.patienceForImages)
     let name = function.metadata.name
     let late = Failure(
       "\(name) is not ready after \(TimeSpan(milliseconds: patience))",

@@ -20,6 +20,8 @@ struct WorkerRole {
   let pods: Int
   /// Where gateways of other machines enter; nil takes the address towards the server, if that is another machine.
   let listen: (host: String, port: Int)?
+  /// Registries that are asked by plain HTTP.
+  let insecureRegistries: Set<String>
   /// How the process ended before, when it was started again.
   let ending: String?
   let logger: Logger
@@ -94,6 +96,7 @@ struct WorkerRole {
         zygoteModule: installed.companion("apus_zygote.abi3.so")),
       version: Version.current)
     configuration.firstSlot = slots.first
+    configuration.insecureRegistries = insecureRegistries
     return configuration
   }
 }

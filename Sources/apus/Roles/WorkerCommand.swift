@@ -27,6 +27,12 @@ struct WorkerCommand: AsyncParsableCommand {
   var listen: String?
   @Option(help: "The port for gateways on other machines; 0 takes a free one.") var port = WorkerRole.entryPort
 
+  @Option(
+    help: ArgumentHelp(
+      "Ask this registry of images by plain HTTP ($APUS_INSECURE_REGISTRIES, with commas); may be repeated.",
+      valueName: "host:port"))
+  var insecureRegistry: [String] = []
+
   func validate() throws {
     if let problem = Schema.Rule.dnsLabel.check(name) { throw ValidationError("--name: \(problem)") }
     for text in label where !text.contains("=") { throw ValidationError("--label: \"\(text)\" is not key=value") }
@@ -48,7 +54,8 @@ struct WorkerCommand: AsyncParsableCommand {
       folder: DataFolder.choose(role.data), name: name, server: join, token: token,
       labels: Dictionary(labels.map { ($0[0], $0.count > 1 ? $0[1] : "") }) { _, last in last },
       cpu: cpu.flatMap(Quantity.init), memory: memory.flatMap(Quantity.init), pods: pods,
-      listen: listen.map { ($0, port) }, ending: role.after, logger: role.logger("apus.worker")
+      listen: listen.map { ($0, port) }, insecureRegistries: InsecureRegistries.chosen(insecureRegistry),
+      ending: role.after, logger: role.logger("apus.worker")
     ).run()
   }
 }

@@ -9,7 +9,7 @@ extension TableForm {
       Column("P50", "median duration over 5 minutes"), Column("P99", "99th percentile over 5 minutes"),
       Column("Cold P99", "99th percentile of the last 100 cold starts"), .age,
       Column("Revision", wide: true, "the revision that takes traffic"),
-      Column("Source", wide: true, "the package's digest"),
+      Column("Source", wide: true, "the digest of the package or image"),
     ],
     cells: { object, now in
       let figures = object.at(path: "status.figures")
@@ -24,9 +24,15 @@ extension TableForm {
         .string(HumanText.milliseconds(figures?["p99Milliseconds"]?.numberValue)),
         .string(HumanText.milliseconds(figures?["coldP99Milliseconds"]?.numberValue)),
         .string(HumanText.age(object.at(path: "metadata.creationTimestamp"), at: now)), .string(revision ?? "-"),
-        .string(shortDigest(object.text("spec.source.digest"))),
+        .string(shortDigest(codeDigest(object, "spec"))),
       ]
     })
+
+  /// The digest of the package or of the image below a path.
+  static func codeDigest(_ object: JSONValue, _ path: String) -> String? {
+    object.text("\(path).source.digest")
+      ?? object.text("\(path).image").flatMap { $0.split(separator: "@").dropFirst().first.map(String.init) }
+  }
 
   /// A digest's first twelve digits; `-` without one.
   static func shortDigest(_ digest: String?) -> String {

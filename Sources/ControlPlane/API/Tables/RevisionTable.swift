@@ -8,7 +8,7 @@ extension TableForm {
       Column("Number", type: "integer", "counts the function's revisions"),
       Column("Runtime", "how its code is started"),
       Column("Status", "whether one of its pods was ever ready"), .age,
-      Column("Source", wide: true, "the package's digest"),
+      Column("Source", wide: true, "the digest of the package or image"),
     ],
     cells: { object, now in
       let conditions = object.at(path: "status.conditions")?.arrayValue ?? []
@@ -19,7 +19,7 @@ extension TableForm {
         .int(object.at(path: "spec.number")?.intValue ?? 0), .string(object.text("spec.template.runtime") ?? ""),
         .string(proven ? "Ready" : failed?.text("reason") ?? (failed == nil ? "Pending" : "Failed")),
         .string(HumanText.age(object.at(path: "metadata.creationTimestamp"), at: now)),
-        .string(shortDigest(object.text("spec.template.source.digest"))),
+        .string(shortDigest(codeDigest(object, "spec.template"))),
       ]
     })
 }
