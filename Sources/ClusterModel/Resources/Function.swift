@@ -10,6 +10,8 @@ package enum Runtime: String, Codable, Hashable, Sendable, CaseIterable {
   case binary
   /// Any command: body on standard input, answer on standard output, one process a call.
   case exec
+  /// A program written for AWS Lambda: a `bootstrap`, or any command that speaks the Lambda Runtime API.
+  case lambda
 
   /// Whether the pod's process serves `$PORT` and the worker forwards bytes to it.
   package var servesPort: Bool { self == .binary }
@@ -41,9 +43,9 @@ package struct Function: Resource {
 package struct FunctionSpec: Codable, Hashable, Sendable {
   /// How the code is started.
   package var runtime: Runtime
-  /// `FILE[:function]` for python and node.
+  /// `FILE[:function]` for python and node; what `_HANDLER` says for lambda.
   package var handler: String?
-  /// argv for binary and exec.
+  /// argv for binary, exec and lambda.
   package var command: [String]?
   /// The package; absent until something was deployed.
   package var source: FunctionSource?

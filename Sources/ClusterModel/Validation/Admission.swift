@@ -41,6 +41,7 @@ package enum Admission {
       if complete["handler"] != nil {
         faults.append(Fault(path: "spec.handler", message: "is not for runtime \(runtime.rawValue); use spec.command"))
       }
+    case .lambda: break  // without a command the package's `bootstrap` is run; a handler is what _HANDLER says
     }
     let least = complete.at(path: "scale.min")?.intValue ?? 0
     let most = complete.at(path: "scale.max")?.intValue ?? 0

@@ -225,6 +225,7 @@ actor LinuxSandboxes: SandboxEngine {
     case .node: .node
     case .swift: .native
     case .exec: .exec
+    case .lambda: .lambda
     case .binary: StemKind.root(ofCommand: order.arguments.first).kind
     }
   }
@@ -269,6 +270,7 @@ extension StemKind.StemRoot {
     case .node: .node
     case .native: .native
     case .exec: .exec
+    case .lambda: .lambda
     }
   }
 }
@@ -281,6 +283,7 @@ extension StemKind {
     case .node: .node
     case .native: .binary
     case .exec: .exec
+    case .lambda: .lambda
     }
   }
 }

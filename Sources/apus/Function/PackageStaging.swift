@@ -58,6 +58,7 @@ struct PackageStaging {
     case .node: return try await Vendoring.node(source, workspace)
     case .swift: return try await SwiftBuild(source: source).staged(in: workspace)
     case .binary, .exec: return source.path
+    case .lambda: return try await Vendoring.python(source, workspace)
     }
   }
 
