@@ -12,7 +12,7 @@ GENERIC = {
     "closes_after_http_1_0", "refuses_a_body_over_the_limit", "holds_many_idle_connections", "leaves_at_once_when_idle",
     "refuses_malformed_requests", "survives_mutated_requests",
 }
-INVOKE = ("X-Amz-Invocation-Type", "RequestResponse")
+INVOKE = ("X-Forwarded-Prefix", "/2015-03-31/functions/check/invocations")
 
 
 def ask(pod, headers=(), **wanted):

@@ -132,7 +132,7 @@ package struct FunctionCalls: CallRunner {
       call.output.record("error", message, fault.fields)
       guard !call.answered else { return call.cut() }
       let body =
-        call.head.headers["x-amz-invocation-type"] != nil
+        call.head.headers["x-forwarded-prefix"]?.hasPrefix("/2015-03-31/functions/") == true
         ? fault.payload(request: id)
         : JSONText.object([
           ("code", "function_failed"), ("message", message), ("component", "function"), ("call", call.id),
