@@ -132,6 +132,33 @@ import Testing
     }
   }
 
+  @Test(arguments: 0..<8) func `mutated names are a function's or nothing`(_ seed: UInt64) {
+    var random = SeededGenerator(seed: seed)
+    let whole =
+      "/2015-03-31/functions/arn:aws:lambda:r%3A0%3afunction:echo.team:$LATEST/invocations?Qualifier=%24LATEST"
+    var found = 0
+    for _ in 0..<5000 {
+      var bytes = Array(whole.utf8)
+      for _ in 0..<Int.random(in: 0...2, using: &random) {
+        let index = Int.random(in: 0..<bytes.count, using: &random)
+        switch Int.random(in: 0..<3, using: &random) {
+        case 0: bytes[index] = UInt8.random(in: 33...126, using: &random)
+        case 1: bytes.remove(at: index)
+        default: bytes.insert(Array("%:.a/3A$".utf8).randomElement(using: &random) ?? 97, at: index)
+        }
+      }
+      bytes.withUnsafeBytes { bytes in
+        let meaning = FunctionTarget.parse(bytes, Span(start: 0, end: bytes.count))
+        guard case .invoke(let target) = meaning else { return }
+        found += 1
+        let label = target.label.text(bytes)
+        #expect(label.wholeMatch(of: /[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})?/) != nil, "\(label)")
+        #expect(target.rest.isEmpty && target.prefix.text(bytes).hasSuffix("/invocations"))
+      }
+    }
+    #expect((500..<4900).contains(found), "\(found)")
+  }
+
   @Test func `every code has its words there`() {
     for code in CallErrorCode.allCases {
       let failure = InvokeFailure(code)
