@@ -1,7 +1,7 @@
 import Glibc
 
-/// A counting semaphore of the C library, on which a thread without anything to do sleeps.
 // SAFETY: the only stored property is a pointer to a sem_t, whose functions may be called from any thread.
+/// A counting semaphore of the C library, on which a thread without anything to do sleeps.
 package final class Semaphore: @unchecked Sendable {
   private let pointer = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
 
