@@ -3,7 +3,7 @@
 
     functions/check.py                          everything
     functions/check.py --only python wordcount  some runtimes and samples
-    functions/check.py --without swift          without what needs a Swift build (swift, exec)
+    functions/check.py --without swift          without what needs a Swift build (swift, exec, lambda)
 """
 
 import argparse
@@ -14,10 +14,10 @@ import traceback
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from checking import fuzz, runners, samples  # noqa: E402
+from checking import fuzz, lambdas, runners, samples  # noqa: E402
 from checking.pod import FUNCTIONS, Failure  # noqa: E402
 
-RUNTIMES = ("python", "node", "exec", "swift")
+RUNTIMES = ("python", "node", "exec", "swift", "lambda")
 
 
 class Tally:
@@ -34,7 +34,7 @@ class Tally:
 
 
 def check_runtime(name, tools, tally, chosen):
-    spec = {"handler": {"python": "handler.py", "node": "handler.mjs:handle"}.get(name), "command": ["./run.sh"]}
+    spec = {"handler": {"python": "handler.py", "node": "handler.mjs:handle"}.get(name), "command": ["./run.sh"] if name == "exec" else None}
     folder = f"{FUNCTIONS}/checking/fixtures/{name}"
     try:
         argv, environment, _ = samples.runner_of(name, folder, spec, tools)
@@ -43,7 +43,8 @@ def check_runtime(name, tools, tally, chosen):
     runner = runners.Runner(name, argv, folder, environment)
     for check, runtimes in runners.CHECKS:
         title = check.__name__.replace("_", " ")
-        if (runtimes and name not in runtimes) or chosen not in title:
+        generic = name != "lambda" or check.__name__ in lambdas.GENERIC
+        if (name not in runtimes if runtimes else not generic) or chosen not in title:
             continue
         try:
             check(runner)
@@ -57,16 +58,21 @@ def check_runtime(name, tools, tally, chosen):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=[], help="runtimes and samples to check")
-    parser.add_argument("--without", nargs="*", default=[], help="runtimes to leave out; swift leaves out exec too")
+    parser.add_argument("--without", nargs="*", default=[], help="runtimes to leave out; swift leaves out exec and lambda")
     parser.add_argument("--check", default="", help="only runner checks whose name holds this text")
     parser.add_argument("--python", default="/usr/bin/python3")
     parser.add_argument("--node", default="node")
     parser.add_argument("--exec-runner", help="a built apus-exec-runner; built when not given")
+    parser.add_argument("--lambda-bridge", help="a built apus-lambda-bridge; built when not given")
     parser.add_argument("--seed", type=int, default=20261121)
     parser.add_argument("--mutations", type=int, default=120_000)
     options = parser.parse_args()
-    left_out = set(options.without) | ({"exec"} if "swift" in options.without and not options.exec_runner else set())
-    tools, tally = samples.Tools(options.python, options.node, options.exec_runner), Tally()
+    left_out = set(options.without) | {
+        name for name, built in (("exec", options.exec_runner), ("lambda", options.lambda_bridge))
+        if "swift" in options.without and not built
+    }
+    tools = samples.Tools(options.python, options.node, options.exec_runner, options.lambda_bridge)
+    tally = Tally()
 
     def wanted(name):
         return name not in left_out and (not options.only or name in options.only)

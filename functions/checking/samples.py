@@ -20,6 +20,9 @@ def runner_of(runtime, folder, spec, tools):
         return [tools.node, f"{FUNCTIONS}/runtimes/node/runner.mjs"], {"APUS_HANDLER": spec["handler"]}, False
     if runtime == "exec":
         return [tools.exec_runner], {"APUS_COMMAND": json.dumps(spec["command"])}, False
+    if runtime == "lambda":
+        environment = {"APUS_COMMAND": json.dumps(spec["command"])} if spec["command"] else {}
+        return [tools.lambda_bridge], dict(environment, **({"APUS_HANDLER": spec["handler"]} if spec["handler"] else {})), False
     if runtime == "swift":
         return [tools.swift_build(folder)], {}, False
     if runtime == "binary":
@@ -32,14 +35,20 @@ def runner_of(runtime, folder, spec, tools):
 class Tools:
     """The programs that run functions here; what has to be built is built once."""
 
-    def __init__(self, python, node, exec_runner):
-        self.python, self.node, self._exec_runner = python, node, exec_runner
+    def __init__(self, python, node, exec_runner, lambda_bridge):
+        self.python, self.node, self._exec_runner, self._lambda_bridge = python, node, exec_runner, lambda_bridge
 
     @property
     def exec_runner(self):
         if self._exec_runner is None:
             self._exec_runner = self._build(f"{FUNCTIONS}/runtime-swift", "runtime-swift", "apus-exec-runner", [])
         return self._exec_runner
+
+    @property
+    def lambda_bridge(self):
+        if self._lambda_bridge is None:
+            self._lambda_bridge = self._build(f"{FUNCTIONS}/runtime-swift", "runtime-swift", "apus-lambda-bridge", [])
+        return self._lambda_bridge
 
     def swift_build(self, folder):
         with open(f"{folder}/Package.swift") as package:

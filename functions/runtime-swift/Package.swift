@@ -10,20 +10,29 @@ let strict: [SwiftSetting] = [
   .enableUpcomingFeature("InferIsolatedConformances"),
 ]
 
-// The library a Swift function links, and the runner of exec functions, which shares its HTTP and its log frames.
+// One file without libraries: a pod's root need not hold Swift's. -s leaves the symbols out.
+let oneFile: [LinkerSetting] = [.unsafeFlags(["-static-executable", "-Xlinker", "-s"])]
+
+// The library a Swift function links, and the runner of exec functions and the bridge of Lambda functions, which share
+// its HTTP and its log frames.
 // A package of its own without dependencies: building a function never builds the platform.
 let package = Package(
   name: "runtime-swift",
   products: [
     .library(name: "ApusFunction", targets: ["ApusFunction"]),
     .executable(name: "apus-exec-runner", targets: ["apus-exec-runner"]),
+    .executable(name: "apus-lambda-bridge", targets: ["apus-lambda-bridge"]),
   ],
   targets: [
     .target(name: "ApusFunction", swiftSettings: strict),
+    .target(name: "Programs", dependencies: ["ApusFunction"], swiftSettings: strict),
+    .target(name: "LambdaBridge", dependencies: ["ApusFunction", "Programs"], swiftSettings: strict),
     .executableTarget(
-      name: "apus-exec-runner", dependencies: ["ApusFunction"], swiftSettings: strict,
-      // One file without libraries: a pod's root need not hold Swift's. -s leaves the symbols out.
-      linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "-s"])]),
+      name: "apus-exec-runner", dependencies: ["ApusFunction", "Programs"], swiftSettings: strict,
+      linkerSettings: oneFile),
+    .executableTarget(
+      name: "apus-lambda-bridge", dependencies: ["LambdaBridge"], swiftSettings: strict, linkerSettings: oneFile),
     .testTarget(name: "ApusFunctionTests", dependencies: ["ApusFunction"], swiftSettings: strict),
+    .testTarget(name: "LambdaBridgeTests", dependencies: ["ApusFunction", "LambdaBridge"], swiftSettings: strict),
   ]
 )

@@ -77,6 +77,8 @@ package enum WorkerMessage: Codable, Hashable, Sendable {
   case pod(PodReport)
   /// Something worth an event happened.
   case event(ReportedEvent)
+  /// How many pods made ahead wait, by what they can become; after the hello and when it changed.
+  case stems([String: Int])
   /// The worker leaves on purpose; its pods are stopped.
   case goodbye
 }

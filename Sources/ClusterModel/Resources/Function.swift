@@ -12,6 +12,8 @@ package enum Runtime: String, Codable, Hashable, Sendable, CaseIterable {
   case exec
   /// A container image whose process serves HTTP on `$PORT`.
   case image
+  /// A program written for AWS Lambda: a `bootstrap`, or any command that speaks the Lambda Runtime API.
+  case lambda
 
   /// Whether the pod's process serves `$PORT` and the worker forwards bytes to it.
   package var servesPort: Bool { self == .binary || self == .image }
@@ -43,9 +45,9 @@ package struct Function: Resource {
 package struct FunctionSpec: Codable, Hashable, Sendable {
   /// How the code is started.
   package var runtime: Runtime
-  /// `FILE[:function]` for python and node.
+  /// `FILE[:function]` for python and node; what `_HANDLER` says for lambda.
   package var handler: String?
-  /// argv for binary and exec; for image it takes the place of the image's entrypoint.
+  /// argv for binary, exec and lambda; for image it takes the place of the image's entrypoint.
   package var command: [String]?
   /// For image: what follows the entrypoint, in place of the image's own.
   package var args: [String]?

@@ -45,6 +45,7 @@ package enum Admission {
         faults.append(Fault(path: "spec.handler", message: "is not for runtime \(runtime.rawValue); use spec.command"))
       }
     case .image: break
+    case .lambda: break  // without a command the package's `bootstrap` is run; a handler is what _HANDLER says
     }
     faults += image(ofSpec: complete, runtime)
     let least = complete.at(path: "scale.min")?.intValue ?? 0

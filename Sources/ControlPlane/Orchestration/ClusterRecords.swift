@@ -109,6 +109,8 @@ struct NodeRecord: Sendable {
   /// Uids that were declared lost with this node and must not run on after its return.
   var disowned: Set<String> = []
   var artifacts: Set<String> = []
+  /// Pods made ahead that wait, by what they can become.
+  var stems: [String: Int] = [:]
 
   /// Whether new pods may go there.
   var joined: Bool { session == .joined }

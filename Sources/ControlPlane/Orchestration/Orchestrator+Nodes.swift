@@ -150,6 +150,9 @@ extension Orchestrator: NodeSessions {
     case .pod(let report): take(report, from: name)
     case .event(let event):
       record(event.object, event.reason, event.message, warning: event.warning, component: "worker/\(name)")
+    case .stems(let stems):
+      nodes[name]?.stems = stems
+      publish(node: name)
     case .goodbye: await closed(name, epoch: epoch, clean: true)
     }
   }
@@ -247,6 +250,7 @@ extension Orchestrator: NodeSessions {
     detail.heardAt = node.hello == nil ? nil : node.heardAt
     if let hello = node.hello {
       detail.isolation = hello.isolation
+      detail.stems = node.joined && !node.stems.isEmpty ? node.stems : nil
       let capacity = [
         "cpu": Quantity(milliCores: hello.milliCPU).description, "memory": Quantity(bytes: hello.memory).description,
         "pods": String(hello.pods),

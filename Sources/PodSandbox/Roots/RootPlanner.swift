@@ -38,6 +38,7 @@ struct RootPlanner {
     case .python: try addPython()
     case .node: try addNode()
     case .exec: try addTools()
+    case .lambda: try addLambda()
     }
     for file in request.runtimeFiles {
       guard file.destination.hasPrefix("/"), !file.destination.split(separator: "/").contains("..") else {
@@ -155,6 +156,19 @@ struct RootPlanner {
       throw .missing("no \(name) in \(Self.commandPath)", advice: "install coreutils, grep and sed")
     }
     plan.interpreter = "/bin/sh"
+  }
+
+  /// A `bootstrap` may be anything: a program, a script of the shell, of Python or of Node. An interpreter that the
+  /// host does not have is left out, and said by the bootstrap that wants it.
+  private mutating func addLambda() throws(RootError) {
+    try addTools()
+    if let curl = ProgramRun.find("curl", in: Self.commandPath) {
+      try plan.addProgram(Self.resolved(curl), at: "/usr/bin/curl", loader: loader, &closure)
+    }
+    if access("/usr/bin/python3", X_OK) == 0 { try addPython() }
+    do throws(RootError) { try addNode() } catch {}
+    plan.add(.link("/function"), at: "/var/task")
+    plan.interpreter = nil
   }
 
   /// The file behind a chain of links.

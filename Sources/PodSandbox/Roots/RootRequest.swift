@@ -6,6 +6,8 @@ package enum RootKind: String, Sendable, CaseIterable {
   case node
   /// A shell and the common Unix tools.
   case exec
+  /// What Lambda's own environments hold and the host has: the shell and its tools, curl, Python and Node.
+  case lambda
   /// The C and C++ libraries and zlib: what a compiled program is linked against; also for Swift.
   case native
 }

@@ -15,6 +15,8 @@ final class Outbox: Sendable {
     var order: [String] = []
     var events: [ReportedEvent] = []
     var unconfirmed: [PodReport] = []
+    var stems: [String: Int] = [:]
+    var stemsChanged = false
     var heartbeat = false
     var goodbye = false
     var signal: AsyncStream<Void>.Continuation?
@@ -34,6 +36,7 @@ final class Outbox: Sendable {
         state.order.append(report.uid)
       }
       state.unconfirmed = []
+      state.stemsChanged = !state.stems.isEmpty
       state.heartbeat = true
     }
     continuation.yield()
@@ -65,6 +68,15 @@ final class Outbox: Sendable {
     }
   }
 
+  /// Notes how many pods made ahead wait; goes along with what is told next.
+  func put(stems: [String: Int]) {
+    change(signals: false) { state in
+      guard state.stems != stems else { return }
+      state.stems = stems
+      state.stemsChanged = true
+    }
+  }
+
   /// Asks for a sign of life.
   func beat() { change { $0.heartbeat = true } }
 
@@ -86,6 +98,8 @@ final class Outbox: Sendable {
       state.order = []
       messages += state.events.map { .event($0) }
       state.events = []
+      if state.stemsChanged { messages.append(.stems(state.stems)) }
+      state.stemsChanged = false
       if state.heartbeat { messages.append(.heartbeat) }
       state.heartbeat = false
       if state.goodbye { messages.append(.goodbye) }

@@ -34,10 +34,13 @@ enum NamedWait: Sendable {
 
   /// Waits, or throws when the task is cancelled.
   func wait() async throws {
+    let length: Duration
     if case .portRetry(let microseconds) = self {
-      return try await Task.sleep(for: .microseconds(min(max(microseconds, 200), 20_000)), tolerance: .zero)
+      length = .microseconds(min(max(microseconds, 200), 20_000))
+    } else {
+      length = .milliseconds(milliseconds)
     }
-    try await Task.sleep(for: .milliseconds(milliseconds))
+    try await Task.sleep(for: length)
   }
 }
 

@@ -131,6 +131,7 @@ package final class WorkerAgent: Service {
         for await _ in samples {
           await table.sampleMemory()
           stems.adjust()
+          outbox.put(stems: stems.waiting)
           await self.images.tidy()
         }
         return .samples

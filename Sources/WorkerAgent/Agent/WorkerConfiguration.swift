@@ -74,13 +74,16 @@ package struct WorkerConfiguration: Sendable {
     package var execRunner: String
     /// The module that Python zygotes load; pods start an interpreter each where it is missing.
     package var zygoteModule: String
+    /// The file apus-lambda-bridge.
+    package var lambdaBridge: String
 
     /// The places of all.
-    package init(python: String, node: String, execRunner: String, zygoteModule: String) {
+    package init(python: String, node: String, execRunner: String, zygoteModule: String, lambdaBridge: String) {
       self.python = python
       self.node = node
       self.execRunner = execRunner
       self.zygoteModule = zygoteModule
+      self.lambdaBridge = lambdaBridge
     }
   }
 

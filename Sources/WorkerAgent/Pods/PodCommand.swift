@@ -33,6 +33,7 @@ struct PodCommand: Hashable, Sendable {
     case .swift: ["/function/function"]
     case .exec: ["/runtime/apus-exec-runner"]
     case .binary, .image: spec.command ?? []
+    case .lambda: ["/runtime/apus-lambda-bridge"]
     }
   }
 
@@ -48,7 +49,8 @@ struct PodCommand: Hashable, Sendable {
     ]
     if !spec.runtime.servesPort { variables["LISTEN_FDS"] = "1" }
     if let handler = spec.handler { variables["APUS_HANDLER"] = handler }
-    if spec.runtime == .exec {
+    if spec.runtime == .lambda { variables["APUS_MEMORY_MIB"] = "\(spec.resources.memory.value >> 20)" }
+    if spec.runtime == .exec || (spec.runtime == .lambda && spec.command != nil) {
       let command = JSONValue.array((spec.command ?? []).map(JSONValue.string))
       variables["APUS_COMMAND"] = String(decoding: command.encoded(), as: UTF8.self)
     }

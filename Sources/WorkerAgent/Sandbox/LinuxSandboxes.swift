@@ -238,6 +238,7 @@ actor LinuxSandboxes: SandboxEngine {
     case .swift: .native
     case .exec: .exec
     case .image: .native
+    case .lambda: .lambda
     case .binary: StemKind.root(ofCommand: order.arguments.first).kind
     }
   }
@@ -288,6 +289,7 @@ extension StemKind.StemRoot {
     case .node: .node
     case .native: .native
     case .exec: .exec
+    case .lambda: .lambda
     }
   }
 }
@@ -300,6 +302,7 @@ extension StemKind {
     case .node: .node
     case .native: .binary
     case .exec: .exec
+    case .lambda: .lambda
     }
   }
 }

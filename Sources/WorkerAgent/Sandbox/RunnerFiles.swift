@@ -21,6 +21,7 @@ enum RunnerFiles {
       }
     case .node: return files(in: places.node, to: "/runtime") { $0.hasSuffix(".mjs") || $0.hasSuffix(".js") }
     case .exec: return [RuntimeFile(source: places.execRunner, destination: "/runtime/apus-exec-runner")]
+    case .lambda: return [RuntimeFile(source: places.lambdaBridge, destination: "/runtime/apus-lambda-bridge")]
     case .swift, .binary, .image: return []
     }
   }

@@ -23,7 +23,7 @@ package struct StemKind: Hashable, Sendable {
 
   /// The roots that stems are made on.
   package enum StemRoot: String, Hashable, Sendable, CaseIterable {
-    case python, node, native, exec
+    case python, node, native, exec, lambda
   }
 
   /// The kind whose stems can become a pod; nil for one that must be started from nothing.
@@ -40,6 +40,7 @@ package struct StemKind: Hashable, Sendable {
     case .swift: (root, warmth) = (.native, .sandbox)
     case .exec: (root, warmth) = (.exec, .sandbox)
     case .image: return nil
+    case .lambda: (root, warmth) = (.lambda, .sandbox)
     case .binary: (root, warmth) = (Self.root(ofCommand: spec.command?.first), .sandbox)
     }
   }

@@ -13,8 +13,6 @@ final class StemPool: Sendable {
     var plan: StemPlan
     var ready: [StemKind: [WaitingStem]] = [:]
     var filling: [StemKind: Task<Void, Never>] = [:]
-    var taken: [StemKind: Int] = [:]
-    var missed: [StemKind: Int] = [:]
     var closed = false
   }
 
@@ -43,9 +41,7 @@ final class StemPool: Sendable {
     let stem = state.withLock { state -> WaitingStem? in
       guard !state.closed else { return nil }
       state.plan.used(kind, at: Moment.now().uptime)
-      let stem = state.ready[kind]?.popLast()
-      if stem == nil { state.missed[kind, default: 0] += 1 } else { state.taken[kind, default: 0] += 1 }
-      return stem
+      return state.ready[kind]?.popLast()
     }
     adjust()
     return stem
@@ -81,8 +77,13 @@ final class StemPool: Sendable {
     for stem in surplus { end(stem) }
   }
 
-  /// Stems that wait now, by kind.
-  var waiting: [StemKind: Int] { state.withLock { $0.ready.mapValues(\.count).filter { $0.value > 0 } } }
+  /// Stems that wait now, by the name of their kind.
+  var waiting: [String: Int] {
+    state.withLock { state in
+      Dictionary(
+        state.ready.lazy.filter { !$0.value.isEmpty }.map { ($0.key.name, $0.value.count) }, uniquingKeysWith: +)
+    }
+  }
 
   /// Ends every stem and makes no more.
   func close() async {

@@ -44,7 +44,7 @@ struct InstalledFiles: Hashable, Sendable {
   func runner(_ runtime: Runtime) -> String { "\(share)/functions/runtimes/\(runtime.rawValue)" }
   /// The folder of the library that Swift functions link.
   var swiftLibrary: String { "\(share)/functions/runtime-swift" }
-  /// A companion executable: `apus-spawner`, `apus-exec-runner`.
+  /// A companion executable: `apus-spawner`, `apus-exec-runner`, `apus-lambda-bridge`.
   func companion(_ name: String) -> String { "\(binaries)/\(name)" }
 
   /// The executable of this process with every link resolved.

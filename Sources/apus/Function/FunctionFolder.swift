@@ -86,12 +86,15 @@ struct FunctionFolder {
     case .binary, .exec:
       guard let command = spec.command?.first, command.hasPrefix("./") else { return nil }
       (path, written) = ("spec.command", command)
+    case .lambda:
+      guard let program = LambdaProgram.file(of: spec, folder: folder) else { return nil }
+      (path, written) = ("spec.command", program)
     case .swift: (path, written) = ("spec.runtime", "Package.swift")
     case .image: return nil
     }
     let file = written.hasPrefix("./") ? String(written.dropFirst(2)) : written
     let whole = "\(folder)/\(file)"
-    let programs: Set<Runtime> = [.binary, .exec]
+    let programs: Set<Runtime> = [.binary, .exec, .lambda]
     if PathKind(whole) != .file {
       let makefile = programs.contains(spec.runtime) && PathKind(folder + "/Makefile") == .file
       return (

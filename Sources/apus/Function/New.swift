@@ -17,7 +17,7 @@ struct New: AsyncParsableCommand {
   @Argument(help: "The function's name; the folder of that name is made here. A path makes it there.")
   var name: String
 
-  @Option(name: .shortAndLong, help: "python, node, swift, binary or exec.")
+  @Option(name: .shortAndLong, help: "python, node, swift, binary, exec or lambda.")
   var runtime: Runtime
 
   @Flag(help: "Write over files that are there already.")

@@ -31,6 +31,8 @@ struct NodeDescription {
         "Allocated",
         "cpu \(Quantity(milliCores: detail.allocatedMilliCPU ?? 0)), "
           + "memory \(Figures.bytes(detail.allocatedMemory ?? 0)), \(Figures.count(detail.pods ?? 0, "pod"))")
+      let stems = detail.stems?.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
+      text.add("Made ahead", stems?.joined(separator: ", "))
       text.add("Isolation", detail.isolation?.joined(separator: "\n"))
     }
     text.conditions(status?.conditions ?? [], now: now)

@@ -93,7 +93,8 @@ struct WorkerRole {
       runtimeFiles: .init(
         python: installed.runner(.python), node: installed.runner(.node),
         execRunner: installed.companion("apus-exec-runner"),
-        zygoteModule: installed.companion("apus_zygote.abi3.so")),
+        zygoteModule: installed.companion("apus_zygote.abi3.so"),
+        lambdaBridge: installed.companion("apus-lambda-bridge")),
       version: Version.current)
     configuration.firstSlot = slots.first
     configuration.insecureRegistries = insecureRegistries

@@ -74,6 +74,19 @@ struct RootBuilderTests {
     #expect(try await builder.root(for: request).digest != root.digest)
   }
 
+  @Test func `a lambda root has what a bootstrap may be written in, and the package where Lambda has it`() async throws
+  {
+    let root = try await TestRoots.path(.lambda)
+    try await withPodHost { host in
+      let script = """
+        echo shell; python3 -c 'import json, urllib.request; print("python")'; node -e 'console.log("node")'
+        curl --version | cut -d' ' -f1 | head -1; readlink /var/task; cd /var/task && pwd -P
+        """
+      let done = try await host.shell(script) { $0.stem.origin = .root(root) }
+      #expect(done.out == "shell\npython\nnode\ncurl\n/function\n/function\n", "\(done.err)")
+    }
+  }
+
   @Test func `a native root runs dynamically linked C and C++`() async throws {
     let folder = try TemporaryFolder()
     chmod(folder.path, 0o755)

@@ -52,6 +52,10 @@ struct PodPartsTests {
     let exec = try arguments("exec", ["wc", "-l"])
     #expect(exec.arguments == ["/runtime/apus-exec-runner"])
     #expect(exec.environment.contains(#"APUS_COMMAND=["wc","-l"]"#))
+    let lambda = try arguments("lambda", nil)
+    #expect(lambda.arguments == ["/runtime/apus-lambda-bridge"] && lambda.environment.contains("APUS_MEMORY_MIB=128"))
+    #expect(!lambda.environment.contains { $0.hasPrefix("APUS_COMMAND=") })
+    #expect(try arguments("lambda", ["./x"]).environment.contains(#"APUS_COMMAND=["./x"]"#))
   }
 
   @Test func `secrets become files by name, or by name and key`() {

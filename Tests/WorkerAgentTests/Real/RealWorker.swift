@@ -46,7 +46,8 @@ final class RealWorker: Sendable {
       listenAddress: .init(host: "127.0.0.1", port: 0), hostIdentity: "host-1", spawnerPath: Self.spawner ?? "",
       runtimeFiles: .init(
         python: "\(Self.repository)/functions/runtimes/python", node: "\(Self.repository)/functions/runtimes/node",
-        execRunner: "\(folder.path)/none", zygoteModule: zygoteModule), version: "0.1.0")
+        execRunner: "\(folder.path)/none", zygoteModule: zygoteModule, lambdaBridge: "\(folder.path)/none"),
+      version: "0.1.0")
     configuration.drainSettleMilliseconds = 100
     self.configuration = configuration
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }

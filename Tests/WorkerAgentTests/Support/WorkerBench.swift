@@ -29,7 +29,7 @@ final class WorkerBench: Sendable {
     var configuration = WorkerConfiguration(
       name: "n1", dataDirectory: "\(folder.path)/data", runDirectory: run, instance: "0badcafe", labels: ["zone": "a"],
       milliCPU: 2000, memory: 1 << 30, pods: pods, listenAddress: nil, hostIdentity: "host-1", spawnerPath: "",
-      runtimeFiles: .init(python: "", node: "", execRunner: "", zygoteModule: ""), version: "0.1.0")
+      runtimeFiles: .init(python: "", node: "", execRunner: "", zygoteModule: "", lambdaBridge: ""), version: "0.1.0")
     configuration.drainSettleMilliseconds = settle
     change(&configuration)
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }

@@ -154,14 +154,14 @@ class Connection:
 
 
 class Server:
-    def __init__(self, handler, frames, environment):
+    def __init__(self, handler, frames, environment, listener=LISTENER):
         self.handler = handler
         self.frames = frames
         self.concurrency = max(1, int(environment.get("APUS_CONCURRENCY") or 1))
         self.threads = self.concurrency > 1
         self.max_body = int(environment.get("APUS_MAX_BODY") or DEFAULT_MAX_BODY)
         self.identity = tuple(environment.get(f"APUS_{name}", "") for name in ("FUNCTION", "REVISION", "NAMESPACE", "POD"))
-        self.listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, LISTENER)
+        self.listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, listener)
         self.listener.setblocking(False)
         self.epoll = select.epoll()
         self.connections = {}
@@ -480,10 +480,11 @@ def load(spec, folder):
 def warm_up():
     """Answers a call of its own, so that a pod that waits has what a call touches at hand: after a fork, each page it
     writes to is copied first."""
+    apus_frames.capture()  # what the call prints goes where its frames go: nowhere
     scope = {}
     exec(compile(WARM_HANDLER, "<warm>", "exec"), scope)
-    server = Server(scope["handle"], apus_frames.Frames(-1), {})
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    server = Server(scope["handle"], apus_frames.Frames(-1), {}, posix.dup(ours.fileno()))
     connection = Connection(theirs.detach())
     server.connections[connection.fd] = connection
     for _ in range(WARM_CALLS):
@@ -494,7 +495,7 @@ def warm_up():
     server.close(connection)
     ours.close()
     server.epoll.close()
-    server.listener.detach()
+    server.listener.close()
     posix.close(server.wake_read)
     posix.close(server.wake_write)
 

@@ -43,12 +43,15 @@ def become(payload):
         import time
 
         time.tzset()
-    # The zygote's own were /dev/null; what stands at these numbers now is the pod's.
+    posix.chdir(b"/function")
+    sys.argv[:] = ["/runtime/runner.py"]
+
+
+def open_streams():
+    """The zygote's own were /dev/null; what stands at these numbers now is the pod's."""
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)
     sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-    posix.chdir(b"/function")
-    sys.argv[:] = ["/runtime/runner.py"]
 
 
 def main():
@@ -65,6 +68,7 @@ def main():
     gc.freeze()
     apus_zygote.serve()
     # In a pod from here on; it may be told already what it is.
+    open_streams()
     if not apus_zygote.is_told():
         apus_serve.warm_up()
     become(apus_zygote.wait())

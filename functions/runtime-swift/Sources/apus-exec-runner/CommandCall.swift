@@ -1,5 +1,6 @@
 import ApusFunction
 import Glibc
+import Programs
 
 /// One call and its process: moves the body in, the answer out and standard error to the log, until the process ends,
 /// the client goes or the deadline passes.

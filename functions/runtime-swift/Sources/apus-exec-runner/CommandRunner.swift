@@ -1,5 +1,6 @@
 import ApusFunction
 import Glibc
+import Programs
 
 /// Serves each call with a process of its own: the body on its standard input, the answer from its standard output.
 struct CommandRunner: CallRunner {

@@ -1,5 +1,6 @@
 import ApusFunction
 import Glibc
+import Programs
 
 /// Runs an exec function in its pod: a process a call (the contract: functions/README.md).
 @main

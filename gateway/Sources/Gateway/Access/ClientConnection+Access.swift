@@ -43,22 +43,28 @@ extension ClientConnection {
   }
 
   /// The token of a request: in the platform's own field, else (`reads`) in `Authorization`. The latter belongs to the
-  /// function unless it asks for tokens.
+  /// function unless it asks for tokens. A client of AWS Lambda signs there; its token is the session token of its
+  /// credentials.
   private func token(
     _ lines: HeadLines, _ bytes: UnsafeRawBufferPointer, reads: Bool
   ) throws(Refusal) -> UnsafeRawBufferPointer? {
     var found: Span?
     var own: Span?
+    var session: Span?
     for field in lines.fields {
       if field.kind == .platform, ByteScan.equals(field.name.of(bytes), "x-apus-authorization") {
         guard own == nil else { throw Refusal(.badRequest, "X-Apus-Authorization stands twice") }
         own = field.value
       } else if reads, field.kind == .authorization {
         guard found == nil else { throw Refusal(.badRequest, "Authorization stands twice") }
-        found = field.value
+        // What a client of Lambda signs with says nothing here.
+        if !invokes || ByteScan.starts(field.value.of(bytes), "bearer ") { found = field.value }
+      } else if reads, invokes, field.kind == .sessionToken {
+        guard session == nil else { throw Refusal(.badRequest, "X-Amz-Security-Token stands twice") }
+        session = field.value
       }
     }
-    guard let value = (own ?? found)?.of(bytes) else { return nil }
+    guard let value = (own ?? found ?? session)?.of(bytes) else { return nil }
     // Another scheme is a token that is not known.
     return Credential.bearer(value) ?? value
   }

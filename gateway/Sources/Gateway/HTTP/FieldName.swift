@@ -17,6 +17,8 @@ enum FieldName: UInt8 {
   case credential
   /// `Authorization`: the function's, or ours where it asks for tokens.
   case authorization
+  /// `X-Amz-Security-Token`, where clients of AWS Lambda put a token.
+  case sessionToken
 
   /// The field of a name, whatever its case.
   static func of(_ name: UnsafeRawBufferPointer) -> FieldName {
@@ -62,6 +64,7 @@ enum FieldName: UInt8 {
       found(name, "x-forwarded-prefix", .forwardedDetail) ?? found(name, "proxy-authenticate", .hopByHop)
         ?? found(name, "x-duration-seconds", .platform)
     case 19: found(name, "proxy-authorization", .hopByHop)
+    case 20: found(name, "x-amz-security-token", .sessionToken)
     default: nil
     }
   }

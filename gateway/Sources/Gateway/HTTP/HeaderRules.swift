@@ -2,7 +2,7 @@
 enum HeaderRules {
   /// Whether a client's field goes to the function as it is. Those of the connection, of framing and ours do not.
   static func passesToFunction(_ kind: FieldName) -> Bool {
-    kind == .other || kind == .credential || kind == .authorization
+    kind == .other || kind == .credential || kind == .authorization || kind == .sessionToken
   }
 
   /// The same, for a function whose callers show tokens: it gets none to keep.
@@ -12,7 +12,7 @@ enum HeaderRules {
   static func passesToClient(_ kind: FieldName) -> Bool {
     switch kind {
     case .other, .credential, .authorization, .host, .traceparent, .forwarded, .forwardedFor, .forwardedDetail,
-      .disguised, .timeout:
+      .disguised, .timeout, .sessionToken:
       true
     case .contentLength, .transferEncoding, .connection, .upgrade, .expect, .hopByHop, .callID, .platform: false
     }

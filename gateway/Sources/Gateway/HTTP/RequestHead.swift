@@ -73,7 +73,7 @@ struct RequestHead: Equatable {
     for field in lines.fields {
       switch field.kind {
       case .other, .forwarded, .forwardedFor, .forwardedDetail, .hopByHop, .platform, .disguised, .credential,
-        .authorization:
+        .authorization, .sessionToken:
         break
       case .host:
         hosts += 1

@@ -18,6 +18,8 @@ struct FunctionTarget: Equatable {
     case async(FunctionTarget)
     /// `/async-result/CALL`: what became of a call that was kept.
     case result(Span)
+    /// `/2015-03-31/functions/NAME/invocations`: a call as AWS Lambda's clients make it.
+    case invoke(FunctionTarget)
     case health
     case unknown
     case malformed(String)
@@ -39,6 +41,7 @@ struct FunctionTarget: Equatable {
     guard isAsync || (pathEnd > start && starts(bytes, target.start, lead)) else {
       let path = Span(start: target.start, end: pathEnd)
       if let call = call(bytes, path) { return .result(call) }
+      if let found = invocation(bytes, target, pathEnd: pathEnd) { return .invoke(found) }
       return ByteScan.same(path.of(bytes), "/healthz") ? .health : .unknown
     }
     var end = start
@@ -67,7 +70,7 @@ struct FunctionTarget: Equatable {
   }
 
   /// Whether a text stands at an offset; there is room for it.
-  private static func starts(_ bytes: UnsafeRawBufferPointer, _ offset: Int, _ text: StaticString) -> Bool {
+  static func starts(_ bytes: UnsafeRawBufferPointer, _ offset: Int, _ text: StaticString) -> Bool {
     ByteScan.same(Span(start: offset, end: offset + text.utf8CodeUnitCount).of(bytes), text)
   }
 
@@ -82,7 +85,7 @@ struct FunctionTarget: Equatable {
   }
 
   /// A DNS label: lower-case letters, digits and inner hyphens, 1 to 63.
-  private static func isLabel(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int) -> Bool {
+  static func isLabel(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int) -> Bool {
     guard (1...63).contains(end - start), bytes[start] != UInt8(ascii: "-"), bytes[end - 1] != UInt8(ascii: "-") else {
       return false
     }

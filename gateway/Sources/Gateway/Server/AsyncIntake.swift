@@ -176,11 +176,15 @@ extension ClientConnection {
     guard settle(intake, status: 202, { _ in }) else { return }
     if services.isDraining { closeAfterAnswer() }
     var bytes = ByteBuffer()
-    bytes.write(room: 256 + 2 * intake.head.id.utf8.count) { out in
+    bytes.write(room: 256 + 3 * intake.head.id.utf8.count) { out in
       out.put("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nX-Call-Id: ")
       out.put(text: intake.head.id)
       if intake.head.owner != nil {
         out.put("\r\nLocation: /async-result/")
+        out.put(text: intake.head.id)
+      }
+      if invokes {
+        out.put("\r\nX-Amzn-RequestId: ")
         out.put(text: intake.head.id)
       }
       out.put("\r\nX-Duration-Seconds: ")

@@ -63,6 +63,7 @@ extension ClientConnection: CallClient {
   }
 
   private func write(_ code: CallErrorCode, _ message: String, _ component: String, callID: String, elapsed: Double) {
+    if invokes { return answerInvocation(code, message, callID: callID, elapsed: elapsed) }
     let error = CallError(code: code, message: message, component: component, call: callID)
     var body = ByteBuffer()
     // A value of four strings always encodes.

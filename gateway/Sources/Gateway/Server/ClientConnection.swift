@@ -52,11 +52,13 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var challenge: StaticString?
   /// The methods its path takes.
   var allowed = ClientConnection.everyMethod
+  /// Whether it was made as AWS Lambda's clients make it.
+  var invokes = false
   /// Whether its body is so small that it is cheaper to read it to its end than to close the connection.
   var bodyIsSmall = true
   /// What was read and not taken yet.
   var input = ByteBuffer()
-  private var lines = HeadLines(hasStartLine: true)
+  private(set) var lines = HeadLines(hasStartLine: true)
   private var body = BodyReader(.none)
   /// A request for an upgrade: what comes behind it is no request.
   private var holdsRest = false
@@ -241,16 +243,6 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     if answeredEarly { nextRequest(at: lastRead) }
   }
 
-  /// What became of the bytes of a head.
-  private enum Reading {
-    case incomplete
-    case refused(Refusal, CallText, namespace: String, length: Int?)
-    case health(Int)
-    case call(Call, Int)
-    case intake(AsyncIntake, Int)
-    case lookup(ResultLookup, Int)
-  }
-
   private func readHead() -> Bool {
     // An empty line before a request is passed over, as RFC 9112 (2.2) asks of servers.
     if lines.lineStart == 0, input.getInteger(at: input.readerIndex, as: UInt16.self) == 0x0D0A {
@@ -285,6 +277,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     case .lookup(let lookup, let length):
       begin(length)
       begin(lookup)
+    case .dryRun(let words, let length):
+      begin(length)
+      answerDryRun(words)
     }
     if body.isEnded { ended(nil) }
     return true
@@ -326,6 +321,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       let refusal = Refusal(.functionNotFound, "nothing is served here; functions are at /function/NAME")
       return .refused(refusal, words(head, bytes), namespace: "", length: length)
     case .health: return .health(length)
+    case .invoke(let target): return invocation(head, target, bytes, length: length)
     case .result(let call):
       let words = words(head, bytes)
       allowed = "GET, HEAD"
@@ -359,6 +355,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     isHEAD = head.isHEAD
     allowed = Self.everyMethod
     challenge = nil
+    invokes = false
     body = BodyReader(head.framing)
     holdsRest = head.upgrade != nil
     closes = !head.keepAlive || services.isDraining || holdsRest || multiplexer != nil
@@ -370,7 +367,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       }
   }
 
-  private func words(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> CallText {
+  func words(_ head: RequestHead, _ bytes: UnsafeRawBufferPointer) -> CallText {
     let path = head.target.text(bytes).prefix { $0 != "?" }.prefix(1024)
     return CallText(
       method: head.method.isEmpty ? "-" : String(head.method.text(bytes).prefix(32)),
@@ -380,7 +377,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   /// The function a request is for, if it may be called and the request is one it takes.
   /// With it what the caller grants the call, nanoseconds.
-  private func found(_ head: RequestHead, _ target: FunctionTarget, _ bytes: UnsafeRawBufferPointer) throws(Refusal)
+  func found(_ head: RequestHead, _ target: FunctionTarget, _ bytes: UnsafeRawBufferPointer) throws(Refusal)
     -> (FunctionDispatcher, RouteInfo, granted: Int64?)
   {
     let found = loop.routes.dispatcher(target, bytes, services.table)
@@ -414,24 +411,25 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     return (dispatcher, info, granted)
   }
 
-  private func route(_ head: RequestHead, _ target: FunctionTarget, _ bytes: UnsafeRawBufferPointer) throws(Refusal)
+  func route(_ head: RequestHead, _ target: FunctionTarget, _ bytes: UnsafeRawBufferPointer) throws(Refusal)
     -> Call
   {
     let (dispatcher, info, granted) = try found(head, target, bytes)
-    let upgrades = head.upgrade.map { !ByteScan.starts($0.of(bytes), "h2") } ?? false
+    let upgrades = !invokes && head.upgrade.map { !ByteScan.starts($0.of(bytes), "h2") } ?? false
     var passed = head
     if !upgrades { passed.upgrade = nil }
-    passed.keepsAuthorization = info.needsToken
+    passed.keepsAuthorization = info.needsToken || invokes
     let time = Timestamp.now()
     loop.head.writeHead(passed, lines, target, bytes, client: client(), at: time, using: &loop.random)
     var request = CallRequest(
       info: info, isHEAD: head.isHEAD, isHTTP10: head.isHTTP10, framing: head.framing,
       expectsContinue: head.expectsContinue, upgrades: upgrades, keepAlive: !closes, arrived: lastRead, arrivedAt: time)
     if let granted { request.limit = lastRead &+ granted }
+    request.invokes = invokes
     return loop.makeCall(request, for: dispatcher, client: self, services: services)
   }
 
-  private func client() -> ClientAddress {
+  func client() -> ClientAddress {
     if let address { return address }
     let made = ClientAddress(
       isOwn ? "127.0.0.1" : context?.channel.remoteAddress?.ipAddress ?? "unknown",

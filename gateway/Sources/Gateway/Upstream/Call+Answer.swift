@@ -16,12 +16,16 @@ extension Call {
     if closes { client?.closeAfterAnswer() }
     swap(&answer, &loop.answer)
     answer.clear()
-    answer.write(room: source.count + 2 * lines.fields.count + 320) { out in
+    answer.write(room: source.count + 2 * lines.fields.count + 320 + (request.invokes ? Self.invokedRoom : 0)) { out in
       out.put("HTTP/1.1 ")
-      out.put(head.statusAndReason.of(source))
-      if head.statusAndReason.count == 3 { out.put(" ") }
-      out.put("\r\n")
-      HeaderRules.copy(lines, source, into: &out, namesFields: head.namesFields, passes: HeaderRules.passesToClient)
+      if request.invokes {
+        writeInvoked(head, lines, source, into: &out)
+      } else {
+        out.put(head.statusAndReason.of(source))
+        if head.statusAndReason.count == 3 { out.put(" ") }
+        out.put("\r\n")
+        HeaderRules.copy(lines, source, into: &out, namesFields: head.namesFields, passes: HeaderRules.passesToClient)
+      }
       writeFraming(head, closes, source, into: &out)
       out.put("X-Call-Id: ")
       record.text.bytes.withUnsafeReadableBytes { out.put(record.text.call.of($0)) }
@@ -43,7 +47,8 @@ extension Call {
     chunks = false
     switch head.framing {
     case .length(let length): Self.put(length: length, into: &out)
-    case .none: if let length = head.toldLength { Self.put(length: length, into: &out) }
+    // An invocation is a 200 also where the function answered with a status that has no body.
+    case .none: if let length = request.invokes ? 0 : head.toldLength { Self.put(length: length, into: &out) }
     case .chunked, .close:
       chunks = !request.isHTTP10
       if chunks { out.put("transfer-encoding: chunked\r\n") }

@@ -10,6 +10,8 @@ struct CallRequest {
   var expectsContinue = false
   /// Whether an upgrade is asked for.
   var upgrades = false
+  /// Whether it was made as AWS Lambda's clients make it.
+  var invokes = false
   /// Whether the client's connection may be used again.
   var keepAlive = true
   /// When the head was complete: nanoseconds on the monotonic clock, and by the wall clock.

@@ -36,6 +36,8 @@ struct FuzzGrammar {
     "http://h/function/e?x", "HTTPS://h.test:8443/function/e", "http://u@h/function/e", "http://?x", "https://h",
     "ftp://h/",
     "/function/echo/" + String(repeating: "a", count: 300),
+    "/2015-03-31/functions/echo/invocations?Qualifier=%24LATEST",
+    "/2015-03-31/functions/arn%3Aaws%3Alambda%3Ar%3A0%3Afunction%3Aecho/invocations",
   ]
   private static let versions = ["HTTP/1.0", "HTTP/1.2", "http/1.1", "HTTP/2.0", "HTTP/1.1 "]
 

@@ -29,7 +29,7 @@ import Testing
     #expect(
       paths == [
         "/healthz", "/function/{name}", "/function/{name}/{path}", "/async-function/{name}",
-        "/async-function/{name}/{path}", "/async-result/{call}",
+        "/async-function/{name}/{path}", "/async-result/{call}", "/2015-03-31/functions/{name}/invocations",
       ])
     for path in paths {
       let target = path.replacing("{name}", with: "a").replacing("{path}", with: "b/c").replacing("{call}", with: "c")

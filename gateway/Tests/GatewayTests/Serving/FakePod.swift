@@ -148,7 +148,8 @@ final class FakePodHandler: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   private func finish(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-    let path = head.uri.split(separator: "?")[0]
+    // Where the path is not the caller's to choose, a field says what to do.
+    let path = head.headers.first(name: "x-fake").map { $0[...] } ?? head.uri.split(separator: "?")[0]
     switch path {
     case "/die": context.close(promise: nil)
     case "/die-in-answer":
@@ -194,6 +195,12 @@ final class FakePodHandler: ChannelInboundHandler, RemovableChannelHandler {
     case "/big":
       writeHead(context, [("content-length", String(Self.bigBytes))])
       big(Self.bigBytes, context)
+    case "/fails":
+      writeHead(
+        context, [("content-length", "4"), ("x-function-error", "Oops"), ("x-amz-executed-version", "lie")],
+        status: .internalServerError)
+      context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: "fail")))), promise: nil)
+      complete(context)
     case "/no-content":
       writeHead(context, [], status: .noContent)
       complete(context)

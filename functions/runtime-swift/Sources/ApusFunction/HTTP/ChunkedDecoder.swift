@@ -11,6 +11,8 @@ package struct ChunkedDecoder {
   private var left = 0
   private var total = 0
   private var trailers = 0
+  /// The fields behind the body, once it is complete.
+  package private(set) var fields = Headers()
 
   /// A decoder that refuses a body of more than `limit` bytes.
   package init(limit: Int) { self.limit = limit }
@@ -45,8 +47,9 @@ package struct ChunkedDecoder {
           state = .done
         } else {
           trailers += line.count
-          _ = try HeadParser.field(line)
+          let field = try HeadParser.field(line)
           if trailers > Self.trailerBytes { throw BadRequest("too many trailers") }
+          fields.append(field.name, field.value)
         }
       case .done: break
       }

@@ -7,7 +7,8 @@ package struct BadRequest: Error, Equatable {
   /// What was wrong.
   package var message: String
 
-  init(_ message: String, status: Int = 400, code: String = "bad_request") {
+  /// A refusal.
+  package init(_ message: String, status: Int = 400, code: String = "bad_request") {
     self.status = status
     self.code = code
     self.message = message
@@ -171,7 +172,8 @@ package enum HeadParser {
     list.split(separator: ",").contains { $0.drop { $0 == " " || $0 == "\t" }.prefix(word.count) == word }
   }
 
-  static func isToken(_ byte: UInt8) -> Bool {
+  /// Whether a byte may stand in a method or a field's name.
+  package static func isToken(_ byte: UInt8) -> Bool {
     switch byte {
     case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x21, 0x23...0x27, 0x2A, 0x2B, 0x2D, 0x2E, 0x5E...0x60, 0x7C, 0x7E: true
     default: false

@@ -29,13 +29,17 @@ package final class Call {
   /// Whether the whole body was read.
   package private(set) var bodyComplete: Bool
 
+  /// The fields behind a body in chunks, once it is complete.
+  package var trailers: Headers { chunks?.fields ?? Headers() }
+
   private let limit: Int
   private var left: Int
   private var chunks: ChunkedDecoder?
   private var chunkedAnswer = false
   private var continueDue: Bool
 
-  init(
+  /// A request whose head was read, on its connection; `buffer` holds what came behind the head.
+  package init(
     head: RequestHead, descriptor: Int32, buffer: [UInt8], cancellation: Cancellation, frames: Frames, maxBody: Int,
     draining: Bool
   ) {
@@ -102,6 +106,11 @@ package final class Call {
   /// Reads at once what the connection has of the body; false when the client has gone.
   package func receiveBody() -> Bool {
     Sockets.receive(descriptor, into: &buffer, wait: false) != .closed
+  }
+
+  /// Waits for more of the body, at most `limit` bytes at once; false when the client has gone or nothing comes.
+  package func receiveMore(_ limit: Int) -> Bool {
+    if case .bytes = Sockets.receive(descriptor, into: &buffer, limit: limit, wait: true) { true } else { false }
   }
 
   /// Sends a whole answer; a bodiless status or HEAD sends no body. False when the client has gone.
@@ -178,7 +187,8 @@ package final class Call {
     }
   }
 
-  static func refuse(_ bad: BadRequest, _ descriptor: Int32) {
+  /// The same for a connection whose request has no `Call`.
+  package static func refuse(_ bad: BadRequest, _ descriptor: Int32) {
     let body = JSONText.object([("code", bad.code), ("message", bad.message), ("component", "function")])
     guard
       let head = try? AnswerHead.render(

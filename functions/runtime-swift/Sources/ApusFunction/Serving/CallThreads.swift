@@ -2,8 +2,9 @@ import Glibc
 import Synchronization
 
 /// Threads that each run one call at a time. A thread stays when its call has ended and takes the next one.
-final class CallThreads: Sendable {
-  typealias Work = @Sendable () -> Void
+package final class CallThreads: Sendable {
+  /// What a thread does.
+  package typealias Work = @Sendable () -> Void
 
   private struct State {
     var waiting: [Work] = []
@@ -14,8 +15,11 @@ final class CallThreads: Sendable {
   private let state = Mutex(State())
   private let signal = Semaphore()
 
+  /// No threads yet.
+  package init() {}
+
   /// Runs work on an idle thread or a new one; false when the system gives no thread.
-  func start(_ work: @escaping Work) -> Bool {
+  package func start(_ work: @escaping Work) -> Bool {
     let taken = state.withLock { state in
       guard state.idle > 0 else { return false }
       state.idle -= 1

@@ -26,7 +26,7 @@ package final class Cancellation: Sendable {
   }
 
   /// Sets what cancelling does; done at once if it was cancelled before.
-  func onCancel(_ action: @escaping @Sendable () -> Void) {
+  package func onCancel(_ action: @escaping @Sendable () -> Void) {
     let late = state.withLock { state in
       if !state.isCancelled { state.action = action }
       return state.isCancelled

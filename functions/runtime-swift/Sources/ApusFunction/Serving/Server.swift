@@ -19,6 +19,8 @@ package struct ServerSettings: Sendable {
   package var frames: Int32 = 4
   /// Where one byte says that the function is ready.
   package var control: Int32 = 5
+  /// Whether `serve` says that the function is ready; if not, whoever knows does.
+  package var saysReady = true
 
   /// The settings of the process's environment: APUS_CONCURRENCY and APUS_MAX_BODY.
   package static func fromEnvironment() -> ServerSettings {
@@ -74,8 +76,7 @@ package final class Server {
     StopSignal.install()
     for descriptor in [settings.listener, settings.frames, settings.control] { Sockets.closeOnExec(descriptor) }
     Sockets.nonBlocking(settings.listener)
-    var ready: UInt8 = 0x31
-    _ = write(settings.control, &ready, 1)
+    if settings.saysReady { Self.sayReady(settings.control) }
     while true {
       if StopSignal.isSet { drain() }
       if !listening, idle.isEmpty, waiting.isEmpty, running.isEmpty { return }
@@ -83,6 +84,15 @@ package final class Server {
       startCalls()
     }
   }
+
+  /// Writes the byte that says that the function is loaded.
+  package static func sayReady(_ control: Int32) {
+    var ready: UInt8 = 0x31
+    _ = write(control, &ready, 1)
+  }
+
+  /// Does what SIGTERM does: every server of the process drains and returns.
+  package static func stop() { StopSignal.set() }
 
   private func drain() {
     if listening {

@@ -60,7 +60,7 @@ package enum Sockets {
   }
 
   /// The next connection of a listener, or -1 with errno.
-  static func acceptOne(_ listener: Int32) -> Int32 {
+  package static func acceptOne(_ listener: Int32) -> Int32 {
     descriptors.withLock { _ in
       let descriptor = accept(listener, nil, nil)
       if descriptor >= 0 { closeOnExec(descriptor) }
@@ -69,7 +69,7 @@ package enum Sockets {
   }
 
   /// Bounds how long a blocking read or write of a connection may stall.
-  static func bound(_ descriptor: Int32) {
+  package static func bound(_ descriptor: Int32) {
     var limit = timeval(tv_sec: stallSeconds, tv_usec: 0)
     let size = socklen_t(MemoryLayout<timeval>.size)
     setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
@@ -87,7 +87,7 @@ package enum Sockets {
   }
 
   /// Whether the peer closed or half closed the connection: the sign that it gave up.
-  static func isGone(_ descriptor: Int32) -> Bool {
+  package static func isGone(_ descriptor: Int32) -> Bool {
     var entry = pollfd(fd: descriptor, events: peerClosed, revents: 0)
     return poll(&entry, 1, 0) > 0
   }

@@ -27,6 +27,11 @@ enum StopSignal {
     }
   }
 
+  static func set() {
+    flag.store(true, ordering: .releasing)
+    wake()
+  }
+
   static func wake() {
     var byte: UInt8 = 0
     _ = write(pipeEnds.write, &byte, 1)

@@ -1,7 +1,7 @@
-/// Reads the one JSON shape this program is given: a list of strings.
-enum CommandLineText {
+/// Reads the one JSON shape these programs are given: a list of strings.
+package enum CommandLineText {
   /// The strings, or nil when the text is not such a list.
-  static func parse(_ text: String) -> [String]? {
+  package static func parse(_ text: String) -> [String]? {
     var rest = Substring(text).unicodeScalars
     func skip() { while let next = rest.first, " \t\r\n".unicodeScalars.contains(next) { rest.removeFirst() } }
     func take(_ scalar: Unicode.Scalar) -> Bool {

@@ -1,25 +1,29 @@
 import ApusFunction
-@preconcurrency import Glibc
+@preconcurrency package import Glibc
 import Synchronization
 
 /// A child process, leader of a process group of its own, with pipes to its three streams.
-struct Program {
-  let process: pid_t
-  let input: Int32
-  let output: Int32
-  let errors: Int32
+package struct Program: Sendable {
+  /// Its process, and process group.
+  package let process: pid_t
+  /// Where its standard input is written.
+  package let input: Int32
+  /// Where its standard output is read.
+  package let output: Int32
+  /// Where its standard error is read.
+  package let errors: Int32
 
   static let defaultSearch = "/usr/local/bin:/usr/bin:/bin"
 
   /// The path of an executable: as given if it holds a slash, else the first found along PATH.
-  static func find(_ name: String) -> String? {
+  package static func find(_ name: String) -> String? {
     if name.utf8.contains(0x2F) { return access(name, X_OK) == 0 ? name : nil }
     let search = getenv("PATH").map { String(cString: $0) } ?? defaultSearch
     return search.split(separator: ":").map { "\($0)/\(name)" }.first { access($0, X_OK) == 0 }
   }
 
   /// The process's own environment, NAME=VALUE, without what only this runner needs.
-  static func environment() -> [String] {
+  package static func environment() -> [String] {
     var found: [String] = []
     var hasPath = false
     // SAFETY: nothing in this process changes the environment, and it is read once, before any thread starts.
@@ -34,7 +38,7 @@ struct Program {
   }
 
   /// Starts a program; the error number when the system refuses.
-  static func start(path: String, arguments: [String], environment: [String]) -> Result<Program, StartError> {
+  package static func start(path: String, arguments: [String], environment: [String]) -> Result<Program, StartError> {
     Sockets.descriptors.withLock { _ in launch(path, arguments, environment) }
   }
 
@@ -81,7 +85,7 @@ struct Program {
   }
 
   /// Ends everything the program started and is still there.
-  func killGroup() { kill(-process, SIGKILL) }
+  package func killGroup() { kill(-process, SIGKILL) }
 
   private static func withStrings<Result>(
     _ strings: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> Result
@@ -93,7 +97,8 @@ struct Program {
 }
 
 /// Why a program could not be started.
-struct StartError: Error, CustomStringConvertible {
+package struct StartError: Error, CustomStringConvertible {
   let number: Int32
-  var description: String { String(cString: strerror(number)) }
+  /// What the system says.
+  package var description: String { String(cString: strerror(number)) }
 }

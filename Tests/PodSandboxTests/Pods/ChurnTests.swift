@@ -1,0 +1,75 @@
+import ClusterTestSupport
+import Foundation
+import PodSandbox
+import Testing
+
+/// Many starts and stops: what makes pods does not grow, and does not get slower.
+@Suite("Churn", .timeLimit(.minutes(60)))
+struct SoakChurnTests {
+  /// Pods of a run.
+  private static var pods: Int { Soak.runs ? 50_000 : 200 }
+  /// Pods under way at once.
+  private static let atOnce = 8
+
+  @Test(arguments: [PodWay.stem, .zygote])
+  func `the spawner and its zygotes stay as large and as quick as they were`(_ way: PodWay) async throws {
+    let folder = try TemporaryFolder()
+    chmod(folder.path, 0o755)
+    try "import os\nos._exit(0)\n".write(toFile: "\(folder.path)/handler.py", atomically: true, encoding: .utf8)
+    let root = try await TestRoots.path(.exec)
+    try await withPodHost { host in
+      let zygote = way == .zygote ? try await host.zygote() : nil
+      let listener = try ListeningSocket()
+      var spec = SandboxSpec(
+        slot: 0, hostname: "churn", rootPath: root, codePath: folder.path,
+        arguments: way == .zygote ? [] : ["/bin/true"], environment: ["HOME": "/tmp"])
+      if let zygote { spec.stem.origin = .zygote(zygote) }
+      spec.stem.listener = listener.fd
+      var took: [Double] = []
+      // The first hundred fill what is filled once.
+      try await Self.round(host, spec, count: 100)
+      let before = Self.figures(host)
+      let rounds = 20
+      for _ in 0..<rounds {
+        let start = ContinuousClock.now
+        try await Self.round(host, spec, count: Self.pods / rounds / 2)
+        took.append((ContinuousClock.now - start) / .milliseconds(1) / Double(Self.pods / rounds / 2))
+      }
+      let after = Self.figures(host)
+      print(
+        "churn \(way): \(Self.pods / 2) pods, ms a pod first \(took.first ?? 0) last \(took.last ?? 0),",
+        "KiB and descriptors of spawner \(before) → \(after)")
+      #expect(after.descriptors == before.descriptors)
+      #expect(after.kibibytes < before.kibibytes + 1024, "the spawner grew from \(before) to \(after)")
+      withExtendedLifetime(listener) {}
+    }
+  }
+
+  /// Makes, binds and buries pods, some at once, each in a slot of its own.
+  private static func round(_ host: PodHost, _ spec: SandboxSpec, count: Int) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for lane in 0..<atOnce {
+        group.addTask {
+          for _ in 0..<max(1, count / atOnce) {
+            var spec = spec
+            spec.stem.slot = TestSlots.take()
+            spec.stem.hostUID = SandboxSpec.user(ofSlot: spec.stem.slot)
+            let stem = try await host.spawner.prepare(spec.stem)
+            let sandbox = try host.spawner.bind(stem, spec.bind)
+            let exit = try await host.exit(of: sandbox)
+            #expect(exit.exitCode == 0, "lane \(lane): \(exit.reason)")
+          }
+        }
+      }
+      try await group.waitForAll()
+    }
+  }
+
+  private static func figures(_ host: PodHost) -> (kibibytes: Int, descriptors: Int) {
+    let process = "/proc/\(host.spawner.processID)"
+    let status = (try? String(contentsOfFile: "\(process)/status", encoding: .utf8)) ?? ""
+    let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
+    let descriptors = (try? FileManager.default.contentsOfDirectory(atPath: "\(process)/fd").count) ?? -1
+    return (Int(line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first ?? "") ?? -1, descriptors)
+  }
+}
