@@ -85,6 +85,18 @@ def configuration(code, runtime_folder, runtime, group):
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]}}
 
 
+def cleared(group):
+    """Kills what is left in the control groups of a container, also one cut off in its start; true when they are gone."""
+    tops = [pathlib.Path("/sys/fs/cgroup", group), *pathlib.Path("/sys/fs/cgroup").glob(f"*/{group}")]
+    for folder in [top / "pod" for top in tops] + tops:
+        with contextlib.suppress(OSError):
+            for pid in (folder / "cgroup.procs").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+    return not any(top.exists() for top in tops)
+
+
 @contextlib.contextmanager
 def runc(folder, runtime_folder):
     """runc with a bundle for each function; its containers and control groups end with the block."""
@@ -109,10 +121,7 @@ def runc(folder, runtime_folder):
         yield Peer("runc", command, end)
     finally:
         end(None)
-        for kind in [pathlib.Path("/sys/fs/cgroup"), *pathlib.Path("/sys/fs/cgroup").glob("*/")]:
-            for path in (kind / group / "pod", kind / group):
-                with contextlib.suppress(OSError):
-                    path.rmdir()
+        bench.until("the end of runc's control groups", lambda: cleared(group), START_S)
 
 
 def bubblewrap(folder, runtime_folder):
