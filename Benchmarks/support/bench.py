@@ -189,7 +189,7 @@ class Cluster:
         """Runs the command line on this cluster and answers what it printed."""
         run = subprocess.run([APUS, *arguments], env=self.environment, capture_output=True, text=True, check=False)
         if run.returncode:
-            fail(f"apus {' '.join(arguments[:3])}: {run.stderr}{run.stdout}")
+            fail(f"apus {' '.join(map(str, arguments[:3]))}: {run.stderr}{run.stdout}")
         return run.stdout
 
     def read(self):
@@ -247,3 +247,14 @@ class Cluster:
     def processes(self):
         """Everything below the supervisor: server, workers, spawners, pods."""
         return descendants(self.supervisor)
+
+    def grouped(self):
+        """By process below the supervisor the control groups that hold all pods and stems of its worker, one in each
+        hierarchy; none for a process that is neither."""
+        found = {}
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                lines = pathlib.Path(f"/proc/{pid}/cgroup").read_text()
+                parts = re.findall(r"^\d+:([^:,]*)[^:]*:(.*/apus/\w+)/", lines, re.M)
+                found[pid] = {pathlib.Path(f"/sys/fs/cgroup/{kind}{path}") for kind, path in parts}
+        return found
