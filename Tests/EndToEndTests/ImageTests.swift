@@ -161,7 +161,7 @@ struct ImageTests {
         "shop/function.yaml",
         TestCluster.manifest(
           "shop",
-          "runtime: image\n  image: \(registry.host)/team/static:1\n  rootWritable: true\n  scale: {idleAfter: 300ms}"))
+          "runtime: image\n  image: \(registry.host)/team/static:1\n  rootWritable: true\n  scale: {idleAfter: 3s}"))
       let deployed = try await cluster.apus("deploy", "shop")
       try #require(deployed.status == 0, "\(deployed.all)")
       #expect(try await cluster.apus("invoke", "-q", "shop").output == "one")

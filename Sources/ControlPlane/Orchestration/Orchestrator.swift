@@ -40,6 +40,7 @@ package actor Orchestrator {
   /// Every listed pod that was placed, by its node; and what the pods of a node hold, nil after one changed.
   var podsByNode: [String: Set<String>] = [:]
   var nodeUse: [String: NodeUse] = [:]
+  private var unsettled = Unsettled()
   var nodes: [String: NodeRecord] = [:]
   var subscribers: [String: [Int: AsyncStream<RouteUpdate>.Continuation]] = [:]
   var nextSubscription = 0
@@ -278,12 +279,30 @@ package actor Orchestrator {
     guard let pod = pods[uid] else { return }
     if route { broadcast(.endpoint(pod.route)) }
     dirtyPods.yield(uid)
-    publishCounts(pod.functionKey)
     if let node = pod.node {
       podsByNode[node, default: []].insert(uid)
       nodeUse[node] = nil
-      publish(node: node)
+      unsettled.nodes.insert(node)
     }
+    unsettled.functions.insert(pod.functionKey)
+    guard !unsettled.isScheduled else { return }
+    unsettled.isScheduled = true
+    // Runs after what is at hand: the sums over a thousand pods are made once for all of a burst's changes.
+    Task { self.settle() }
+  }
+
+  /// Whose sums over their pods are to be made anew.
+  private struct Unsettled {
+    var functions: Set<String> = []
+    var nodes: Set<String> = []
+    var isScheduled = false
+  }
+
+  private func settle() {
+    let due = unsettled
+    unsettled = Unsettled()
+    for key in due.functions { publishCounts(key) }
+    for node in due.nodes { publish(node: node) }
   }
 
   func publishCounts(_ key: String) {

@@ -51,9 +51,9 @@ package struct StemKind: Hashable, Sendable {
     self.servesPort = servesPort
   }
 
-  /// What a node makes one of before it had any pod: those that cost next to nothing.
+  /// What a node makes one of before it had any pod: what costs next to nothing, on roots that are made ahead too.
   static let usual = [
-    StemKind(.native, .sandbox), StemKind(.native, .sandbox, servesPort: true), StemKind(.exec, .sandbox),
+    StemKind(.native, .sandbox), StemKind(.native, .sandbox, servesPort: true),
     StemKind(.python, .fork(namespace: "default")),
   ]
 

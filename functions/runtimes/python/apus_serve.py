@@ -500,6 +500,22 @@ def warm_up():
     posix.close(server.wake_write)
 
 
+def leave():
+    """Ends the process as the interpreter would (threads, atexit, streams), without taking its modules apart first: that
+    would write to every page of them, and costs 15 ms of the processor a pod."""
+    import atexit
+
+    if "threading" in sys.modules:
+        sys.modules["threading"]._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass
+    posix._exit(0)
+
+
 def run(folder=None):
     """Loads the handler, says so on the control pipe, serves until SIGTERM. Ends the process."""
     import builtins
@@ -529,4 +545,4 @@ def run(folder=None):
     except OSError:
         pass
     server.serve()
-    raise SystemExit(0)
+    leave()
