@@ -25,6 +25,7 @@ actor LinuxSandboxes: SandboxEngine {
   private var preparing: Task<Void, Never>?
   private var prepared: [RootKey: Task<PreparedRoot, any Error>] = [:]
   private var zygotes = Zygotes()
+  private var isClosed = false
 
   /// An engine for a worker; starts one thread (for connections into pods).
   init(configuration: WorkerConfiguration, logger: Logger) throws {
@@ -52,8 +53,20 @@ actor LinuxSandboxes: SandboxEngine {
     preparing = Task { await self.prepareRoots() }
   }
 
+  /// Starts of one pod that may be lost to the death of a spawner or a zygote: nothing of the function's.
+  private static let startsMaximum = 3
+
   func start(_ order: SandboxOrder) async throws -> any RunningPod {
     if let image = order.image { return try await startImage(order, image) }
+    for _ in 1..<Self.startsMaximum {
+      do { return try await startOnce(order) } catch SandboxError.spawnerGone {
+        continue
+      } catch SandboxError.failed(step: .zygote, _, _) { continue }
+    }
+    return try await startOnce(order)
+  }
+
+  private func startOnce(_ order: SandboxOrder) async throws -> any RunningPod {
     let root = try await root(for: order)
     var spec = Self.spec(order, root: root)
     let spawner = try await currentSpawner()
@@ -109,6 +122,7 @@ actor LinuxSandboxes: SandboxEngine {
 
   /// The spawner that starts pods now; a dead one is replaced.
   private func currentSpawner() async throws -> Spawner {
+    guard !isClosed else { throw SandboxError.spawnerGone("the worker is stopping") }
     let task = launched()
     do { return try await task.value } catch {
       if spawner == task { spawner = nil }
@@ -177,6 +191,7 @@ actor LinuxSandboxes: SandboxEngine {
   }
 
   func close() async {
+    isClosed = true
     preparing?.cancel()
     await preparing?.value
     zygotes = Zygotes()
