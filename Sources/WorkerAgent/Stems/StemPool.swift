@@ -38,13 +38,12 @@ final class StemPool: Sendable {
 
   /// A stem for a pod that is started now, or nil when none waits; either way the pool learns of the pod.
   func take(_ kind: StemKind) -> WaitingStem? {
-    let stem = state.withLock { state -> WaitingStem? in
+    state.withLock { state -> WaitingStem? in
       guard !state.closed else { return nil }
       state.plan.used(kind, at: Moment.now().uptime)
+      startFilling(kind, &state)
       return state.ready[kind]?.popLast()
     }
-    adjust()
-    return stem
   }
 
   /// Makes one stem of each of these ahead of the first pod.
@@ -55,7 +54,8 @@ final class StemPool: Sendable {
     adjust()
   }
 
-  /// Follows the plan: fills what lacks, ends what is too much. Cheap; asked after each pod and every few seconds.
+  /// Follows the plan: fills what lacks, ends what is too much. It looks at the machine's memory: asked every few seconds,
+  /// and not on the way of a pod that starts.
   func adjust() {
     let free = FreeMemory.thousandths()
     let surplus = state.withLock { state -> [WaitingStem] in
@@ -68,9 +68,8 @@ final class StemPool: Sendable {
         surplus += stems.prefix(excess)
         state.ready[kind]?.removeFirst(excess)
       }
-      for (kind, target) in targets where state.ready[kind, default: []].count < target && state.filling[kind] == nil {
-        // Ends by itself when the kind is full; cancelled by `close`.
-        state.filling[kind] = Task { await self.fill(kind) }
+      for (kind, target) in targets where state.ready[kind, default: []].count < target {
+        startFilling(kind, &state)
       }
       return surplus
     }
@@ -99,13 +98,20 @@ final class StemPool: Sendable {
 
   // MARK: filling
 
+  private func startFilling(_ kind: StemKind, _ state: inout State) {
+    guard state.filling[kind] == nil else { return }
+    // Ends by itself when the kind is full; cancelled by `close`.
+    state.filling[kind] = Task { await self.fill(kind) }
+  }
+
   private func fill(_ kind: StemKind) async {
     var backoff = Backoff()
     // Let the pod that emptied the pool have the processor first.
     try? await NamedWait.stemRefill.wait()
     while !Task.isCancelled, lacks(kind) {
       do {
-        guard let stem = try await make(kind) else { return done(kind) }
+        // None can be made now: the next pod of the kind asks again.
+        guard let stem = try await make(kind) else { return state.withLock { $0.filling[kind] = nil } }
         backoff.succeeded()
         keep(stem)
       } catch {
@@ -113,18 +119,18 @@ final class StemPool: Sendable {
         try? await NamedWait.stemRetry(milliseconds: max(100, backoff.failed())).wait()
       }
     }
-    done(kind)
   }
 
+  /// Whether another one is to be made; who takes one after the answer "no" starts the filling anew.
   private func lacks(_ kind: StemKind) -> Bool {
     let free = FreeMemory.thousandths()
     return state.withLock { state in
       let target = state.plan.targets(at: Moment.now().uptime, freeThousandths: free)[kind, default: 0]
-      return !state.closed && state.ready[kind, default: []].count < target
+      let lacks = !state.closed && state.ready[kind, default: []].count < target
+      if !lacks { state.filling[kind] = nil }
+      return lacks
     }
   }
-
-  private func done(_ kind: StemKind) { state.withLock { $0.filling[kind] = nil } }
 
   private func make(_ kind: StemKind) async throws -> WaitingStem? {
     guard let slot = slots.takeSlot() else { return nil }
