@@ -79,27 +79,36 @@ extension ClientConnection: CallClient {
       out.put(Self.reason(code))
       out.put("\r\nContent-Type: application/json\r\nContent-Length: ")
       out.put(decimal: Int64(body.readableBytes))
-      out.put("\r\nX-Call-Id: ")
-      out.put(text: callID)
-      out.put("\r\nX-Duration-Seconds: ")
-      out.put(seconds: elapsed)
-      out.put("\r\nX-Apus-Error: ")
-      out.put(text: code.rawValue)
-      if let challenge {
-        out.put("\r\nWWW-Authenticate: ")
-        out.put(challenge)
-        self.challenge = nil
-      }
+      putError(code, callID: callID, elapsed: elapsed, &out)
       if code == .queueFull { out.put("\r\nRetry-After: 1") }
-      if code == .methodNotAllowed {
-        out.put("\r\nAllow: ")
-        out.put(allowed)
-      }
-      if closes { out.put("\r\nConnection: close") }
-      out.put("\r\n\r\n")
+      putEndOfError(code, &out)
     }
     if !isHEAD { bytes.writeBuffer(&body) }
     finish(bytes)
+  }
+
+  /// The fields that every error of the gateway has, in whoever's words its body is.
+  func putError(_ code: CallErrorCode, callID: String, elapsed: Double, _ out: inout ByteWriter) {
+    out.put("\r\nX-Call-Id: ")
+    out.put(text: callID)
+    out.put("\r\nX-Duration-Seconds: ")
+    out.put(seconds: elapsed)
+    out.put("\r\nX-Apus-Error: ")
+    out.put(text: code.rawValue)
+    guard let challenge else { return }
+    out.put("\r\nWWW-Authenticate: ")
+    out.put(challenge)
+    self.challenge = nil
+  }
+
+  /// The last fields of an error's head, and its end.
+  func putEndOfError(_ code: CallErrorCode, _ out: inout ByteWriter) {
+    if code == .methodNotAllowed {
+      out.put("\r\nAllow: ")
+      out.put(allowed)
+    }
+    if closes { out.put("\r\nConnection: close") }
+    out.put("\r\n\r\n")
   }
 
   /// The reason phrase of a code's status (RFC 9110, 15).

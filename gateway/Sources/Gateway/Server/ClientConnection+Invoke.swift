@@ -105,23 +105,8 @@ extension ClientConnection {
       }
       out.put("\r\nX-Amzn-RequestId: ")
       out.put(text: callID)
-      out.put("\r\nX-Call-Id: ")
-      out.put(text: callID)
-      out.put("\r\nX-Duration-Seconds: ")
-      out.put(seconds: elapsed)
-      out.put("\r\nX-Apus-Error: ")
-      out.put(text: code.rawValue)
-      if let challenge {
-        out.put("\r\nWWW-Authenticate: ")
-        out.put(challenge)
-        self.challenge = nil
-      }
-      if code == .methodNotAllowed {
-        out.put("\r\nAllow: ")
-        out.put(allowed)
-      }
-      if closes { out.put("\r\nConnection: close") }
-      out.put("\r\n\r\n")
+      putError(code, callID: callID, elapsed: elapsed, &out)
+      putEndOfError(code, &out)
     }
     if !isHEAD { bytes.writeBuffer(&body) }
     finish(bytes)
