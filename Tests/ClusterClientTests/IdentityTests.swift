@@ -76,8 +76,7 @@ import Testing
       let digest = FakeArtifacts.digest(bytes)
       try await world.artifacts.put(
         namespace: "default", digest: digest, size: nil, chunks: ServiceContractTests.chunks(bytes))
-      _ = try await world.resources.create(
-        .pod, namespace: "default", object: PodSample.pod("p", node: "worker-1", image: digest))
+      world.placements.place(digest, namespace: "default", on: "worker-1")
       var read: [UInt8] = []
       let here = HTTPArtifacts(client: try world.node("worker-1"))
       for try await chunk in try await here.get(namespace: "default", digest: digest) { read += chunk }

@@ -18,9 +18,17 @@ struct KubectlTests {
       #expect(yaml.output.contains("servingRevision: echo-00001"), "\(yaml.all)")
       let call = try await cluster.bash("curl -s -d Ada \(cluster.url("echo"))")
       #expect(call.output == "Ada", "\(call.all)")
+      let watched = "\(cluster.work)/watched"
+      let seen = "[ $(grep -c echo-00001- \(watched) 2>/dev/null) -ge"
       let watch = try await cluster.bash(
-        "timeout 5 \(kubectl) get pods -w & sleep 1; apus scale echo --min 2 --max 3 >/dev/null; wait", limit: 30)
-      #expect(watch.output.split(separator: "\n").count { $0.contains("echo-00001-") } >= 2, "\(watch.all)")
+        """
+        timeout 60 \(kubectl) get pods -w > \(watched) & watch=$!
+        for try in $(seq 300); do \(seen) 1 ] && break; sleep 0.1; done
+        apus scale echo --min 2 --max 3 > /dev/null
+        for try in $(seq 300); do \(seen) 2 ] && break; sleep 0.1; done
+        kill $watch; \(seen) 2 ]
+        """, limit: 90)
+      #expect(watch.status == 0, "\(watch.all)")
       let logs = try await cluster.bash("\(kubectl) logs $(\(kubectl) get pods -o name | head -1)")
       #expect(logs.status == 0, "\(logs.all)")
       let all = try await cluster.bash(

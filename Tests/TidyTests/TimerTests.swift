@@ -11,7 +11,9 @@ struct TimerTests {
       2, "tick: calls whose wait is over, results whose time is; pause before an end is written again"
     ),
     "Sources/ControlPlane/Schedules/ScheduleService.swift": (1, "tick: scheduled runs whose time came"),
-    "Sources/ControlPlane/Orchestration/Orchestrator.swift": (1, "tick: losses, deadlines, back-off"),
+    "Sources/ControlPlane/Orchestration/Orchestrator.swift": (
+      2, "tick: losses, deadlines, back-off; changes of pods gather before lists and sums are written"
+    ),
     "Sources/ControlPlane/API/Sessions/OneShot.swift": (1, "deadline of a session's second stream"),
     "Sources/WorkerAgent/Agent/Waits.swift": (1, "the worker's waits, each named there"),
     "gateway/Sources/Gateway/Activation/ActivationSender.swift": (1, "back-off towards the control plane"),

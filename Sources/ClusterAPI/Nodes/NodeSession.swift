@@ -34,3 +34,9 @@ package protocol PodSecrets: Sendable {
   /// The secrets of a pod that is placed on `node`; 403 for any other.
   func secrets(ofPod uid: String, node: String) async throws(APIStatus) -> [String: [String: [UInt8]]]
 }
+
+/// Which nodes pods were given to.
+package protocol PodPlacements: Sendable {
+  /// Whether a pod that is made from a package is placed on `node`.
+  func isPlaced(_ digest: String, namespace: String, on node: String) async -> Bool
+}

@@ -10,6 +10,8 @@ package struct APIServices: Sendable {
   package var sessions: any NodeSessions
   /// Secrets of pods.
   package var secrets: any PodSecrets
+  /// Which packages a node may read.
+  package var placements: any PodPlacements
   /// Routes for gateways.
   package var feed: any RouteFeed
   /// Gateways' wishes.
@@ -38,8 +40,9 @@ package struct APIServices: Sendable {
 
   /// Services of all parts.
   package init(
-    resources: any ResourceService, sessions: any NodeSessions, secrets: any PodSecrets, feed: any RouteFeed,
-    activation: any Activation, usage: any UsageSink, logSink: any LogSink, logQueries: any LogQueries,
+    resources: any ResourceService, sessions: any NodeSessions, secrets: any PodSecrets,
+    placements: any PodPlacements, feed: any RouteFeed, activation: any Activation, usage: any UsageSink,
+    logSink: any LogSink, logQueries: any LogQueries,
     artifacts: any Artifacts, tokens: TokenRegistry, authority: CertificateAuthority, version: String,
     calls: (any CallQueue & CallCatalog)? = nil, now: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
     stamp: (@Sendable (_ node: String, _ lines: [[UInt8]]) async throws(APIStatus) -> [[UInt8]])? = nil
@@ -47,6 +50,7 @@ package struct APIServices: Sendable {
     self.resources = resources
     self.sessions = sessions
     self.secrets = secrets
+    self.placements = placements
     self.feed = feed
     self.activation = activation
     self.usage = usage

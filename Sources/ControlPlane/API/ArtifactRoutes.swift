@@ -36,12 +36,7 @@ struct ArtifactRoutes: Sendable {
   /// A node may read the packages that pods placed on it are made from.
   private func require(_ context: AdminContext, _ namespace: String, _ digest: String) async throws {
     guard case .node(let node) = context.principal else { return try context.require(.readArtifact(nodes: [])) }
-    var options = ListOptions()
-    options.fields = try FieldSelector(parsing: "spec.nodeName=\(node)", supported: ["spec.nodeName"])
-    let pods = try await services.resources.list(.pod, namespace: namespace, options: options).items
-    let placed = pods.contains { pod in
-      (pod.at(path: "spec.containers")?.arrayValue ?? []).contains { $0["image"]?.stringValue == digest }
-    }
+    let placed = await services.placements.isPlaced(digest, namespace: namespace, on: node)
     try context.require(.readArtifact(nodes: placed ? [node] : []))
   }
 }

@@ -2,17 +2,40 @@ import ClusterAPI
 import ClusterModel
 import Planning
 
-/// A pod as the control plane holds it.
-struct PodRecord: Sendable {
+/// What of a pod never changes; shared by every copy of its record.
+final class PodIdentity: Sendable {
   let uid: String
   let name: String
   let namespace: String
   let function: String
   let functionUID: String
+  /// `namespace/function`.
+  let functionKey: String
   let revision: String
   let template: FunctionSpec
   let number: Int
   let wantedAt: Timestamp
+
+  init(
+    uid: String, name: String, namespace: String, function: String, functionUID: String, revision: String,
+    template: FunctionSpec, number: Int, wantedAt: Timestamp
+  ) {
+    self.uid = uid
+    self.name = name
+    self.namespace = namespace
+    self.function = function
+    self.functionUID = functionUID
+    functionKey = "\(namespace)/\(function)"
+    self.revision = revision
+    self.template = template
+    self.number = number
+    self.wantedAt = wantedAt
+  }
+}
+
+/// A pod as the control plane holds it.
+struct PodRecord: Sendable {
+  let identity: PodIdentity
   /// When it was placed first; for the startup breakdown.
   var placedAt: Timestamp?
   var node: String?
@@ -27,7 +50,22 @@ struct PodRecord: Sendable {
   /// When it was over.
   var goneAt: Timestamp?
 
-  var functionKey: String { "\(namespace)/\(function)" }
+  /// A pod that is wanted or was found.
+  init(_ identity: PodIdentity, detail: PodDetail) {
+    self.identity = identity
+    self.detail = detail
+  }
+
+  var uid: String { identity.uid }
+  var name: String { identity.name }
+  var namespace: String { identity.namespace }
+  var function: String { identity.function }
+  var functionUID: String { identity.functionUID }
+  var functionKey: String { identity.functionKey }
+  var revision: String { identity.revision }
+  var template: FunctionSpec { identity.template }
+  var wantedAt: Timestamp { identity.wantedAt }
+
   /// Whether it counts towards its function's pods.
   var counts: Bool { detail.life != .gone && detail.life != .draining }
   /// Whether it holds resources of its node.
@@ -51,7 +89,7 @@ struct PodRecord: Sendable {
   var assignment: PodAssignment {
     PodAssignment(
       uid: uid, name: name, namespace: namespace, revision: revision,
-      spec: RevisionSpec(function: function, number: number, template: template), wantedAt: wantedAt)
+      spec: RevisionSpec(function: function, number: identity.number, template: template), wantedAt: wantedAt)
   }
 
   /// The pod as the API shows it.
@@ -74,15 +112,6 @@ struct PodRecord: Sendable {
       spec: PodSpec(nodeName: node, containers: [container], graceSeconds: template.grace.milliseconds / 1000),
       status: PodStatus(apus: detail, at: time))
   }
-}
-
-/// What the pods of a node hold of it.
-struct NodeUse: Hashable, Sendable {
-  var milliCPU: Int64 = 0
-  var memory: Int64 = 0
-  var pods = 0
-  /// Pods that are on their way to being ready.
-  var startsInFlight = 0
 }
 
 /// A node as the control plane holds it.

@@ -33,14 +33,14 @@ extension Orchestrator {
     broadcast(
       .functionRemoved(
         namespace: record.function.metadata.namespace ?? "default", function: record.function.metadata.name))
-    for uid in podsByFunction[key] ?? [] { drain(uid, reason: "FunctionDeleted", message: "its function was deleted") }
+    for uid in pods.uids(of: key) { drain(uid, reason: "FunctionDeleted", message: "its function was deleted") }
     usage.remove(key)
   }
 
   /// Drains pods above a lowered maximum, youngest first.
   func limitPods(_ key: String) {
     guard let record = functions[key] else { return }
-    let own = (podsByFunction[key] ?? []).compactMap { pods[$0] }.filter { $0.counts && $0.revision == record.serving }
+    let own = pods.pods(of: key).filter { $0.counts && $0.revision == record.serving }
     let surplus = own.count - record.function.spec.scale.max
     guard surplus > 0 else { return }
     for pod in own.sorted(by: { $0.uid > $1.uid }).prefix(surplus) {
@@ -90,18 +90,18 @@ extension Orchestrator {
   func ensurePods(_ key: String) {
     guard let record = functions[key] else { return }
     if let failure = record.failure, failure.retryAt > clock() { return }
-    let own = (podsByFunction[key] ?? []).compactMap { pods[$0] }.filter(\.counts)
+    let own = pods.sums(of: key).counting
     if let latest = record.latest, latest != record.serving, let revision = record.revisions[latest] {
       if revision.status?.proven == true {
         Task { try? await promote(key, latest) }
-      } else if !failed(revision), !own.contains(where: { $0.revision == latest }) {
+      } else if !failed(revision), own[latest] == nil {
         createPod(key, revision: latest, why: "first pod of a new revision")
       }
     }
     guard let serving = record.serving else { return }
     // They may be there already: the workers of the server before this one bring them back.
     if awaitsWorkers(at: clock(), atMost: Self.rejoinGrace) { return }
-    let missing = record.function.spec.scale.min - own.count { $0.revision == serving }
+    let missing = record.function.spec.scale.min - own[serving, default: 0]
     for _ in 0..<max(0, min(missing, Self.startsPerWish)) {
       createPod(key, revision: serving, why: "spec.scale.min is \(record.function.spec.scale.min)")
     }
@@ -240,7 +240,7 @@ extension Orchestrator {
     if before != name {
       note(changed, "RevisionServes", "\(name) takes the traffic\(before.map { " from \($0)" } ?? "")")
     }
-    for uid in podsByFunction[key] ?? [] where pods[uid]?.counts == true && pods[uid]?.revision != name {
+    for uid in pods.uids(of: key) where pods[uid]?.counts == true && pods[uid]?.revision != name {
       drain(uid, reason: "RevisionReplaced", message: "\(name) serves now")
     }
     ensurePods(key)

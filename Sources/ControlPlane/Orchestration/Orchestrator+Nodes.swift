@@ -38,7 +38,7 @@ extension Orchestrator: NodeSessions {
     if returned {
       record(ObjectReference(.node, namespace: nil, name: hello.name), "NodeJoined", "joined with \(kept.count) pods")
     }
-    for uid in pods.filter({ $0.value.detail.life == .wanted }).keys { retryPlacement(uid, at: time) }
+    for pod in pods.values where pod.detail.life == .wanted { retryPlacement(pod.uid, at: time) }
     return NodeSessionHandle(
       epoch: epoch, commands: stream,
       receive: { [weak self] in await self?.receive($0, from: hello.name, epoch: epoch) },
@@ -85,15 +85,15 @@ extension Orchestrator: NodeSessions {
     guard let record = functions[key], let revision = record.revisions[report.detail.revision] else { return false }
     guard report.detail.life != .draining else { return false }
     guard report.detail.revision == record.serving || report.detail.revision == record.latest else { return false }
-    var pod = PodRecord(
+    let identity = PodIdentity(
       uid: report.uid, name: report.name, namespace: report.namespace, function: report.detail.function,
       functionUID: record.function.metadata.uid ?? "", revision: report.detail.revision,
       template: revision.spec.template, number: revision.spec.number,
-      wantedAt: report.detail.history.first?.at ?? time, detail: report.detail)
+      wantedAt: report.detail.history.first?.at ?? time)
+    var pod = PodRecord(identity, detail: report.detail)
     pod.node = hello.name
     pod.placedAt = time
     pods[report.uid] = pod
-    podsByFunction[key, default: []].insert(report.uid)
     publish(report.uid)
     makeRoom(for: key, report.detail.revision)
     if report.detail.life == .ready, record.serving != report.detail.revision {
@@ -109,7 +109,7 @@ extension Orchestrator: NodeSessions {
 
   /// A pod that came back takes the place of one that has found no node yet; beyond the maximum the youngest end.
   private func makeRoom(for key: String, _ revision: String) {
-    let waiting = (podsByFunction[key] ?? []).compactMap { pods[$0] }
+    let waiting = pods.pods(of: key)
       .first { $0.detail.life == .wanted && $0.revision == revision }
     if let waiting {
       bury(waiting.uid, reason: "NotNeeded", message: "a pod came back with its worker", failed: false)
@@ -218,10 +218,8 @@ extension Orchestrator: NodeSessions {
     guard pod.counts, let record = functions[pod.functionKey], record.function.metadata.uid == pod.functionUID,
       pod.revision == record.serving || pod.revision == record.latest
     else { return }
-    let own = (podsByFunction[pod.functionKey] ?? []).compactMap { pods[$0] }
-    guard own.count(where: { $0.counts && $0.revision == pod.revision }) < record.function.spec.scale.max else {
-      return
-    }
+    let own = pods.sums(of: pod.functionKey).counting[pod.revision, default: 0]
+    guard own < record.function.spec.scale.max else { return }
     createPod(pod.functionKey, revision: pod.revision, why: "replaces \(pod.name)")
   }
 
@@ -243,7 +241,7 @@ extension Orchestrator: NodeSessions {
     let time = clock()
     var status = NodeStatus()
     var detail = NodeDetail(session: node.sessionName)
-    let use = use(of: name)
+    let use = pods.use(of: name)
     detail.pods = use.pods
     detail.allocatedMemory = use.memory
     detail.allocatedMilliCPU = use.milliCPU

@@ -4,7 +4,7 @@ import Logging
 import Planning
 
 /// The life of pods: create, place, follow, drain, stop, bury.
-extension Orchestrator {
+extension Orchestrator: PodPlacements {
   /// Creates a pod of a revision and places it at once.
   func createPod(_ key: String, revision name: String, why: String) {
     guard let record = functions[key], let revision = record.revisions[name] else { return }
@@ -13,12 +13,12 @@ extension Orchestrator {
     let suffix = String((0..<5).map { _ in "bcdfghjklmnpqrstvwxz2456789".randomElement() ?? "x" })
     var detail = PodDetail(function: function.metadata.name, revision: name, life: .wanted)
     detail.enter(.wanted, at: time, reason: "Wanted", message: why)
-    let pod = PodRecord(
+    let identity = PodIdentity(
       uid: UUIDv7.make(), name: "\(name)-\(suffix)", namespace: function.metadata.namespace ?? "default",
       function: function.metadata.name, functionUID: function.metadata.uid ?? "", revision: name,
-      template: revision.spec.template, number: revision.spec.number, wantedAt: time, detail: detail)
+      template: revision.spec.template, number: revision.spec.number, wantedAt: time)
+    let pod = PodRecord(identity, detail: detail)
     pods[pod.uid] = pod
-    podsByFunction[key, default: []].insert(pod.uid)
     if !place(pod.uid, at: time) { publish(pod.uid) }
   }
 
@@ -47,13 +47,10 @@ extension Orchestrator {
 
   /// The nodes as placement sees them for one pod.
   func offers(for pod: PodRecord) -> [NodeOffer] {
-    var siblings: [String: Int] = [:]
-    for uid in podsByFunction[pod.functionKey] ?? [] {
-      if let other = pods[uid], other.holdsResources, let node = other.node { siblings[node, default: 0] += 1 }
-    }
+    let siblings = pods.sums(of: pod.functionKey).byNode
     return nodes.values.compactMap { node in
       guard let hello = node.hello else { return nil }
-      let use = use(of: node.name)
+      let use = pods.use(of: node.name)
       var offer = NodeOffer(
         name: node.name, labels: hello.labels.merging(node.labels) { _, own in own }, joined: node.joined,
         cordoned: node.cordoned, milliCPU: hello.milliCPU, memory: hello.memory, podLimit: hello.pods)
@@ -67,19 +64,9 @@ extension Orchestrator {
     }
   }
 
-  /// What the pods of a node hold; added up again only after one of them changed.
-  func use(of node: String) -> NodeUse {
-    if let known = nodeUse[node] { return known }
-    var use = NodeUse()
-    for uid in podsByNode[node] ?? [] {
-      guard let pod = pods[uid], pod.node == node, pod.holdsResources else { continue }
-      use.milliCPU += pod.template.resources.cpu.milli
-      use.memory += pod.template.resources.memory.value
-      use.pods += 1
-      if pod.detail.life == .placed || pod.detail.life == .starting { use.startsInFlight += 1 }
-    }
-    nodeUse[node] = use
-    return use
+  /// Whether a pod that is made from a package is placed on a node.
+  package func isPlaced(_ digest: String, namespace: String, on node: String) -> Bool {
+    pods.values.contains { $0.node == node && $0.namespace == namespace && $0.template.source?.digest == digest }
   }
 
   /// Tries again to place a pod that found no node; after some patience waiting requests are told why.
@@ -108,7 +95,7 @@ extension Orchestrator {
   /// Who a pod belongs to; nil when it is not in the table any more.
   func owner(namespace: String, pod name: String) -> RecordStamp.PodOwner? {
     let function = name.split(separator: "-").dropLast(2).joined(separator: "-")
-    for uid in podsByFunction["\(namespace)/\(function)"] ?? [] {
+    for uid in pods.uids(of: "\(namespace)/\(function)") {
       guard let pod = pods[uid], pod.name == name else { continue }
       return RecordStamp.PodOwner(node: pod.node, function: pod.function, revision: pod.revision)
     }

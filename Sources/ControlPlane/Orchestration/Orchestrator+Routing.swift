@@ -14,7 +14,7 @@ extension Orchestrator: RouteFeed, Activation {
     let id = nextSubscription
     subscribers[gateway, default: [:]][id] = continuation
     // The snapshot offers every pod, also those it gave up before.
-    for (uid, pod) in pods where pod.unused.contains(gateway) { pods[uid]?.unused.remove(gateway) }
+    for pod in pods.values where pod.unused.contains(gateway) { pods[pod.uid]?.unused.remove(gateway) }
     let live = pods.values.filter { $0.detail.life != .gone }
     continuation.yield(.snapshot(functions: functions.values.map(\.route), endpoints: live.map(\.route)))
     if let credentials { continuation.yield(.credentials(credentials)) }
@@ -65,13 +65,15 @@ extension Orchestrator: RouteFeed, Activation {
             attempts: failure.attempts)))
     }
     let target = min(want.pods, record.function.spec.scale.max)
-    let own = (podsByFunction[key] ?? []).compactMap { pods[$0] }.filter { $0.counts && $0.revision == revision }
     // What it gave up, and another gateway still uses, is offered to it anew.
-    for pod in own where pod.unused.contains(want.gateway) {
-      pods[pod.uid]?.unused.remove(want.gateway)
-      broadcast(.endpoint(pod.route))
+    if pods.sums(of: key).unused > 0 {
+      for pod in pods.pods(of: key)
+      where pod.counts && pod.revision == revision && pod.unused.contains(want.gateway) {
+        pods[pod.uid]?.unused.remove(want.gateway)
+        broadcast(.endpoint(pod.route))
+      }
     }
-    let missing = min(target - own.count, Self.startsPerWish)
+    let missing = min(target - pods.sums(of: key).counting[revision, default: 0], Self.startsPerWish)
     guard missing > 0 else { return }
     usage.note(key, "start \(missing) for \(target) pods: \(want.reason)")
     for _ in 0..<missing { createPod(key, revision: revision, why: want.reason) }
@@ -108,10 +110,7 @@ extension Orchestrator: RouteFeed, Activation {
   /// Whether its function keeps the pod without traffic (`spec.scale.min`).
   private func isNeeded(_ pod: PodRecord) -> Bool {
     guard let record = functions[pod.functionKey], record.serving == pod.revision else { return false }
-    let ready = (podsByFunction[pod.functionKey] ?? []).count {
-      pods[$0]?.counts == true && pods[$0]?.revision == pod.revision
-    }
-    return ready <= record.function.spec.scale.min
+    return pods.sums(of: pod.functionKey).counting[pod.revision, default: 0] <= record.function.spec.scale.min
   }
 
   /// Drains a ready pod that no gateway has a use for; one that is idle at one gateway may be busy at another.

@@ -24,6 +24,9 @@ package actor Orchestrator {
   static let endedShown: Int64 = 1000
   /// Pods one wish may create at once.
   static let startsPerWish = 100
+  /// How long after a pod changed what people read of it is written, milliseconds: a start changes it four times, a burst
+  /// changes hundreds.
+  static let settlingMilliseconds = 20
 
   let objects: ObjectStore
   let overlay: SoftOverlay
@@ -35,11 +38,7 @@ package actor Orchestrator {
   let clock: @Sendable () -> Timestamp
 
   var functions: [String: FunctionRecord] = [:]
-  var pods: [String: PodRecord] = [:]
-  var podsByFunction: [String: Set<String>] = [:]
-  /// Every listed pod that was placed, by its node; and what the pods of a node hold, nil after one changed.
-  var podsByNode: [String: Set<String>] = [:]
-  var nodeUse: [String: NodeUse] = [:]
+  var pods = PodBook()
   private var unsettled = Unsettled()
   var nodes: [String: NodeRecord] = [:]
   var subscribers: [String: [Int: AsyncStream<RouteUpdate>.Continuation]] = [:]
@@ -57,8 +56,8 @@ package actor Orchestrator {
   var scheduled: [String: ScheduledFunction] = [:]
   var scheduleVersion: Int64 = 0
   private var loadedRevision: Int64 = 0
-  let dirtyPods: AsyncStream<String>.Continuation
-  let dirtyPodStream: AsyncStream<String>
+  private let settlements: AsyncStream<Void>
+  private let settlementDue: AsyncStream<Void>.Continuation
 
   /// An orchestrator over a store; `epochBase` grows with every boot, so that epochs of earlier boots are older.
   package init(
@@ -77,8 +76,7 @@ package actor Orchestrator {
     nextEpoch = epochBase << 20
     startedAt = clock()
     lastTick = clock()
-    // Holds uids only; a uid is at most once in flight a change, and the writer drains it as fast as memory allows.
-    (dirtyPodStream, dirtyPods) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .unbounded)
+    (settlements, settlementDue) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
   }
 
   /// Loads intent. Before this is done nobody may subscribe or join: routes would miss pods, and pods of functions not
@@ -90,7 +88,7 @@ package actor Orchestrator {
     let revision = loadedRevision
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await self.follow(after: revision) }
-      group.addTask { await self.writePods() }
+      group.addTask { await self.settleForever() }
       group.addTask { try await self.tickForever() }
       try await group.next()
       group.cancelAll()
@@ -189,21 +187,6 @@ package actor Orchestrator {
     }
   }
 
-  /// Writes changed pods into the soft store, in order.
-  private func writePods() async {
-    for await uid in dirtyPodStream {
-      if Task.isCancelled { return }
-      guard let pod = pods[uid] else { continue }
-      let key = ObjectKeys.key(.pod, pod.namespace, pod.name)
-      do {
-        let bytes = try ObjectStore.bytes(of: pod.object(at: clock()))
-        _ = try await objects.soft.commit([], [.put(key, value: bytes, expires: nil)])
-      } catch {
-        logger.warning("pod could not be listed", metadata: ["pod.id": "\(uid)", "error": "\(error)"])
-      }
-    }
-  }
-
   /// Looks at time alone: losses, deadlines, pods that wait for a node. A late tick declares nobody lost.
   private func tickForever() async throws {
     while !Task.isCancelled {
@@ -242,8 +225,7 @@ package actor Orchestrator {
         recycle.remove(uid)
         continue
       }
-      let siblings = podsByFunction[pod.functionKey]?.compactMap { pods[$0] } ?? []
-      if siblings.contains(where: { $0.detail.life == .draining }) { continue }
+      if pods.pods(of: pod.functionKey).contains(where: { $0.detail.life == .draining }) { continue }
       recycle.remove(uid)
       drain(uid, reason: "SecretChanged", message: "a secret it mounts changed")
       reconcile(pod.functionKey)
@@ -253,16 +235,8 @@ package actor Orchestrator {
   /// Takes an ended pod off the lists.
   private func unlist(_ pod: PodRecord) {
     pods[pod.uid] = nil
-    if let node = pod.node {
-      podsByNode[node]?.remove(pod.uid)
-      if podsByNode[node]?.isEmpty == true { podsByNode[node] = nil }
-      nodeUse[node] = nil
-    }
-    podsByFunction[pod.functionKey]?.remove(pod.uid)
-    if podsByFunction[pod.functionKey]?.isEmpty == true { podsByFunction[pod.functionKey] = nil }
-    let key = ObjectKeys.key(.pod, pod.namespace, pod.name)
-    let soft = objects.soft
-    Task { try? await soft.commit([], [.delete(key)]) }
+    unsettled.unlisted.append(ObjectKeys.key(.pod, pod.namespace, pod.name))
+    settlementDue.yield()
   }
 
   // MARK: - What everyone tells
@@ -274,43 +248,72 @@ package actor Orchestrator {
     }
   }
 
-  /// Notes that a pod changed: lists, gateways' endpoints, the function's counts.
+  /// Notes that a pod changed: gateways' endpoints at once, lists and sums in a moment.
   func publish(_ uid: String, route: Bool = true) {
     guard let pod = pods[uid] else { return }
     if route { broadcast(.endpoint(pod.route)) }
-    dirtyPods.yield(uid)
-    if let node = pod.node {
-      podsByNode[node, default: []].insert(uid)
-      nodeUse[node] = nil
-      unsettled.nodes.insert(node)
-    }
+    unsettled.pods.insert(uid)
+    if let node = pod.node { unsettled.nodes.insert(node) }
     unsettled.functions.insert(pod.functionKey)
-    guard !unsettled.isScheduled else { return }
-    unsettled.isScheduled = true
-    // Runs after what is at hand: the sums over a thousand pods are made once for all of a burst's changes.
-    Task { self.settle() }
+    settlementDue.yield()
   }
 
-  /// Whose sums over their pods are to be made anew.
+  // MARK: - What people read
+
+  /// What changed since lists and sums were written last.
   private struct Unsettled {
     var functions: Set<String> = []
     var nodes: Set<String> = []
-    var isScheduled = false
+    /// Uids of pods whose objects are to be written.
+    var pods: Set<String> = []
+    /// Keys of pods that are listed no more.
+    var unlisted: [String] = []
   }
 
-  private func settle() {
-    let due = unsettled
-    unsettled = Unsettled()
-    for key in due.functions { publishCounts(key) }
-    for node in due.nodes { publish(node: node) }
+  /// Writes what people read of pods, a moment after they changed and away from the way of a start: sums over functions
+  /// and nodes, and the pods' objects.
+  private func settleForever() async {
+    for await _ in settlements {
+      do { try await Task.sleep(for: .milliseconds(Self.settlingMilliseconds)) } catch { return }
+      let due = unsettled
+      unsettled = Unsettled()
+      for key in due.functions { publishCounts(key) }
+      for node in due.nodes { publish(node: node) }
+      let time = clock()
+      let listed = due.pods.compactMap { pods[$0]?.object(at: time) }
+      let operations = await Self.operations(putting: listed, deleting: due.unlisted, logger)
+      for start in stride(from: 0, to: operations.count, by: StoreLimits.operationsMax) {
+        let batch = operations[start..<min(operations.count, start + StoreLimits.operationsMax)]
+        do { _ = try await objects.soft.commit([], Array(batch)) } catch {
+          logger.warning("pods could not be listed", metadata: ["count": "\(batch.count)", "error": "\(error)"])
+        }
+      }
+    }
+  }
+
+  /// Objects become bytes on another thread: starts need this actor meanwhile.
+  @concurrent
+  private static func operations(
+    putting pods: [Pod], deleting keys: [String], _ logger: Logger
+  ) async -> [StoreOperation] {
+    var operations: [StoreOperation] = []
+    for pod in pods {
+      let key = ObjectKeys.key(.pod, pod.metadata.namespace, pod.metadata.name)
+      do {
+        operations.append(.put(key, value: try ObjectStore.bytes(of: pod), expires: nil))
+      } catch {
+        logger.warning("a pod could not be listed", metadata: ["key": "\(key)", "error": "\(error)"])
+      }
+    }
+    return operations + keys.map { .delete($0) }
   }
 
   func publishCounts(_ key: String) {
     guard functions[key] != nil else { return }
-    let own = podsByFunction[key]?.compactMap { pods[$0] } ?? []
+    let sums = pods.sums(of: key)
     overlay.update(key) {
-      $0.readyPods = own.count { $0.detail.life == .ready }
-      $0.wantedPods = own.count { $0.counts }
+      $0.readyPods = sums.ready
+      $0.wantedPods = sums.wanted
     }
   }
 

@@ -123,9 +123,10 @@ struct ServerRole {
   ) throws -> AdminServer {
     let issued = try authority.server(names: serverNames, now: .now())
     let services = APIServices(
-      resources: plane.resources, sessions: plane.orchestrator, secrets: plane.orchestrator, feed: plane.orchestrator,
-      activation: plane.orchestrator, usage: plane.usage, logSink: logs, logQueries: logs, artifacts: plane.artifacts,
-      tokens: tokens, authority: authority, version: Version.current, calls: calls,
+      resources: plane.resources, sessions: plane.orchestrator, secrets: plane.orchestrator,
+      placements: plane.orchestrator, feed: plane.orchestrator, activation: plane.orchestrator, usage: plane.usage,
+      logSink: logs, logQueries: logs, artifacts: plane.artifacts, tokens: tokens, authority: authority,
+      version: Version.current, calls: calls,
       stamp: { await plane.stamp.checked($1, of: $0) })
     return AdminServer(
       host: listening.listen, port: apiPort == 0 ? remembered.api ?? 0 : apiPort,

@@ -162,3 +162,16 @@ struct FakeSecrets: PodSecrets {
     return ["db": ["password": [0, 255, 10, 65]]]
   }
 }
+
+/// Packages of pods and the nodes these were given to, as tests say.
+final class FakePlacements: PodPlacements {
+  private let places = Mutex<Set<[String]>>([])
+
+  func place(_ digest: String, namespace: String, on node: String) {
+    places.withLock { _ = $0.insert([digest, namespace, node]) }
+  }
+
+  func isPlaced(_ digest: String, namespace: String, on node: String) async -> Bool {
+    places.withLock { $0.contains([digest, namespace, node]) }
+  }
+}

@@ -21,6 +21,7 @@ final class World: Sendable {
   let routing = FakeRouting()
   let logs = FakeLogs()
   let artifacts = FakeArtifacts()
+  let placements = FakePlacements()
   let calls = FakeCalls()
   let clock = ManualClock()
   let folder: TemporaryFolder
@@ -74,9 +75,9 @@ final class World: Sendable {
 
   var services: APIServices {
     APIServices(
-      resources: resources, sessions: sessions, secrets: FakeSecrets(), feed: routing, activation: routing,
-      usage: routing, logSink: logs, logQueries: logs, artifacts: artifacts, tokens: tokens, authority: authority,
-      version: "0.1.0", calls: calls, now: { [clock] in clock.timestamp })
+      resources: resources, sessions: sessions, secrets: FakeSecrets(), placements: placements, feed: routing,
+      activation: routing, usage: routing, logSink: logs, logQueries: logs, artifacts: artifacts, tokens: tokens,
+      authority: authority, version: "0.1.0", calls: calls, now: { [clock] in clock.timestamp })
   }
 
   // MARK: Clients
