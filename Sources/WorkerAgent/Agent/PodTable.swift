@@ -135,6 +135,11 @@ final class PodTable: Sendable {
     state.withLock { $0.pods[uid]?.report?.detail.endpoint?.socket }
   }
 
+  /// Whether a pod is on its way to being ready.
+  var isStarting: Bool {
+    state.withLock { $0.pods.values.contains { ($0.report?.detail.life ?? .starting) == .starting } }
+  }
+
   /// Pods here now.
   var count: Int { state.withLock { $0.pods.count } }
 

@@ -12,17 +12,20 @@ enum NamedWait: Sendable {
   case probePeriod(milliseconds: Int64)
   /// A package's download failed: 100 ms … 1 s between attempts, three at most.
   case downloadRetry(milliseconds: Int64)
-  /// A pod took a stem: the next one is made once that pod had a moment of the processor; 15 ms.
+  /// A pod took a stem: the next one is made once the pods that start had the processor; 15 ms between two looks.
   case stemRefill
   /// Making a stem failed: 100 ms … 2 s between attempts.
   case stemRetry(milliseconds: Int64)
   /// A deadline on something that should end by itself.
   case deadline(milliseconds: Int64)
 
+  /// The length of `stemRefill`, milliseconds.
+  static let stemRefillMilliseconds: Int64 = 15
+
   private var milliseconds: Int64 {
     switch self {
     case .shipperLinger: 10
-    case .stemRefill: 15
+    case .stemRefill: Self.stemRefillMilliseconds
     case .shipperBackoff(let milliseconds), .reconnect(let milliseconds), .stemRetry(let milliseconds):
       min(max(milliseconds, 0), 2000)
     case .portRetry: 0

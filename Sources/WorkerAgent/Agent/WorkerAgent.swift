@@ -194,7 +194,8 @@ package final class WorkerAgent: Service {
     return PodServices(
       node: configuration.name, runFolder: configuration.runDirectory, host: configuration.hostIdentity,
       address: address, engine: engine, stems: stems, packages: packages, images: images, secrets: secrets,
-      journal: node.journal, outputs: node.outputs, controls: node.controls, group: node.group, logger: logger,
+      journal: node.journal, outputs: node.outputs, controls: node.controls, portWaits: PortWaits(),
+      group: node.group, logger: logger,
       report: { table.note($0) },
       event: { outbox.put($0) }, finished: { table.finished($0, slot: $1) })
   }

@@ -27,6 +27,8 @@ actor PodRunner {
   private var secretFiles: [String: [UInt8]] = [:]
   private var listener: Result<CInt, WorkerError>?
   private var stem: WaitingStem?
+  /// A stem that could not become the pod and has not ended yet.
+  private var unusable: WaitingStem?
   private var running: (any RunningPod)?
   private var bridge: PortBridge?
 
@@ -80,10 +82,10 @@ actor PodRunner {
     switch action {
     case .report: report()
     case .event(let reason, let message, let warning): event(reason, message, warning)
-    case .prepare: run(.prepare) { await $0.prepare($1) }
+    case .prepare: if !prepareAtOnce() { run(.prepare) { await $0.prepare($1) } }
     case .cancelPreparation: cancel(.prepare)
     case .listen: listen()
-    case .startSandbox: run(.sandbox) { await $0.startSandbox($1) }
+    case .startSandbox: if !becomeStem() { run(.sandbox) { await $0.startSandbox($1) } }
     case .awaitWake: awaitWake()
     case .probeReadiness: run(.readiness) { await $0.probeReadiness($1) }
     case .watchLiveness: run(.liveness) { await $0.watchLiveness($1) }
@@ -117,6 +119,18 @@ actor PodRunner {
   private func cancel(_ role: Role) { tasks.removeValue(forKey: role)?.cancel() }
 
   // MARK: preparing
+
+  /// Prepares a pod that needs nothing but a package that is here: no task, no turn at another actor, on the way of a
+  /// cold start.
+  private func prepareAtOnce() -> Bool {
+    let spec = assignment.spec.template
+    guard spec.runtime != .image, code == nil, (spec.secrets ?? []).isEmpty, let source = spec.source,
+      let folder = services.packages.folderHere(digest: source.digest)
+    else { return false }
+    code = folder
+    apply(.prepared, start: machine.start)
+    return true
+  }
 
   private func prepare(_ start: Int) async {
     do {
@@ -214,33 +228,41 @@ actor PodRunner {
 
   private func startSandbox(_ start: Int) async {
     do {
-      var running = try await becomeStem()
-      if running == nil { running = try await startFromNothing() }
-      guard let running else { return }
-      self.running = running
-      apply(.sandboxed, start: start)
-      run(.exit) { runner, start in
-        let exit = await running.exit()
-        await runner.ended(exit, start: start)
+      if let unusable {
+        self.unusable = nil
+        unusable.pod.discard()
+        _ = await unusable.pod.exit()
+        await output.drained(within: Self.outputDrain)
       }
+      sandboxed(try await startFromNothing(), start)
     } catch {
       apply(.sandboxFailed("\(error)"), start: start)
     }
   }
 
-  /// The pod as the stem that waits for it; nil when there is none, or when it ended meanwhile.
-  private func becomeStem() async throws -> (any RunningPod)? {
-    guard let stem else { return nil }
+  private func sandboxed(_ running: any RunningPod, _ start: Int) {
+    self.running = running
+    apply(.sandboxed, start: start)
+    run(.exit) { runner, start in
+      let exit = await running.exit()
+      await runner.ended(exit, start: start)
+    }
+  }
+
+  /// Makes the stem that waits for it the pod; false when there is none, or when it ended meanwhile.
+  private func becomeStem() -> Bool {
+    guard let stem else { return false }
     self.stem = nil
     stem.pipes.attach(to: output)
     wake = stem.pipes.wake
-    do { return try stem.pod.become(order(stem.pipes, -1)) } catch {
+    do {
+      sandboxed(try stem.pod.become(order(stem.pipes, -1)), machine.start)
+      return true
+    } catch {
       services.logger.info(
         "a stem could not be used", metadata: ["pod.id": "\(uid)", "kind": "\(stem.kind.name)", "error": "\(error)"])
-      stem.pod.discard()
-      _ = await stem.pod.exit()
-      await output.drained(within: Self.outputDrain)
-      return nil
+      unusable = stem
+      return false
     }
   }
 
@@ -284,20 +306,20 @@ actor PodRunner {
   /// Nothing tells when a `$PORT` process listens: tries to connect until it does.
   private func awaitPort(_ start: Int) async {
     guard let running, let fd = try? socket(), fd >= 0 else { return }
-    // An attempt costs 25 µs of the processor: often in the first 5 ms, rarely after 100.
-    var waited: Int64 = 0
+    let waits = services.portWaits
     do {
-      while true {
-        if let connected = try? await running.connect(port: PodCommand.podPort) {
-          close(connected)
-          break
+      let first = try await waits.during {
+        var waited: Int64 = 0
+        while true {
+          if let connected = try? await running.connect(port: PodCommand.podPort) { return connected }
+          let pause = waits.pause(after: waited)
+          try await NamedWait.portRetry(microseconds: pause).wait()
+          waited += pause
         }
-        let wait = min(max(waited / 10, 200), 20_000)
-        try await NamedWait.portRetry(microseconds: wait).wait()
-        waited += wait
       }
       bridge = try await PortBridge(
-        listener: fcntl(fd, F_DUPFD_CLOEXEC, 0), pod: running, port: PodCommand.podPort, group: services.group)
+        listener: fcntl(fd, F_DUPFD_CLOEXEC, 0), pod: running, port: PodCommand.podPort, first: first,
+        group: services.group)
       apply(.awake, start: start)
     } catch is CancellationError {
     } catch {

@@ -2,6 +2,7 @@ import ClusterAPI
 import ClusterModel
 import Logging
 import NIOCore
+import Synchronization
 
 /// What a pod's runner needs from its node.
 struct PodServices: Sendable {
@@ -20,6 +21,8 @@ struct PodServices: Sendable {
   let outputs: PipeLoop
   /// Reads control pipes: apart from the outputs, so that a sign of readiness never waits behind log lines.
   let controls: PipeLoop
+  /// How many pods are being asked whether they listen yet.
+  let portWaits: PortWaits
   let group: any EventLoopGroup
   let logger: Logger
   let report: @Sendable (PodReport) -> Void
@@ -28,4 +31,23 @@ struct PodServices: Sendable {
 
   /// The unix socket of a slot.
   func socketPath(slot: Int) -> String { "\(runFolder)/\(slot).s" }
+}
+
+/// Counts pods that wait until their `$PORT` process listens: the more there are, the more rarely each is asked, so that
+/// asking takes no more of the processor than for one.
+final class PortWaits: Sendable {
+  private let count = Atomic(0)
+
+  /// How long to wait after `waited` of waiting for this pod until it is asked again, microseconds: often at the
+  /// beginning, rarely after a tenth of a second. An attempt costs 25 µs of the processor.
+  func pause(after waited: Int64) -> Int64 {
+    min(max(waited / 10, 200 * Int64(count.load(ordering: .relaxed))), 20_000)
+  }
+
+  /// One more pod waits until `body` has returned.
+  func during<Value>(_ body: () async throws -> Value) async rethrows -> Value {
+    count.add(1, ordering: .relaxed)
+    defer { count.subtract(1, ordering: .relaxed) }
+    return try await body()
+  }
 }

@@ -3,6 +3,7 @@ import Dispatch
 import FunctionPackage
 import Glibc
 import Logging
+import Synchronization
 
 /// The unpacked packages of this node: `DATA/code/<digest>`, each fetched once however many pods wait for it, verified,
 /// read-only, and kept as long as a pod uses it or there is room.
@@ -21,13 +22,24 @@ actor CodeCache: PackageSource {
     var here = false
   }
 
+  /// What is here and who uses it: behind a lock, so that a pod whose package is here need not wait for its turn.
+  private struct Shelf {
+    var entries: [String: Entry] = [:]
+    private var clock: UInt64 = 0
+
+    mutating func use(_ digest: String) {
+      clock += 1
+      entries[digest, default: Entry()].uses += 1
+      entries[digest]?.lastUse = clock
+    }
+  }
+
   private let folder: String
   private let artifacts: any Artifacts
   private let logger: Logger
   private let unpacking = DispatchQueue(label: "apus.worker.unpack")
-  private var entries: [String: Entry] = [:]
+  private let shelf = Mutex(Shelf())
   private var fetches: [String: Task<Void, any Error>] = [:]
-  private var clock: UInt64 = 0
 
   /// A cache in a folder that exists; removes what interrupted fetches left and takes up what is whole.
   init(folder: String, artifacts: any Artifacts, logger: Logger) {
@@ -37,17 +49,20 @@ actor CodeCache: PackageSource {
     for name in Descriptors.names(in: folder) {
       if name.hasPrefix(PackageArchive.temporaryPrefix) { try? PackageArchive.remove("\(folder)/\(name)") }
       if name.hasPrefix(Self.downloadPrefix) { unlink("\(folder)/\(name)") }
-      if PackageArchive.isDigest("sha256:\(name)") { entries["sha256:\(name)"] = Entry(here: true) }
+      if PackageArchive.isDigest("sha256:\(name)") {
+        shelf.withLock { $0.entries["sha256:\(name)"] = Entry(here: true) }
+      }
     }
   }
 
   func folder(namespace: String, digest: String) async throws -> String {
     guard PackageArchive.isDigest(digest) else { throw WorkerError.failed("\(digest) is not a package digest") }
-    clock += 1
-    entries[digest, default: Entry()].uses += 1
-    entries[digest]?.lastUse = clock
+    let isHere = shelf.withLock { shelf in
+      shelf.use(digest)
+      return shelf.entries[digest]?.here ?? false
+    }
     do {
-      if entries[digest]?.here != true { try await fetched(namespace, digest).value }
+      if !isHere { try await fetched(namespace, digest).value }
       return path(of: digest)
     } catch {
       release(digest: digest)
@@ -55,18 +70,28 @@ actor CodeCache: PackageSource {
     }
   }
 
-  func release(digest: String) {
-    guard let uses = entries[digest]?.uses, uses > 0 else { return }
-    entries[digest]?.uses = uses - 1
-    if uses == 1, entries[digest]?.here != true { entries[digest] = nil }
+  nonisolated func folderHere(digest: String) -> String? {
+    shelf.withLock { shelf in
+      guard shelf.entries[digest]?.here == true else { return nil }
+      shelf.use(digest)
+      return path(of: digest)
+    }
   }
 
-  func digests() -> [String] {
-    let here = entries.filter(\.value.here).sorted { ($1.value.lastUse, $0.key) < ($0.value.lastUse, $1.key) }
-    return here.prefix(1000).map(\.key)
+  nonisolated func release(digest: String) {
+    shelf.withLock { shelf in
+      guard let entry = shelf.entries[digest], entry.uses > 0 else { return }
+      shelf.entries[digest]?.uses = entry.uses - 1
+      if entry.uses == 1, !entry.here { shelf.entries[digest] = nil }
+    }
   }
 
-  private func path(of digest: String) -> String { "\(folder)/\(digest.dropFirst(7))" }
+  nonisolated func digests() -> [String] {
+    let here = shelf.withLock { $0.entries.filter(\.value.here) }
+    return here.sorted { ($1.value.lastUse, $0.key) < ($0.value.lastUse, $1.key) }.prefix(1000).map(\.key)
+  }
+
+  private nonisolated func path(of digest: String) -> String { "\(folder)/\(digest.dropFirst(7))" }
 
   private func fetched(_ namespace: String, _ digest: String) -> Task<Void, any Error> {
     if let fetch = fetches[digest] { return fetch }
@@ -86,13 +111,15 @@ actor CodeCache: PackageSource {
 
   private func done(_ digest: String) {
     fetches[digest] = nil
-    entries[digest, default: Entry()].here = true
-    let unused = entries.filter { $0.value.uses == 0 && $0.value.here }.sorted { $0.value.lastUse < $1.value.lastUse }
-    for (old, _) in unused.prefix(max(0, unused.count - Self.unusedMaximum)) {
-      entries[old] = nil
-      let path = path(of: old)
-      unpacking.async { try? PackageArchive.remove(path) }
+    let surplus = shelf.withLock { shelf in
+      shelf.entries[digest, default: Entry()].here = true
+      let unused = shelf.entries.filter { $0.value.uses == 0 && $0.value.here }
+        .sorted { $0.value.lastUse < $1.value.lastUse }.map(\.key)
+      let surplus = unused.prefix(max(0, unused.count - Self.unusedMaximum))
+      for old in surplus { shelf.entries[old] = nil }
+      return surplus
     }
+    for path in surplus.map(path(of:)) { unpacking.async { try? PackageArchive.remove(path) } }
   }
 
   private func fetch(_ namespace: String, _ digest: String) async throws {

@@ -107,6 +107,8 @@ package struct SandboxOrder: Sendable {
 package protocol PackageSource: Sendable {
   /// The folder of a package's files, fetched and unpacked when it is not there yet; held until `release`.
   func folder(namespace: String, digest: String) async throws -> String
+  /// The same folder when it is here already, without waiting for anything; nil when it is not.
+  func folderHere(digest: String) -> String?
   /// Says that a pod no longer uses a package.
   func release(digest: String) async
   /// Digests that are unpacked here, newest first, 1,000 at most.

@@ -84,7 +84,7 @@ package struct StemKind: Hashable, Sendable {
   /// Stems of one kind at most.
   var most: Int {
     switch warmth {
-    case .sandbox, .fork: 32
+    case .sandbox, .fork: 224
     case .interpreter: 8
     }
   }

@@ -6,6 +6,9 @@ import Synchronization
 /// Stems by kind: taken in microseconds when a pod is wanted, made again a moment later, and never more than the plan
 /// and the machine's memory allow. One task for each kind that lacks some; nothing runs when none does.
 final class StemPool: Sendable {
+  /// How long filling may give way to pods that start, milliseconds: longer than a burst takes, and one that never gets
+  /// ready does not keep the pools empty.
+  static let givingWayMaximum: Int64 = 600
   /// How long an interpreter may take until it waits, milliseconds.
   static let warmingMaximum: Int64 = 30_000
 
@@ -106,8 +109,12 @@ final class StemPool: Sendable {
 
   private func fill(_ kind: StemKind) async {
     var backoff = Backoff()
-    // Let the pod that emptied the pool have the processor first.
-    try? await NamedWait.stemRefill.wait()
+    // Let the pods that emptied the pool have the processor first.
+    var gaveWay: Int64 = 0
+    repeat {
+      try? await NamedWait.stemRefill.wait()
+      gaveWay += NamedWait.stemRefillMilliseconds
+    } while gaveWay < Self.givingWayMaximum && slots.isStarting && !Task.isCancelled
     while !Task.isCancelled, lacks(kind) {
       do {
         // None can be made now: the next pod of the kind asks again.

@@ -80,7 +80,7 @@ struct CodeCacheTests {
     let path = try #require(paths.first)
     #expect(paths.count == 1)
     #expect(try String(contentsOfFile: "\(path)/handler.py", encoding: .utf8) == "print(1)")
-    #expect(await cache.digests() == [digest])
+    #expect(cache.digests() == [digest])
     let again = try Self.cache(folder, artifacts)
     #expect(try await again.folder(namespace: "default", digest: digest) == path)
     #expect(artifacts.gets == 1)
@@ -111,6 +111,6 @@ struct CodeCacheTests {
     let cache = try Self.cache(folder, artifacts)
     await #expect(throws: ArchiveError.self) { try await cache.folder(namespace: "default", digest: digest) }
     #expect(Descriptors.names(in: "\(folder.path)/code").isEmpty)
-    #expect(await cache.digests().isEmpty)
+    #expect(cache.digests().isEmpty)
   }
 }

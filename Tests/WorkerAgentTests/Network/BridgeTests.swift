@@ -28,6 +28,28 @@ struct BridgeTests {
     try await echo.close()
   }
 
+  @Test func `the connection that found the port open is the first client's, and those after it get their own`()
+    async throws
+  {
+    let folder = try TemporaryFolder()
+    let echo = try await EchoServer.bootstrap.bind(host: "127.0.0.1", port: 0).get()
+    let path = "\(folder.path)/p.s"
+    let found = try #require(try await LoopbackPod(port: echo.localAddress?.port).connect(port: 8080))
+    // A pod that takes no more connections: only one that was made before can carry the first client.
+    let bridge = try await PortBridge(
+      listener: Descriptors.listen(at: path), pod: LoopbackPod(port: nil), port: 8080, first: found,
+      keptFor: 60_000, group: Self.group)
+    let first = try await TestConnection(socket: path)
+    try await first.send("hello")
+    #expect(await eventually { first.text == "hello" })
+    let second = try await TestConnection(socket: path)
+    #expect(await eventually { second.ended })
+    try await first.finish()
+    #expect(await eventually { first.text == "hellobye" })
+    await bridge.close()
+    try await echo.close()
+  }
+
   @Test func `a slow reader holds the sender back and gets every byte`() async throws {
     let folder = try TemporaryFolder()
     let echo = try await EchoServer.bootstrap.bind(host: "127.0.0.1", port: 0).get()

@@ -139,6 +139,7 @@ actor SimulatedPackages: PackageSource {
     return "/nowhere"
   }
 
+  nonisolated func folderHere(digest: String) -> String? { nil }
   func release(digest: String) { held[digest, default: 0] -= 1 }
   func digests() -> [String] { Array(held.keys) }
 }
