@@ -52,9 +52,11 @@ final class Outbox: Sendable {
   }
 
   /// Notes a pod's state; an older report of it that waits is replaced. That a new pod is starting goes along with what is
-  /// told next, at the latest a sign of life: most are ready before, and one message less is on the way of a cold start.
+  /// told next, at the latest a sign of life, unless it says where the pod's requests may wait already.
   func put(_ report: PodReport) {
-    let canWait = report.detail.life == .starting && report.detail.restarts == 0
+    let canWait =
+      report.detail.life == .starting && report.detail.restarts == 0
+      && report.detail.endpoint == nil
     change(signals: !canWait) { state in
       if state.reports.updateValue(report, forKey: report.uid) == nil { state.order.append(report.uid) }
     }

@@ -143,13 +143,12 @@ extension PodMachine {
     detail.startup?.prepared = now.milliseconds(since: mark)
     mark = now
     phase = .sandboxing
-    var actions: [Action] = [.listen]
-    if !plan.servesPort {
-      // The socket takes connections from now on: whoever wants may connect at once and wait in its backlog.
-      detail.endpoint = plan.endpoint
-      actions.append(.report)
-    }
-    return actions + [.armStartup(milliseconds: plan.startupMilliseconds), .startSandbox]
+    // The socket takes connections from now on: whoever wants may connect at once and wait in its backlog, unless the pod
+    // is to be asked first whether it is ready.
+    if !plan.hasReadiness { detail.endpoint = plan.endpoint }
+    return [
+      .listen, .report, .armStartup(milliseconds: plan.startupMilliseconds), .startSandbox,
+    ]
   }
 
   private mutating func sandboxed(at now: Moment) -> [Action] {

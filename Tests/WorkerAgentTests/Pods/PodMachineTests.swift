@@ -59,14 +59,18 @@ struct PodMachineTests {
     #expect(detail.history.map(\.life) == [.placed, .starting, .ready])
   }
 
-  @Test func `a pod that serves its port shows no endpoint before it is ready`() {
-    var script = MachineScript(port: true)
-    _ = script.on(.begin)
-    #expect(script.on(.prepared) == [.listen, .armStartup(milliseconds: 10_000), .startSandbox])
-    #expect(script.machine.detail.endpoint == nil)
-    _ = script.on(.sandboxed)
-    _ = script.on(.awake)
-    #expect(script.machine.detail.endpoint != nil)
+  @Test(arguments: [false, true])
+  func `requests may wait in the socket of a pod that starts, unless it is to be probed first`(port: Bool) {
+    for readiness in [false, true] {
+      var script = MachineScript(readiness: readiness, port: port)
+      _ = script.on(.begin)
+      #expect(script.on(.prepared) == [.listen, .report, .armStartup(milliseconds: 10_000), .startSandbox])
+      #expect((script.machine.detail.endpoint == nil) == readiness)
+      _ = script.on(.sandboxed)
+      _ = script.on(.awake)
+      _ = script.on(.probed)
+      #expect(script.machine.detail.endpoint != nil)
+    }
   }
 
   @Test func `readiness is probed after the control byte`() {

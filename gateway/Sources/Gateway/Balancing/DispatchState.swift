@@ -16,6 +16,8 @@ struct Assignment: Equatable, Sendable {
   let start: PodStart
   /// Whether the request waited for this pod to start.
   let cold: Bool
+  /// Whether the pod is still starting: the request waits in its socket.
+  var isEarly = false
   /// The revision's request concurrency and limits at this moment.
   let info: RouteInfo
 
@@ -65,6 +67,8 @@ struct DispatchState {
   }
 
   private(set) var info: RouteInfo
+  /// The host whose pods' sockets can be told from here to have refused a request; nil knows none.
+  let host: String?
   var policy: ScalingPolicy
   var keepAlive = KeepAlivePolicy()
   var queue = WaitingQueue()
@@ -78,8 +82,9 @@ struct DispatchState {
   var startTime: Double?
   private var nextID: RequestID = 1
 
-  init(route: FunctionRoute, policy: ScalingPolicy = ScalingPolicy()) {
+  init(route: FunctionRoute, policy: ScalingPolicy = ScalingPolicy(), host: String? = nil) {
     info = RouteInfo(route)
+    self.host = host
     self.policy = policy
   }
 
@@ -121,8 +126,8 @@ struct DispatchState {
     return (!pods[place].givenUp && pods[place].suspectUntil == nil, idle)
   }
 
-  /// A request arrived. It is dispatched, queued or failed; its id is new.
-  mutating func arrive(now: Int64, actions: inout [Action]) -> RequestID {
+  /// A request arrived; `whole`: all of it is held. It is dispatched, queued or failed; its id is new.
+  mutating func arrive(now: Int64, whole: Bool = false, actions: inout [Action]) -> RequestID {
     let id = nextID
     nextID += 1
     if let (code, message) = refusal {
@@ -131,7 +136,7 @@ struct DispatchState {
       actions.append(.fail(id, .queueFull, "\(queue.count) requests wait for \"\(route.function)\" already"))
     } else {
       queue.insert(
-        Waiting(id: id, arrived: now, deadline: now &+ nanoseconds(route.queueTimeout), requeues: 0))
+        Waiting(id: id, arrived: now, deadline: now &+ nanoseconds(route.queueTimeout), requeues: 0, isWhole: whole))
       settle(now: now, actions: &actions)
     }
     return id
@@ -139,6 +144,11 @@ struct DispatchState {
 
   /// A waiting request's client went away; false when it does not wait.
   mutating func cancel(_ id: RequestID) -> Bool { queue.remove(id) }
+
+  /// All of a waiting request is held now.
+  mutating func becameWhole(_ id: RequestID, now: Int64, actions: inout [Action]) {
+    if host != nil, queue.becameWhole(id) { settle(now: now, actions: &actions) }
+  }
 
   /// A request's slot is free again: it was answered, or its connection is closed. `suspect`: the pod broke it off.
   ///
@@ -150,16 +160,21 @@ struct DispatchState {
     return takesRequests(call.pod)
   }
 
-  /// A dispatched request did not reach its pod, or may run again: it takes its old place in the queue.
-  mutating func requeue(_ id: RequestID, why: String, now: Int64, actions: inout [Action]) {
+  /// A dispatched request did not reach its pod, or may run again: it takes its old place in the queue. One that was
+  /// early and went down with a start comes back as often as the control plane starts pods.
+  mutating func requeue(
+    _ id: RequestID, early: Bool = false, whole: Bool = false, why: String, now: Int64, actions: inout [Action]
+  ) {
     guard let call = leave(id, suspect: true, now: now, actions: &actions) else { return }
     if let (code, message) = refusal {
       actions.append(.fail(id, code, message))
-    } else if call.requeues >= GatewayLimits.requeues {
+    } else if !early, call.requeues >= GatewayLimits.requeues {
       actions.append(.fail(id, .podCrashed, "no pod took the request in \(call.requeues + 1) attempts; \(why)"))
     } else {
       let deadline = now &+ nanoseconds(route.queueTimeout)
-      queue.insert(Waiting(id: id, arrived: call.arrived, deadline: deadline, requeues: call.requeues + 1))
+      queue.insert(
+        Waiting(
+          id: id, arrived: call.arrived, deadline: deadline, requeues: call.requeues + (early ? 0 : 1), isWhole: whole))
     }
     settle(now: now, actions: &actions)
   }
@@ -231,13 +246,11 @@ struct DispatchState {
       if let until = pods[place].suspectUntil, until <= now { pods[place].suspectUntil = nil }
     }
     while !queue.isEmpty, let place = pickPlace(), let head = queue.popFirst() {
-      pods[place].inFlight += 1
-      pods[place].lastUsed = now
-      pods[place].idleSince = nil
-      let start = pods[place].start
-      running[head.id] = Running(pod: start.key, arrived: head.arrived, requeues: head.requeues, dispatchedAt: now)
       let cold = pods[place].readyAt > head.arrived
-      actions.append(.dispatch(head.id, Assignment(start: start, cold: cold, info: info)))
+      dispatch(head, to: place, cold: cold, early: false, now: now, actions: &actions)
+    }
+    while queue.first?.isWhole == true, let place = pickEarlyPlace(), let head = queue.popFirst() {
+      dispatch(head, to: place, cold: true, early: true, now: now, actions: &actions)
     }
     scale(now: now, actions: &actions)
   }
@@ -247,6 +260,31 @@ struct DispatchState {
     guard let revision = info.route.revision, !removed else { return nil }
     var best: Int?
     for place in pods.values.indices where pods[place].freeSlots(revision, info.route.concurrency) > 0 {
+      if let found = best, !pods[place].isBetter(than: pods[found]) { continue }
+      best = place
+    }
+    return best
+  }
+
+  private mutating func dispatch(
+    _ head: Waiting, to place: Int, cold: Bool, early: Bool, now: Int64, actions: inout [Action]
+  ) {
+    pods[place].inFlight += 1
+    pods[place].lastUsed = now
+    pods[place].idleSince = nil
+    let start = pods[place].start
+    running[head.id] = Running(pod: start.key, arrived: head.arrived, requeues: head.requeues, dispatchedAt: now)
+    actions.append(.dispatch(head.id, Assignment(start: start, cold: cold, isEarly: early, info: info)))
+  }
+
+  /// A pod that is still starting and has room in its socket. Only where starts are known to be quick: a call's time runs
+  /// from here on.
+  private func pickEarlyPlace() -> Int? {
+    guard let host, let revision = info.route.revision, !removed, let startTime,
+      startTime <= Double(GatewayLimits.earlyStartMilliseconds)
+    else { return nil }
+    var best: Int?
+    for place in pods.values.indices where pods[place].earlySlots(revision, info.route.concurrency, on: host) > 0 {
       if let found = best, !pods[place].isBetter(than: pods[found]) { continue }
       best = place
     }
@@ -278,7 +316,13 @@ struct DispatchState {
     var starting = 0
     var free = 0
     for pod in pods.values where pod.endpoint.revision == revision {
-      if pod.phase == .starting { starting += 1 }
+      // One that has a request already is not there for those that wait.
+      if pod.phase == .starting, pod.inFlight > 0 {
+        ready += 1
+        free += max(0, route.concurrency - pod.inFlight)
+      } else if pod.phase == .starting {
+        starting += 1
+      }
       guard pod.phase == .ready, !pod.givenUp, pod.suspectUntil == nil, pod.quarantined.isEmpty else { continue }
       ready += 1
       free += pod.freeSlots(revision, route.concurrency)
@@ -344,7 +388,7 @@ struct DispatchState {
   }
 
   private func takesRequests(_ key: PodKey) -> Bool {
-    guard let place = pods.place(of: key), pods[place].phase == .ready else { return false }
+    guard let place = pods.place(of: key), pods[place].phase != .draining else { return false }
     return !pods[place].givenUp && pods[place].suspectUntil == nil && !removed
   }
 

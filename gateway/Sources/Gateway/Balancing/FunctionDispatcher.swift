@@ -60,12 +60,12 @@ final class FunctionDispatcher: Sendable {
   private let clock: @Sendable () -> Int64
 
   init(
-    route: FunctionRoute, policy: ScalingPolicy, effects: any DispatchEffects, timerLoop: any EventLoop,
-    loops: Int = 1, clock: @escaping @Sendable () -> Int64 = monotonicNow
+    route: FunctionRoute, policy: ScalingPolicy, host: String? = nil, effects: any DispatchEffects,
+    timerLoop: any EventLoop, loops: Int = 1, clock: @escaping @Sendable () -> Int64 = monotonicNow
   ) {
     key = route.key
     meters = FunctionMeters(loops: loops)
-    state = Mutex(Guarded(machine: DispatchState(route: route, policy: policy)))
+    state = Mutex(Guarded(machine: DispatchState(route: route, policy: policy, host: host)))
     self.effects = effects
     self.timerLoop = timerLoop
     self.clock = clock
@@ -96,19 +96,35 @@ final class FunctionDispatcher: Sendable {
   /// A slot that is free now, if nobody waits for one; `arrive` when there is none.
   func reserve(now: Int64) -> (RequestID, Assignment)? { state.withLock { $0.machine.reserve(now: now) } }
 
-  /// Takes a request. The second value is its fate if that is clear at once; else the waiter hears of it later.
-  func arrive(_ waiter: Waiter) -> (RequestID, Delivery?) {
+  /// Takes a request; `whole`: all of it is held. The second value is its fate if that is clear at once; else the waiter
+  /// hears of it later.
+  func arrive(_ waiter: Waiter, whole: Bool = false) -> (RequestID, Delivery?) {
     let now = clock()
     var own: Delivery?
     let (id, effects) = state.withLock { guarded in
       var actions: [DispatchState.Action] = []
-      let id = guarded.machine.arrive(now: now, actions: &actions)
+      let id = guarded.machine.arrive(now: now, whole: whole, actions: &actions)
       guarded.waiters[id] = waiter
       let effects = sort(actions, &guarded, now: now, own: id) { own = $0 }
       return (id, effects)
     }
     perform(effects)
     return (id, own)
+  }
+
+  /// All of a waiting request is held now.
+  func becameWhole(_ id: RequestID) {
+    event { machine, now, actions in machine.becameWhole(id, now: now, actions: &actions) }
+  }
+
+  /// A start of a pod, once that was ready.
+  func ready(_ key: PodKey) -> PodStart? {
+    state.withLock { guarded in
+      guard let place = guarded.machine.pods.place(of: key), guarded.machine.pods[place].phase != .starting else {
+        return nil
+      }
+      return guarded.machine.pods[place].start
+    }
   }
 
   /// Takes a waiting request out; false when it no longer waits (its fate is on the way).
@@ -121,9 +137,9 @@ final class FunctionDispatcher: Sendable {
   }
 
   /// Puts a dispatched request back into its place; the waiter hears of its fate.
-  func requeue(_ id: RequestID, _ waiter: Waiter, why: String) {
+  func requeue(_ id: RequestID, _ waiter: Waiter, early: Bool = false, whole: Bool = false, why: String) {
     event { machine, now, actions in
-      machine.requeue(id, why: why, now: now, actions: &actions)
+      machine.requeue(id, early: early, whole: whole, why: why, now: now, actions: &actions)
     } before: {
       $0.waiters[id] = waiter
     }

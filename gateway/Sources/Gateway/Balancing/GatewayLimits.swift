@@ -14,6 +14,11 @@ package enum GatewayLimits {
   package static let requeues = 8
   /// Times the call of an idempotent function may be run again after a pod died under it.
   package static let replays = 1
+  /// Milliseconds a function's pods may usually take to start for its requests to be sent to one that is still starting;
+  /// such a call has as much time more.
+  package static let earlyStartMilliseconds: Int64 = 250
+  /// Milliseconds the record of a call that was sent so waits for the phases of its pod's start.
+  package static let earlyRecordMilliseconds: Int64 = 50
   /// Idle upstream connections kept by one event loop to one pod; as many as it takes calls at once when that is more.
   package static let idleConnections = 16
   /// Seconds a connection may be idle between requests.

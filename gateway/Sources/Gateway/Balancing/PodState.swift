@@ -98,6 +98,15 @@ struct PodState {
     return max(0, concurrency - inFlight)
   }
 
+  /// Slots for requests that may wait in the socket of a pod that is still starting: one that listens already, as its
+  /// worker said, on this host.
+  func earlySlots(_ revision: String, _ concurrency: Int, on host: String) -> Int {
+    guard phase == .starting, !givenUp, suspectUntil == nil, quarantined.isEmpty,
+      start.endpoint.revision == revision, start.endpoint.endpoint?.host == host
+    else { return 0 }
+    return max(0, concurrency - inFlight)
+  }
+
   /// Packing: fuller first, then used more recently; the uid makes it a total order.
   func isBetter(than other: PodState) -> Bool {
     if inFlight != other.inFlight { return inFlight > other.inFlight }

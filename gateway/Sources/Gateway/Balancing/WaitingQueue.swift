@@ -13,6 +13,8 @@ struct Waiting: Equatable {
   var deadline: Int64
   /// Times it came back because no pod took it.
   var requeues: Int
+  /// Whether all of it is held, so that it can go to a pod that is still starting.
+  var isWhole = false
 }
 
 /// A FIFO of requests in order of arrival. One that comes back takes its old place; one may leave from the middle.
@@ -45,6 +47,14 @@ struct WaitingQueue {
       entries.append(Entry(waiting: waiting))
     }
     count += 1
+  }
+
+  /// All of a request that waits is held now; false when it does not wait.
+  mutating func becameWhole(_ id: RequestID) -> Bool {
+    let index = lowerBound(id)
+    guard index < entries.count, entries[index].waiting.id == id, !entries[index].left else { return false }
+    entries[index].waiting.isWhole = true
+    return true
   }
 
   /// Takes the head.

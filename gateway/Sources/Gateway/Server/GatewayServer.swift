@@ -147,11 +147,12 @@ package final class GatewayServer: Service {
     _ group: MultiThreadedEventLoopGroup, _ sender: ActivationSender, session: String
   ) -> GatewayServices {
     let effects = GatewayEffects(sender: sender)
-    let policy = configuration.scaling
+    let (policy, host) = (configuration.scaling, configuration.hostIdentity)
     let loops = configuration.threads
     let table = RouteTable(
       make: { route in
-        FunctionDispatcher(route: route, policy: policy, effects: effects, timerLoop: group.next(), loops: loops)
+        FunctionDispatcher(
+          route: route, policy: policy, host: host, effects: effects, timerLoop: group.next(), loops: loops)
       }, releaseUnknown: { sender.podIdle(nil, uid: $0, .idle) })
     let log = logs == nil ? nil : AccessLog(source: "gateway/\(session)")
     let services = GatewayServices(

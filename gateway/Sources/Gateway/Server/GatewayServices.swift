@@ -119,8 +119,27 @@ final class GatewayServices: Sendable {
     }
   }
 
-  /// Counts and logs a routed call that ended.
-  func account(_ record: CallRecord, _ dispatcher: FunctionDispatcher, _ loop: GatewayLoop) {
+  /// Counts and logs a routed call that ended. One that was sent to a pod before that was ready may be over before the
+  /// phases of the pod's start are told: its record waits for them a moment.
+  func account(
+    _ record: CallRecord, early: Bool, _ dispatcher: FunctionDispatcher, _ loop: GatewayLoop,
+    waited: Int64 = 0
+  ) {
+    guard early, let pod = record.pod else { return account(record, dispatcher, loop) }
+    var record = record
+    if let known = dispatcher.ready(pod.key) {
+      record.pod = known
+    } else if waited < GatewayLimits.earlyRecordMilliseconds {
+      let pause = GatewayLimits.earlyRecordMilliseconds / 5
+      loop.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(pause)) { [record] in
+        self.account(record, early: true, dispatcher, loop, waited: waited + pause)
+      }
+      return
+    }
+    account(record, dispatcher, loop)
+  }
+
+  private func account(_ record: CallRecord, _ dispatcher: FunctionDispatcher, _ loop: GatewayLoop) {
     dispatcher.meters.add(record, loop: loop.index)
     accessLog?.add(record, clock: &loop.clock)
     if open.subtract(1, ordering: .sequentiallyConsistent).newValue == 0 { signalIfDrained() }

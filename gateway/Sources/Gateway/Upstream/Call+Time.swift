@@ -7,7 +7,7 @@ extension Call {
   /// The pod has the whole request: from now on it is to blame when no answer begins.
   func awaitAnswer() {
     guard request.info.responseStart != .max, !responseStarted else { return }
-    stageDue = monotonicNow() &+ request.info.responseStart
+    stageDue = monotonicNow() &+ request.info.responseStart &+ allowance
     client?.setDeadline(min(totalDue, stageDue))
   }
 

@@ -155,7 +155,7 @@ final class Call {
       totalDue = request.limit
       client?.setDeadline(totalDue)
     }
-    let (id, delivery) = dispatcher.arrive(makeWaiter())
+    let (id, delivery) = dispatcher.arrive(makeWaiter(), whole: request.framing == .none && !request.upgrades)
     requestID = id
     if let delivery { receive(delivery) }
   }
@@ -189,11 +189,17 @@ final class Call {
   func end(trailers: ByteBuffer?) {
     requestEnded = true
     self.trailers = trailers
-    if case .forwarding(let upstream) = phase {
+    switch phase {
+    case .forwarding(let upstream):
       sendEnd(on: upstream)
       awaitAnswer()
+    case .waiting where isWhole: dispatcher.becameWhole(requestID)
+    case .waiting, .connecting, .done: break
     }
   }
+
+  /// Whether all of the request is held, in so few bytes that a pod reads them at once.
+  private var isWhole: Bool { requestEnded && replayable && heldBytes <= Self.copiedBytes && !request.upgrades }
 
   /// Sends out what was forwarded.
   func flushUpstream() {
@@ -239,17 +245,22 @@ final class Call {
       // A slot that was free at once: not a moment was waited.
       let now = isLoneReference ? request.arrived : monotonicNow()
       noteWait(now)
-      if self.assignment == nil {
-        totalDue = min(now &+ request.info.timeout, request.limit)
-        client?.setDeadline(totalDue)
-        deadline = request.arrivedAt.milliseconds + (totalDue &- request.arrived) / 1_000_000
-      }
+      let isFirst = self.assignment == nil
       self.assignment = assignment
+      if isFirst {
+        let due = min(now &+ request.info.timeout, request.limit)
+        deadline = request.arrivedAt.milliseconds + (due &- request.arrived) / 1_000_000
+        totalDue = min(due &+ allowance, request.limit)
+        client?.setDeadline(totalDue)
+      }
       record.pod = assignment.start
       if assignment.cold { record.cold = true }
       send(assignment)
     }
   }
+
+  /// Time that an early call has for its pod's start, nanoseconds.
+  var allowance: Int64 { assignment?.isEarly == true ? GatewayLimits.earlyStartMilliseconds &* 1_000_000 : 0 }
 
   private func noteWait(_ now: Int64) { record.queued += Double(now &- waitingSince) / 1e6 }
 
@@ -318,7 +329,9 @@ final class Call {
     stageDue = .max
     waitingSince = monotonicNow()
     record.retries += 1
-    dispatcher.requeue(requestID, makeWaiter(), why: why)
+    dispatcher.requeue(
+      requestID, makeWaiter(), early: assignment?.isEarly ?? false,
+      whole: isWhole || (request.framing == .none && !request.upgrades), why: why)
   }
 
   private func hold(_ part: ByteBuffer) {
@@ -426,7 +439,7 @@ final class Call {
     // Out of the object while it is passed around: what may change meanwhile is copied, member by member.
     var ended = CallRecord(time: record.time, text: CallText())
     swap(&ended, &record)
-    services.account(ended, dispatcher, loop)
+    services.account(ended, early: assignment?.isEarly ?? false, dispatcher, loop)
     swap(&ended, &record)
   }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 
 /// Why an upstream connection ended before its answer.
@@ -219,8 +220,16 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    if failure == nil { failure = .broken("\(error)") }
+    if failure == nil { failure = isRefusal(error) ? .notDelivered("its start failed") : .broken("\(error)") }
     context.close(promise: nil)
+  }
+
+  /// Whether a pod that was still starting never read the request that waited in its socket: the kernel resets a unix
+  /// socket that ends with bytes unread, and only such a one (unix_release_sock in Linux' net/unix/af_unix.c). The bytes
+  /// of an early request are few enough that a pod that reads them reads all.
+  private func isRefusal(_ error: any Error) -> Bool {
+    guard isPlain, case .busy(let call) = state, call.assignment?.isEarly == true else { return false }
+    return (error as? IOError)?.errnoCode == ECONNRESET
   }
 
   func channelInactive(context: ChannelHandlerContext) {

@@ -9,7 +9,7 @@ import Testing
 /// P1 no pod holds more calls than `concurrency`. P2 a request waits only while no slot is free. P3 first dispatches
 /// are in order of arrival. P4 every request has at most one outcome, and at the end exactly one. P5 the machine's
 /// counts are those of the model. P6 a call is dispatched only to a pod that takes calls: ready, of the serving
-/// revision, not draining, not given up. P7 a pod is confirmed idle only with no call inside. P8 whoever waits has a
+/// revision, not draining, not given up; or, if all of it is held, starting and listening on the gateway's host. P7 a pod is confirmed idle only with no call inside. P8 whoever waits has a
 /// deadline set. P9 wishes are bounded by max and sent one at a time.
 private struct Model {
   var script: Script
@@ -25,6 +25,8 @@ private struct Model {
   var nextPod = 0
   var abandoned: Set<RequestID> = []
   var arrived = 0
+  var whole: Set<RequestID> = []
+  var early: Set<RequestID> = []
 
   init(seed: UInt64) {
     random = SeededGenerator(seed: seed)
@@ -35,7 +37,8 @@ private struct Model {
         max: Int.random(in: 1...4, using: &random),
         idleAfter: TimeSpan(milliseconds: .random(in: 5...200, using: &random)),
         queueLimit: Int.random(in: 1...12, using: &random),
-        queueTimeout: TimeSpan(milliseconds: .random(in: 20...2000, using: &random))))
+        queueTimeout: TimeSpan(milliseconds: .random(in: 20...2000, using: &random))),
+      host: Int.random(in: 0...3, using: &random) > 0 ? "here" : nil)
   }
 
   var route: FunctionRoute { script.machine.route }
@@ -68,9 +71,15 @@ private struct Model {
   }
 
   mutating func arrive() {
-    let id = script.arrive()
+    let isWhole = Bool.random(using: &random)
+    let id = script.arrive(whole: isWhole)
     waiting.insert(id)
+    if isWhole { whole.insert(id) }
     arrived += 1
+    observe()
+    guard !isWhole, Bool.random(using: &random) else { return }
+    whole.insert(id)
+    script.event { $0.becameWhole(id, now: $1, actions: &$2) }
     observe()
   }
 
@@ -96,7 +105,8 @@ private struct Model {
     }
     inside[id] = nil
     waiting.insert(id)
-    script.event { $0.requeue(id, why: "refused", now: $1, actions: &$2) }
+    let (wasEarly, isWhole) = (early.contains(id), whole.contains(id))
+    script.event { $0.requeue(id, early: wasEarly, whole: isWhole, why: "refused", now: $1, actions: &$2) }
     observe()
   }
 
@@ -114,7 +124,11 @@ private struct Model {
       script.wantAnswered(delivered)
       if delivered, pods.count < route.maxPods {
         nextPod += 1
-        send(makeEndpoint("p\(nextPod)", .starting, revision: revisionName))
+        send(
+          makeEndpoint(
+            "p\(nextPod)", .starting, revision: revisionName,
+            host: Int.random(in: 0...3, using: &random) > 0 ? "here" : "there",
+            listens: Bool.random(using: &random)))
       }
       observe()
     } else if let pod = pods.values.filter({ $0.state == .starting }).min(by: { $0.uid < $1.uid }) {
@@ -189,8 +203,15 @@ private struct Model {
           lastFirst = id
         }
         let pod = pods[slot.key.uid]
+        if slot.isEarly {
+          early.insert(id)
+          #expect(whole.contains(id) && slot.cold && pod?.endpoint?.host == script.machine.host, "P6 early")
+        } else {
+          early.remove(id)
+        }
         #expect(
-          pod?.state == .ready && pod?.revision == route.revision && pod?.incarnation == slot.key.incarnation,
+          pod?.state == (slot.isEarly ? .starting : .ready) && pod?.revision == route.revision
+            && pod?.incarnation == slot.key.incarnation,
           "P6 \(slot.key) \(pod.map { "\($0.state) \($0.revision)" } ?? "unknown")")
         inside[id] = "\(slot.key.uid)/\(slot.key.incarnation)"
       case .fail(let id, let code, _):

@@ -30,10 +30,11 @@ func makeRoute(
   }
 }
 
-/// An endpoint as the feed sends it.
+/// An endpoint as the feed sends it; `listens`: one that is starting has its socket.
 func makeEndpoint(
   _ uid: String, _ state: EndpointRoute.State, function: String = "echo", revision: String = "echo-00001",
-  incarnation: Int = 1, socket: String = "/nowhere", host: String = "here", worker: String? = nil
+  incarnation: Int = 1, socket: String = "/nowhere", host: String = "here", worker: String? = nil,
+  listens: Bool = false
 ) -> EndpointRoute {
   var startup = StartupBreakdown()
   startup.placed = 1
@@ -42,7 +43,8 @@ func makeEndpoint(
   startup.ready = 4
   return EndpointRoute(
     uid: uid, pod: "\(revision)-\(uid)", namespace: "default", function: function, revision: revision, node: "n1",
-    state: state, endpoint: state == .starting ? nil : PodEndpoint(socket: socket, host: host, worker: worker),
+    state: state,
+    endpoint: state == .starting && !listens ? nil : PodEndpoint(socket: socket, host: host, worker: worker),
     startup: startup, incarnation: incarnation)
 }
 
@@ -54,15 +56,15 @@ struct Script {
   /// Whether the short ways are tried first, as a dispatcher does.
   var short = false
 
-  init(_ route: FunctionRoute = makeRoute()) { machine = DispatchState(route: route) }
+  init(_ route: FunctionRoute = makeRoute(), host: String? = nil) { machine = DispatchState(route: route, host: host) }
 
-  mutating func arrive() -> RequestID {
+  mutating func arrive(whole: Bool = false) -> RequestID {
     actions = []
     if short, let (id, assignment) = machine.reserve(now: now) {
       actions = [.dispatch(id, assignment)]
       return id
     }
-    return machine.arrive(now: now, actions: &actions)
+    return machine.arrive(now: now, whole: whole, actions: &actions)
   }
 
   mutating func event(_ body: (inout DispatchState, Int64, inout [DispatchState.Action]) -> Void) {
@@ -92,6 +94,11 @@ struct Script {
 
   var dispatched: [(RequestID, String)] {
     actions.compactMap { if case .dispatch(let id, let slot) = $0 { (id, slot.key.uid) } else { nil } }
+  }
+
+  /// Requests that were sent to a pod that is still starting.
+  var early: [RequestID] {
+    actions.compactMap { if case .dispatch(let id, let slot) = $0, slot.isEarly { id } else { nil } }
   }
 
   var failed: [(RequestID, CallErrorCode)] {
