@@ -1,5 +1,6 @@
 """Many requests at once to a function at zero, each of which needs a pod of its own."""
 import contextlib
+import json
 import pathlib
 import re
 import selectors
@@ -14,6 +15,8 @@ import starts
 # A pod begins its answer at once and stays busy until the client has seen the first byte of every answer, or so long.
 HOLD_S = 20
 PATIENCE_S = 60
+# A node is at rest when nothing was made ahead for so long.
+REST_S = 2
 RUNTIMES = ("native", "python")
 HANDLER = f"""import time
 
@@ -93,6 +96,24 @@ def burst(gateway, function, size):
     return taken, pods, errors
 
 
+def stems(cluster):
+    """Pods made ahead that wait, by kind, as the nodes last reported them."""
+    nodes = json.loads(cluster.call("GET", "/api/v1/nodes"))["items"]
+    return {f"{node['metadata']['name']} {kind}": count
+            for node in nodes for kind, count in (node["status"]["apus"].get("stems") or {}).items()}
+
+
+def rest(cluster):
+    """Waits until no pod is left and the pools of pods made ahead do not grow any more: reports of them come with signs of
+    life, every half second."""
+    bench.until("the end of every pod", lambda: cluster.pods() == 0)
+    last, since = stems(cluster), time.monotonic()
+    while time.monotonic() - since < REST_S:
+        time.sleep(0.25)
+        if (now := stems(cluster)) != last:
+            last, since = now, time.monotonic()
+
+
 def cpu_ms(cluster):
     """CPU by who used it, as far as it can be told: control groups count it for pods that have ended too."""
     used, grouped = {"server": 0.0, "worker": 0.0, "spawners": 0.0, "pods": 0.0}, cluster.grouped()
@@ -115,15 +136,15 @@ def phases(cluster, function):
 
 
 def measure(cluster, folder, sizes, rounds):
-    """The figures, and the tables printed. The first round starts with one or two pods made ahead, later ones with as
-    many as the node keeps for the largest burst it remembers."""
+    """The figures, and the tables printed. Each burst meets a node at rest. In the first round that has one or two pods
+    made ahead, later as many as it keeps for the largest burst it remembers: the two are figures of their own."""
     print(f"\nbursts of {', '.join(map(str, sizes))}, {rounds} rounds; ms until an answer begins, seen by the client")
     cluster.apus("deploy", *build(folder, max(sizes)))
     rows, rates, spent, errors = [], {}, {}, 0
     for number in range(1, rounds + 1):
         for size in sizes:
             for runtime in RUNTIMES:
-                bench.until("the end of every pod", lambda: cluster.pods() == 0)
+                rest(cluster)
                 before = cpu_ms(cluster)
                 taken, pods, failed = burst(cluster.gateway, f"burst-{runtime}", size)
                 after = cpu_ms(cluster)
@@ -132,9 +153,10 @@ def measure(cluster, folder, sizes, rounds):
                 for text in sorted(set(failed))[:3]:
                     print(f"error: burst of {size}, {runtime}: {failed.count(text)} × {text.decode(errors='replace')}")
                 last = max(taken, default=float("nan"))
-                rates.setdefault((runtime, size), []).append(len(pods) / last * 1000)
+                key = (runtime, size) if number > 1 or rounds == 1 else (f"{runtime}_unprepared", size)
+                rates.setdefault(key, []).append(len(pods) / last * 1000)
                 rows.append([f"{runtime}, round {number}", size, len(pods), *(
-                    bench.percentile(taken or [0.0], p) for p in (0, 50)), last, rates[runtime, size][-1], len(failed)])
+                    bench.percentile(taken or [0.0], p) for p in (0, 50)), last, rates[key][-1], len(failed)])
     bench.table(["burst", "requests", "pods", "first", "p50", "all", "pods/s", "errors"], rows)
     print("\nCPU a pod until all were answered, ms, median of the rounds; pods made ahead cost their part elsewhere")
     costs = {runtime: [bench.median(column) for column in zip(*values)] for runtime, values in spent.items()}

@@ -11,7 +11,7 @@ struct StemPlan: Sendable {
   /// A kind that started no pod for this long has no stems, nanoseconds.
   static let keep: Int64 = 3_600_000_000_000
   /// All stems together at most.
-  static let most = 256
+  static let most = 512
   /// The part of the node's memory for pods that stems may take together: one twentieth.
   static let memoryShare: Int64 = 20
   /// Kinds known at once; the one used longest ago is forgotten.
