@@ -159,20 +159,45 @@ struct HarshWorldTests {
     }
   }
 
-  @Test("hostile code in a pod of a real cluster gets nowhere", .timeLimit(.minutes(5)))
-  func hostile() async throws {
+  /// A runtime's way to run the probes: what it is made of, what a request is, the fields of its manifest.
+  private static let hosts: [(runtime: String, file: String, code: String, spec: String)] = [
+    (
+      "exec", "run.sh",
+      "#!/bin/sh\nread -r pid port file other\nexec ./hostile $pid $port $file none $other </dev/null\n",
+      "  command: [/bin/sh, run.sh]\n"
+    ),
+    (
+      "lambda", "bootstrap",
+      """
+      #!/usr/bin/env python3
+      import json, os, subprocess, urllib.request
+      api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/"
+      while True:
+          with urllib.request.urlopen(api + "invocation/next") as event:
+              id, (pid, port, file, other) = event.headers["Lambda-Runtime-Aws-Request-Id"], event.read().decode().split()
+          told = subprocess.run(["./hostile", pid, port, file, "none", other], stdin=subprocess.DEVNULL, capture_output=True)
+          urllib.request.urlopen(api + f"invocation/{id}/response", told.stdout)
+
+      """, ""
+    ),
+  ]
+
+  @Test(
+    "hostile code in a pod of a real cluster gets nowhere", .timeLimit(.minutes(5)),
+    arguments: ["exec", "lambda"])
+  func hostile(runtime: String) async throws {
+    let host = try #require(Self.hosts.first { $0.runtime == runtime })
     try await TestCluster.with(workers: 1) { cluster in
       try cluster.write("secret.txt", "host only")
-      try cluster.write(
-        "hostile/run.sh",
-        "#!/bin/sh\nread -r pid port file other\nexec ./hostile $pid $port $file none $other </dev/null\n")
+      try cluster.write("hostile/\(host.file)", host.code)
       try cluster.write(
         "hostile/function.yaml",
         TestCluster.manifest(
           "hostile",
-          "runtime: exec\n  command: [/bin/sh, run.sh]\n  timeout: 60s\n  resources: {memory: 64Mi, pids: 32}"))
+          "runtime: \(runtime)\n\(host.spec)  timeout: 60s\n  resources: {memory: 64Mi, pids: 32}"))
       let source = TestCluster.root + "/Tests/Probes/hostile.c"
-      let built = try await cluster.bash("cc -O1 -static -o hostile/hostile \(source)")
+      let built = try await cluster.bash(
+        "cc -O1 -static -o hostile/hostile \(source) && chmod +x hostile/\(host.file)")
       try #require(built.status == 0, "\(built.all)")
       let made = try await cluster.apus("deploy", "hostile")
       try #require(made.status == 0, "\(made.all)")
@@ -182,7 +207,7 @@ struct HarshWorldTests {
       )
       let lines = answer.output.split(separator: "\n")
       let open = lines.filter { $0.contains(" open") }
-      #expect(lines.count { $0.contains(" blocked") } >= 25, "\(answer.all)")
+      #expect(lines.count { $0.contains(" blocked") } >= 100, "\(answer.all)")
       #expect(open.isEmpty, "\(open.joined(separator: "\n"))")
       #expect(try await cluster.bash("cat secret.txt").output == "host only")
     }
