@@ -213,7 +213,7 @@ import Testing
     var figures = LogFigures()
     figures.records = 7
     figures.rejected = 2
-    let text = LogMetrics.text(figures)
+    let text = LogMetrics.text(figures, parts: LogParts(), sums: LogCounters.Sums(), running: 0)
     #expect(text.contains("# TYPE apus_log_records gauge\napus_log_records 7\n"))
     #expect(text.contains("apus_log_rejected_total 2\n"))
   }

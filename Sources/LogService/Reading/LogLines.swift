@@ -5,12 +5,15 @@ internal import LogIndex
 actor LogLines {
   private let batches: AsyncThrowingStream<LogBatch, any Error>
   private var permit: QueryPermit?
+  private let counters: LogCounters
+  private var isCut = false
   private var reader: AsyncThrowingStream<LogBatch, any Error>.Iterator
   private var ready: [[UInt8]] = []
   private var next = 0
 
-  init(_ batches: AsyncThrowingStream<LogBatch, any Error>, permit: QueryPermit) {
+  init(_ batches: AsyncThrowingStream<LogBatch, any Error>, permit: QueryPermit, counters: LogCounters) {
     self.batches = batches
+    self.counters = counters
     self.permit = permit
     reader = batches.makeAsyncIterator()
   }
@@ -22,11 +25,15 @@ actor LogLines {
       let batch = try await reader.next(isolation: self)
       self.reader = reader
       guard let batch else {
+        if permit != nil { counters.queried(cut: isCut) }
         permit = nil
         return nil
       }
       ready = batch.entries.map(\.bytes)
-      if let reason = batch.truncated { ready.append(Self.cut(reason)) }
+      if let reason = batch.truncated {
+        isCut = true
+        ready.append(Self.cut(reason))
+      }
       next = 0
     }
     defer { next += 1 }

@@ -10,10 +10,12 @@ extension LogService {
     let query = try Self.parsed(request)
     let scope = LogScope(namespaces: request.namespaces)
     guard let permit = permits.take() else {
+      counters.queryRefused()
       throw .tooManyRequests("\(permits.maximum) log queries are running", retryAfterSeconds: 1)
     }
     if query.stats != nil { return try await rows(query, scope, permit) }
-    let lines = LogLines(store.query(query, scope: scope, bounds: options.bounds), permit: permit)
+    let lines = LogLines(
+      store.query(query, scope: scope, bounds: options.bounds), permit: permit, counters: counters)
     return AsyncThrowingStream { try await lines.line() }
   }
 
@@ -29,6 +31,7 @@ extension LogService {
         "there are \(options.index.tailsMaximum) live tails already, or the log service is ending", retryAfterSeconds: 5
       )
     }
+    counters.followed()
     return AsyncThrowingStream {
       var reader = tail.makeAsyncIterator()
       switch await reader.next() {
@@ -64,6 +67,7 @@ extension LogService {
     }
     var lines = result.rows.map { $0.json(columns: result.columns) }
     if let reason = result.truncated { lines.append(LogLines.cut(reason)) }
+    counters.queried(cut: result.truncated != nil)
     withExtendedLifetime(permit) {}
     return AsyncThrowingStream { continuation in
       for line in lines { continuation.yield(line) }
