@@ -14,6 +14,17 @@ final class LogCounters: Sendable {
     var refused: Int64 = 0
   }
 
+  /// Lines that a function lost on a node, and why.
+  struct Drop: Hashable {
+    var namespace: String
+    var function: String
+    /// `rate`, or `spool`.
+    var cause: String
+  }
+
+  /// Functions whose losses are told apart; those of others are one sum.
+  static let dropsMaximum = 1000
+
   /// Sums of all of them.
   struct Sums: Equatable {
     var pushed: [Entrance: Pushed] = [:]
@@ -21,6 +32,9 @@ final class LogCounters: Sendable {
     var queriesCut: Int64 = 0
     var queriesRefused: Int64 = 0
     var follows: Int64 = 0
+    var dropped: [Drop: Int64] = [:]
+    /// The number of the last record of losses by source, so that one that is sent again counts once.
+    fileprivate var told: [String: UInt64] = [:]
   }
 
   private let state = Mutex(Sums())
@@ -39,6 +53,22 @@ final class LogCounters: Sendable {
   /// Notes lines that were not taken: their senders were told.
   func refused(_ lines: Int, from entrance: Entrance) {
     state.withLock { $0.pushed[entrance, default: Pushed()].refused += Int64(lines) }
+  }
+
+  /// Notes what the records of a batch tell of lines that were lost before they could be sent.
+  func read(_ lines: [[UInt8]], firstSequence: UInt64, of source: String) {
+    for (index, line) in lines.enumerated() where DropRecord.mayBe(line) {
+      guard let drop = DropRecord(line) else { continue }
+      let sequence = firstSequence + UInt64(index)
+      state.withLock { sums in
+        guard sequence > sums.told[source] ?? 0 else { return }
+        if sums.told.count >= Self.dropsMaximum { sums.told.removeAll() }
+        sums.told[source] = sequence
+        let isKnown = sums.dropped[drop.about] != nil || sums.dropped.count < Self.dropsMaximum
+        let key = isKnown ? drop.about : Drop(namespace: "", function: "", cause: drop.about.cause)
+        sums.dropped[key, default: 0] += drop.count
+      }
+    }
   }
 
   /// Notes a query that was answered, whole or cut.

@@ -27,12 +27,21 @@ enum LogMetrics {
       ("apus_log_queries_refused_total", "counter", "Queries refused because too many ran.", sums.queriesRefused),
     ]
     let single = rows.map { "# HELP \($0.0) \($0.2)\n# TYPE \($0.0) \($0.1)\n\($0.0) \($0.3)\n" }.joined()
-    return single
+    return single + drops(sums)
       + family("apus_log_lines_total", "Lines taken, by the way they came.", sums) { $0.lines }
       + family("apus_log_bytes_total", "Bytes of the lines taken, by the way they came.", sums) { $0.bytes }
       + family("apus_log_refused_total", "Lines not taken, their senders told, by the way they came.", sums) {
         $0.refused
       }
+  }
+
+  private static func drops(_ sums: LogCounters.Sums) -> String {
+    let name = "apus_log_dropped_total"
+    let head = "# HELP \(name) Lines that workers dropped, by function: too many in a second, or a full spool.\n"
+    let rows = sums.dropped.map { drop, count in
+      "\(name){namespace=\"\(drop.namespace)\",function=\"\(drop.function)\",cause=\"\(drop.cause)\"} \(count)\n"
+    }
+    return head + "# TYPE \(name) counter\n" + rows.sorted().joined()
   }
 
   private static func family(

@@ -47,6 +47,7 @@ package final class LogService: LogSink, LogQueries, Service {
       source.hasPrefix("edge/") ? nil : source.hasPrefix("gateway/") ? .gateway : .worker
     do throws(LogIndexError) {
       let acked = try await store.append(worker: source, firstSequence: firstSequence, records: lines)
+      if entrance == .worker { counters.read(lines, firstSequence: firstSequence, of: source) }
       if let entrance { counters.took(lines.count, bytes: lines.reduce(0) { $0 + $1.count }, from: entrance) }
       return acked
     } catch {
