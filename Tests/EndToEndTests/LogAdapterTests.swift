@@ -192,7 +192,29 @@ struct LogAdapterTests {
       #expect(nginx.output.contains("level=error") && nginx.output.contains("msg=\"GET /y 500\""), "\(nginx.output)")
       let cart = try await cluster.apus("logs", "cart", "level:warn", "trace_id:5b8efff798038103d269b633813fc60c")
       #expect(cart.output.contains("WARN  slow"), "\(cart.all)")
-      #expect(try await cluster.metric("apus_log_lines_total", "from=\"loki\"") == 4)
+      let root = "/apis/apus.dev/v1/namespaces/default/logs"
+      let period = "since=2026-11-22T10:00:00Z&until=2026-11-22T11:00:00Z"
+      let histogram = try await post("\(root)/histogram?spans=10&\(period)", "-G").dropLast(3)
+      let spans = try #require(try JSONSerialization.jsonObject(with: Data(histogram.utf8)) as? [String: Any])
+      let counts = (spans["spans"] as? [[String: Any]])?.compactMap { $0["count"] as? Int } ?? []
+      #expect(spans["seconds"] as? Int == 600 && counts == [0, 0, 0, 5, 0, 0], "\(histogram)")
+      let facets = try await post("\(root)/facets?fields=level,env&\(period)", "-G")
+      let levels = #""level":[{"count":2,"value":"error"},{"count":2,"value":"info"},{"count":1,"value":"warn"}]"#
+      #expect(facets.contains(levels) && facets.contains(#"{"count":4,"value":"prod"}"#), "\(facets)")
+      let chart = try await cluster.apus(
+        "logs", "--since", "2026-11-22T10:00:00Z", "--until", "2026-11-22T11:00:00Z", "--histogram", "-A")
+      #expect(chart.output.contains("█") && chart.output.contains("2 error") && !chart.output.contains("\u{1B}"))
+
+      async let events = cluster.bash(
+        "\(curl) -N -m 3 -H 'Accept: text/event-stream' '\(cluster.api)\(root)?follow=true&query=env:prod'")
+      let told = try await eventually(within: .seconds(10)) {
+        try await cluster.metric("apus_log_tails") >= 1
+      }
+      #expect(told)
+      #expect(try await post("/loki/api/v1/push", "\(json) --data-binary @loki.json") == "204")
+      let stream = try await events.output
+      #expect(stream.components(separatedBy: "data: {\"time\"").count == 3 && stream.contains("}\n\n"), "\(stream)")
+      #expect(try await cluster.metric("apus_log_lines_total", "from=\"loki\"") == 6)
       #expect(try await cluster.metric("apus_log_lines_total", "from=\"otlp\"") == 1)
     }
   }

@@ -7,11 +7,15 @@ actor LogLines {
   private var permit: QueryPermit?
   private let counters: LogCounters
   private var isCut = false
+  private var bytesLeft: Int
   private var reader: AsyncThrowingStream<LogBatch, any Error>.Iterator
   private var ready: [[UInt8]] = []
   private var next = 0
 
-  init(_ batches: AsyncThrowingStream<LogBatch, any Error>, permit: QueryPermit, counters: LogCounters) {
+  init(
+    _ batches: AsyncThrowingStream<LogBatch, any Error>, permit: QueryPermit, counters: LogCounters, bytesMaximum: Int
+  ) {
+    bytesLeft = bytesMaximum
     self.batches = batches
     self.counters = counters
     self.permit = permit
@@ -24,15 +28,23 @@ actor LogLines {
       var reader = reader
       let batch = try await reader.next(isolation: self)
       self.reader = reader
-      guard let batch else {
+      guard let batch, bytesLeft > 0 else {
         if permit != nil { counters.queried(cut: isCut) }
         permit = nil
         return nil
       }
-      ready = batch.entries.map(\.bytes)
+      ready.removeAll(keepingCapacity: true)
+      for entry in batch.entries where bytesLeft > 0 {
+        bytesLeft -= entry.bytes.count
+        ready.append(entry.bytes)
+      }
+      if bytesLeft <= 0, batch.truncated == nil {
+        isCut = true
+        ready.append(Self.cut("bytes"))
+      }
       if let reason = batch.truncated {
         isCut = true
-        ready.append(Self.cut(reason))
+        ready.append(Self.cut(reason.rawValue))
       }
       next = 0
     }
@@ -40,5 +52,5 @@ actor LogLines {
     return ready[next]
   }
 
-  static func cut(_ reason: LogTruncation) -> [UInt8] { Array("{\"truncated\":\"\(reason.rawValue)\"}".utf8) }
+  static func cut(_ reason: String) -> [UInt8] { Array("{\"truncated\":\"\(reason)\"}".utf8) }
 }
