@@ -39,7 +39,7 @@ test: debug samples-native ## Everything a test run needs, then every test
 bench: build ## Every benchmark, one line of JSON each: make bench AREA=all|async|coldstart|gateway|logs|footprint
 	@scripts/bench $(AREA)
 
-soak: debug samples-native ## Long forms of the harnesses: make soak AREA=crash|load|gateway|async|pods|stream|fuzz|all MINUTES=30
+soak: debug samples-native ## Long forms of the harnesses: make soak AREA=crash|load|gateway|async|logs|pods|stream|fuzz|all MINUTES=30
 	@APUS_SOAK_MINUTES=$(MINUTES) scripts/soak $(AREA)
 
 coverage: ## Lines of the readers that the short fuzz reaches by itself, at least 90 %: make coverage AREA=gateway

@@ -112,7 +112,10 @@ let targets: [Target] = [
     path: "gateway/Sources/Gateway"),
   room(
     "LogService",
-    ["ClusterModel", "ClusterAPI", "HTTPService", "LogIndex", hummingbird, httpTypes, nioCore, log, serviceLifecycle]),
+    [
+      "ClusterModel", "ClusterAPI", "HTTPService", "LogIndex", "CZlib", hummingbird, httpTypes, nioCore, log,
+      serviceLifecycle,
+    ]),
 
   // 4
   .executableTarget(
@@ -159,7 +162,9 @@ let targets: [Target] = [
     ]),
   tests(
     "LogServiceTests",
-    ["LogService", "LogIndex", "ClusterModel", "ClusterAPI", "ClusterTestSupport", log, serviceLifecycle]),
+    [
+      "LogService", "LogIndex", "ClusterModel", "ClusterAPI", "ClusterTestSupport", "CZlib", log, serviceLifecycle,
+    ]),
   tests(
     "ClusterClientTests",
     [

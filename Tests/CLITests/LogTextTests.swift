@@ -32,8 +32,19 @@ import Testing
     record.fields = ["k\u{1B}": .string("v\u{9B}31m x")]
     for form in [LogText.Form.text, .logfmt] {
       let line = LogText(form: form).line(try bytes(record))
-      #expect(!line.unicodeScalars.contains { $0.value < 32 || (127...159).contains($0.value) })
+      // Only the ends of a message's own lines stand, and what follows them is indented.
+      let lines = line.split(separator: "\n", omittingEmptySubsequences: false)
+      #expect(lines.dropFirst().allSatisfy { $0.hasPrefix("    ") })
+      #expect(!lines.joined().unicodeScalars.contains { $0.value < 32 || (127...159).contains($0.value) })
     }
+  }
+
+  @Test func `a stack trace goes on below its first line, and stays one line for programs`() throws {
+    var record = Samples.record("ValueError: x\n  at y", call: "c1")
+    record.fields = ["lines": .int(2)]
+    let text = LogText(form: .text, width: 0).line(try bytes(record))
+    #expect(text == "2026-11-21T02:10:04.123Z INFO  ValueError: x lines=2  call=c1\n      at y")
+    for form in [LogText.Form.json, .logfmt] { #expect(!LogText(form: form).line(try bytes(record)).contains("\n")) }
   }
 
   @Test func `levels are coloured only when asked`() throws {

@@ -95,6 +95,27 @@ import Testing
     await service.store.close()
   }
 
+  @Test func `a query can be explained instead of answered`() async throws {
+    let service = try service()
+    _ = try await service.append(source: "n1/s", firstSequence: 1, lines: try (1...5).map { try record($0) })
+    let steps = try await lines(
+      try await service.query(LogRequest(namespaces: ["web"], query: "level:error", explain: true)))
+    #expect(steps.first == #"{"step":"query: level:error"}"# && steps.contains { $0.contains("5 records in memory") })
+    await #expect(throws: APIStatus.self) {
+      try await service.query(LogRequest(namespaces: nil, query: "level:loud", explain: true))
+    }
+    await #expect(throws: APIStatus.self) { try await service.follow(LogRequest(namespaces: nil, explain: true)) }
+    await service.store.close()
+  }
+
+  @Test func `an answer of too many bytes is cut and says so`() async throws {
+    let service = try service { $0.answerBytesMaximum = 1000 }
+    _ = try await service.append(source: "n1/s", firstSequence: 1, lines: try (1...50).map { try record($0) })
+    let found = try await lines(try await service.query(LogRequest(namespaces: nil)))
+    #expect((2...10).contains(found.count) && found.last == #"{"truncated":"bytes"}"#)
+    await service.store.close()
+  }
+
   @Test func `queries beyond the most are 429, and give their places back`() async throws {
     let service = try service { $0.queriesMaximum = 1 }
     _ = try await service.append(source: "n1/s", firstSequence: 1, lines: try (1...3).map { try record($0) })
@@ -209,11 +230,29 @@ import Testing
     await service.store.close()
   }
 
+  @Test func `what workers had to drop becomes a metric by function, once`() async throws {
+    let service = try service()
+    var record = LogRecord(
+      time: Timestamp(milliseconds: 1_795_132_800_000), namespace: "default", function: "loud", stream: .platform,
+      level: .warn, msg: "9 lines dropped", fields: ["dropped": .int(9), "cause": .string("rate")])
+    let told = Array(try JSONEncoder().encode(record))
+    record.stream = .stdout
+    let lie = Array(try JSONEncoder().encode(record))
+    for _ in 0..<2 {
+      _ = try await service.append(source: "n1/s", firstSequence: 1, lines: [told, lie, try self.record(1)])
+    }
+    _ = try await service.append(source: "n1/s", firstSequence: 4, lines: [told])
+    let line = #"apus_log_dropped_total{namespace="default",function="loud",cause="rate"} 18"#
+    #expect(await service.metricsText().contains(line + "\n"))
+    #expect(await service.metricsText().contains(#"apus_log_lines_total{from="worker"}"#))
+    await service.store.close()
+  }
+
   @Test func `figures become Prometheus text`() {
     var figures = LogFigures()
     figures.records = 7
     figures.rejected = 2
-    let text = LogMetrics.text(figures)
+    let text = LogMetrics.text(figures, parts: LogParts(), sums: LogCounters.Sums(), running: 0)
     #expect(text.contains("# TYPE apus_log_records gauge\napus_log_records 7\n"))
     #expect(text.contains("apus_log_rejected_total 2\n"))
   }

@@ -20,7 +20,7 @@ struct ArrowTests {
       "ImageStore", "CLinux",
     ],
     "Gateway": ["ClusterModel", "ClusterAPI", "Planning"],
-    "LogService": ["ClusterModel", "ClusterAPI", "HTTPService", "LogIndex"],
+    "LogService": ["ClusterModel", "ClusterAPI", "HTTPService", "LogIndex", "CZlib"],
     "apus": [
       "ClusterModel", "ClusterAPI", "Planning", "StateStore", "FunctionPackage", "PodSandbox", "ClusterClient",
       "HTTPService", "ControlPlane", "WorkerAgent", "Gateway", "LogService", "LogIndex", "ImageStore", "CLinux",

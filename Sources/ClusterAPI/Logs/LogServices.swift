@@ -65,11 +65,13 @@ package struct LogRequest: Codable, Hashable, Sendable {
   package var limit: Int
   /// A statistics pipe, such as `count() by (function)`.
   package var stats: String?
+  /// Asks not for the answer but for how it would be found: lines `{"step":"…"}`.
+  package var explain: Bool
 
   /// A request.
   package init(
     namespaces: [String]?, query: String = "", since: Timestamp? = nil, until: Timestamp? = nil, limit: Int = 100,
-    stats: String? = nil
+    stats: String? = nil, explain: Bool = false
   ) {
     self.namespaces = namespaces
     self.query = query
@@ -77,12 +79,13 @@ package struct LogRequest: Codable, Hashable, Sendable {
     self.until = until
     self.limit = limit
     self.stats = stats
+    self.explain = explain
   }
 }
 
 /// Reads logs.
 package protocol LogQueries: Sendable {
-  /// Record lines, newest first; with `stats`, one JSON row a group.
+  /// Record lines, newest first; with `stats`, one JSON row a group; with `explain`, a line a step.
   func query(_ request: LogRequest) async throws(APIStatus) -> AsyncThrowingStream<[UInt8], any Error>
   /// Record lines as they arrive, from now on; a line `{"dropped":n}` where the reader was too slow.
   func follow(_ request: LogRequest) async throws(APIStatus) -> AsyncThrowingStream<[UInt8], any Error>

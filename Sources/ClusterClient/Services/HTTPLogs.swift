@@ -58,6 +58,7 @@ package struct HTTPLogQueries: LogQueries {
     if let since = request.since { query.append(("since", since.description)) }
     if let until = request.until { query.append(("until", until.description)) }
     if let stats = request.stats { query.append(("stats", stats)) }
+    if request.explain { query.append(("explain", "true")) }
     if follow { query.append(("follow", "true")) }
     var path = "/apis/apus.dev/v1/"
     if let namespaces = request.namespaces, namespaces.count == 1, let only = namespaces.first {

@@ -28,6 +28,8 @@ package enum Limits {
   package static let tmpInodes: Int64 = 8192
   /// Log lines a second and function.
   package static let logLinesPerSecond = 5000
+  /// Bytes of log lines a second and function.
+  package static let logBytesPerSecond = 16 << 20
   /// Largest object in the API, bytes.
   package static let objectBytes = 1_048_576
   /// Time between a worker's heartbeats, milliseconds.

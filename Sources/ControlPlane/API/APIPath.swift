@@ -16,6 +16,10 @@ package enum APIPath: Sendable, Hashable {
   case podLog(namespace: String, name: String)
   /// The logs of a namespace, or (nil) of all.
   case logs(namespace: String?)
+  /// How many records there were when.
+  case logHistogram(namespace: String?)
+  /// The values of the records' fields.
+  case logFacets(namespace: String?)
   /// A function package.
   case artifact(namespace: String, digest: String)
   /// Tokens for joining and for calls.
@@ -44,14 +48,23 @@ package enum APIPath: Sendable, Hashable {
   /// What only apus.dev has.
   private static func own(_ group: String, _ parts: [String]) -> APIPath? {
     guard group == "apus.dev" else { return nil }
-    if parts == ["logs"] { return .logs(namespace: nil) }
+    if parts.first == "logs" { return logs(parts, namespace: nil) }
     if parts == ["tokens"] { return .tokens }
     if parts.count == 2, parts[0] == "tokens" { return .token(id: parts[1]) }
     guard parts.count >= 3, parts[0] == "namespaces" else { return nil }
-    if parts.count == 3, parts[2] == "logs" { return .logs(namespace: parts[1]) }
+    if parts[2] == "logs" { return logs(Array(parts.dropFirst(2)), namespace: parts[1]) }
     if parts[2] == "calls" { return calls(parts) }
     if parts.count == 4, parts[2] == "artifacts" { return .artifact(namespace: parts[1], digest: parts[3]) }
     return nil
+  }
+
+  private static func logs(_ parts: [String], namespace: String?) -> APIPath? {
+    switch parts {
+    case ["logs"]: .logs(namespace: namespace)
+    case ["logs", "histogram"]: .logHistogram(namespace: namespace)
+    case ["logs", "facets"]: .logFacets(namespace: namespace)
+    default: nil
+    }
   }
 
   private static func calls(_ parts: [String]) -> APIPath? {

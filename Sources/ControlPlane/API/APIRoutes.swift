@@ -65,6 +65,10 @@ struct APIDispatch: Sendable {
       return try await LogRoutes(services: services).pod(request, context, query, namespace, name)
     case .logs(let namespace):
       return try await LogRoutes(services: services).logs(request, context, query, namespace)
+    case .logHistogram(let namespace):
+      return try await LogRoutes(services: services).histogram(request, context, query, namespace)
+    case .logFacets(let namespace):
+      return try await LogRoutes(services: services).facets(request, context, query, namespace)
     case .artifact(let namespace, let digest):
       return try await ArtifactRoutes(services: services).respond(request, context, namespace, digest)
     case .calls(let namespace):

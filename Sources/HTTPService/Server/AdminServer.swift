@@ -1,4 +1,4 @@
-internal import ClusterAPI
+package import ClusterAPI
 package import Hummingbird
 internal import HummingbirdCore
 internal import HummingbirdTLS
@@ -6,6 +6,9 @@ package import Logging
 internal import NIOCore
 package import NIOSSL
 internal import ServiceLifecycle
+
+/// Answers an error of some paths in the shape their clients read; nil leaves it a `Status` object.
+package typealias ErrorDialect = @Sendable (Request, APIStatus) -> Response?
 
 /// A server for the cluster's own requests: errors as `Status` objects, authentication, `/healthz`, access log.
 ///
@@ -25,16 +28,17 @@ package struct AdminServer: Service {
   private let tls: TLSConfiguration?
   private let authenticator: (any Authenticator)?
   private let openPaths: Set<String>
+  private let failure: ErrorDialect
   private let logger: Logger
   private let routes: @Sendable (Router<AdminContext>) -> Void
 
   /// A server on a host and port (0 takes a free one); `routes` adds its routes, `/healthz` is there already.
   ///
   /// Without `authenticator` every request is let in as `.anonymous`. With `socket`, one that listens already, nothing is
-  /// bound, and the socket stays open; TLS is not spoken there.
+  /// bound, and the socket stays open; TLS is not spoken there. `failure` may answer an error in another shape.
   package init(
     host: String, port: Int, socket: CInt? = nil, tls: TLSConfiguration?, authenticator: (any Authenticator)?,
-    openPaths: Set<String> = AdminServer.openPaths, logger: Logger,
+    openPaths: Set<String> = AdminServer.openPaths, failure: @escaping ErrorDialect = { _, _ in nil }, logger: Logger,
     routes: @escaping @Sendable (Router<AdminContext>) -> Void
   ) {
     self.host = host
@@ -43,6 +47,7 @@ package struct AdminServer: Service {
     self.tls = tls
     self.authenticator = authenticator
     self.openPaths = openPaths
+    self.failure = failure
     self.logger = logger
     self.routes = routes
   }
@@ -51,7 +56,7 @@ package struct AdminServer: Service {
   /// running requests finish and returns. Throws when the address cannot be bound or the certificate not be used.
   package func run() async throws {
     let router = Router(context: AdminContext.self)
-    router.add(middleware: ErrorMiddleware())
+    router.add(middleware: ErrorMiddleware(dialect: failure))
     router.add(middleware: AccessLogMiddleware())
     if let authenticator {
       router.add(middleware: AuthenticationMiddleware(authenticator: authenticator, openPaths: openPaths))

@@ -11,21 +11,27 @@ internal import X509
 struct ErrorMiddleware: RouterMiddleware {
   typealias Context = AdminContext
 
+  let dialect: ErrorDialect
+
   @concurrent func handle(
     _ request: Request, context: AdminContext, next: @concurrent (Request, AdminContext) async throws -> Response
   ) async throws -> Response {
     do {
       return try await next(request, context)
     } catch let status as APIStatus {
-      return .failure(status)
+      return failed(request, status)
     } catch let error as HTTPError {
-      return .failure(Self.status(error, request))
+      return failed(request, Self.status(error, request))
     } catch let error as CancellationError {
       throw error
     } catch {
       context.logger.error("request failed", metadata: ["error": "\(error)", "http.path": "\(request.uri.path)"])
-      return .failure(.internalError("the server failed; its log says why (request \(context.id))"))
+      return failed(request, .internalError("the server failed; its log says why (request \(context.id))"))
     }
+  }
+
+  private func failed(_ request: Request, _ status: APIStatus) -> Response {
+    dialect(request, status) ?? .failure(status)
   }
 
   private static func status(_ error: HTTPError, _ request: Request) -> APIStatus {
@@ -83,11 +89,10 @@ struct AuthenticationMiddleware: RouterMiddleware {
 
   private func principal(_ request: Request, _ context: AdminContext) async throws -> Principal {
     if let header = request.headers[.authorization] {
-      let parts = header.split(separator: " ", maxSplits: 1)
-      guard parts.count == 2, parts[0].lowercased() == "bearer" else {
+      guard let token = BearerToken.read(header) else {
         throw APIStatus.unauthorized("the Authorization header is not of the form: Bearer TOKEN")
       }
-      return try await authenticator.principal(bearer: String(parts[1]))
+      return try await authenticator.principal(bearer: token)
     }
     // Without TLS there is no certificate, and asking for one fails.
     guard let found = try? await context.channel.nioSSL_peerCertificate().get() else { return .anonymous }

@@ -5,12 +5,19 @@ internal import LogIndex
 actor LogLines {
   private let batches: AsyncThrowingStream<LogBatch, any Error>
   private var permit: QueryPermit?
+  private let counters: LogCounters
+  private var isCut = false
+  private var bytesLeft: Int
   private var reader: AsyncThrowingStream<LogBatch, any Error>.Iterator
   private var ready: [[UInt8]] = []
   private var next = 0
 
-  init(_ batches: AsyncThrowingStream<LogBatch, any Error>, permit: QueryPermit) {
+  init(
+    _ batches: AsyncThrowingStream<LogBatch, any Error>, permit: QueryPermit, counters: LogCounters, bytesMaximum: Int
+  ) {
+    bytesLeft = bytesMaximum
     self.batches = batches
+    self.counters = counters
     self.permit = permit
     reader = batches.makeAsyncIterator()
   }
@@ -21,17 +28,29 @@ actor LogLines {
       var reader = reader
       let batch = try await reader.next(isolation: self)
       self.reader = reader
-      guard let batch else {
+      guard let batch, bytesLeft > 0 else {
+        if permit != nil { counters.queried(cut: isCut) }
         permit = nil
         return nil
       }
-      ready = batch.entries.map(\.bytes)
-      if let reason = batch.truncated { ready.append(Self.cut(reason)) }
+      ready.removeAll(keepingCapacity: true)
+      for entry in batch.entries where bytesLeft > 0 {
+        bytesLeft -= entry.bytes.count
+        ready.append(entry.bytes)
+      }
+      if bytesLeft <= 0, batch.truncated == nil {
+        isCut = true
+        ready.append(Self.cut("bytes"))
+      }
+      if let reason = batch.truncated {
+        isCut = true
+        ready.append(Self.cut(reason.rawValue))
+      }
       next = 0
     }
     defer { next += 1 }
     return ready[next]
   }
 
-  static func cut(_ reason: LogTruncation) -> [UInt8] { Array("{\"truncated\":\"\(reason.rawValue)\"}".utf8) }
+  static func cut(_ reason: String) -> [UInt8] { Array("{\"truncated\":\"\(reason)\"}".utf8) }
 }

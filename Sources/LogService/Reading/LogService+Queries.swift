@@ -9,11 +9,15 @@ extension LogService {
   package func query(_ request: LogRequest) async throws(APIStatus) -> AsyncThrowingStream<[UInt8], any Error> {
     let query = try Self.parsed(request)
     let scope = LogScope(namespaces: request.namespaces)
+    if request.explain { return explanation(request, query) }
     guard let permit = permits.take() else {
+      counters.queryRefused()
       throw .tooManyRequests("\(permits.maximum) log queries are running", retryAfterSeconds: 1)
     }
     if query.stats != nil { return try await rows(query, scope, permit) }
-    let lines = LogLines(store.query(query, scope: scope, bounds: options.bounds), permit: permit)
+    let lines = LogLines(
+      store.query(query, scope: scope, bounds: options.bounds), permit: permit, counters: counters,
+      bytesMaximum: options.answerBytesMaximum)
     return AsyncThrowingStream { try await lines.line() }
   }
 
@@ -21,6 +25,7 @@ extension LogService {
   /// `query` does, 429 when there are too many live tails.
   package func follow(_ request: LogRequest) async throws(APIStatus) -> AsyncThrowingStream<[UInt8], any Error> {
     let query = try Self.parsed(request)
+    guard !request.explain else { throw .badRequest("explain says how a query is answered; leave out follow") }
     guard query.stats == nil else {
       throw .badRequest("statistics cannot be followed; leave out follow, or stats")
     }
@@ -29,6 +34,7 @@ extension LogService {
         "there are \(options.index.tailsMaximum) live tails already, or the log service is ending", retryAfterSeconds: 5
       )
     }
+    counters.followed()
     return AsyncThrowingStream {
       var reader = tail.makeAsyncIterator()
       switch await reader.next() {
@@ -63,7 +69,8 @@ extension LogService {
       throw .internalError("the logs could not be read: \(error)")
     }
     var lines = result.rows.map { $0.json(columns: result.columns) }
-    if let reason = result.truncated { lines.append(LogLines.cut(reason)) }
+    if let reason = result.truncated { lines.append(LogLines.cut(reason.rawValue)) }
+    counters.queried(cut: result.truncated != nil)
     withExtendedLifetime(permit) {}
     return AsyncThrowingStream { continuation in
       for line in lines { continuation.yield(line) }

@@ -17,6 +17,9 @@ final class QueryPermits: Sendable {
     return isFree ? QueryPermit(permits: self) : nil
   }
 
+  /// Queries that run now.
+  var taken: Int { running.withLock { $0 } }
+
   fileprivate func giveBack() { running.withLock { $0 -= 1 } }
 }
 

@@ -13,6 +13,7 @@ package final class LogService: LogSink, LogQueries, Service {
   let options: LogServiceOptions
   let logger: Logger
   let permits: QueryPermits
+  let counters = LogCounters()
 
   private init(store: LogStore, options: LogServiceOptions, logger: Logger) {
     self.store = store
@@ -41,15 +42,28 @@ package final class LogService: LogSink, LogQueries, Service {
   package func append(
     source: String, firstSequence: UInt64, lines: [[UInt8]]
   ) async throws(APIStatus) -> UInt64 {
+    // What comes through an adapter is counted there.
+    let entrance: LogCounters.Entrance? =
+      source.hasPrefix("edge/") ? nil : source.hasPrefix("gateway/") ? .gateway : .worker
     do throws(LogIndexError) {
-      return try await store.append(worker: source, firstSequence: firstSequence, records: lines)
+      let acked = try await store.append(worker: source, firstSequence: firstSequence, records: lines)
+      if entrance == .worker { counters.read(lines, firstSequence: firstSequence, of: source) }
+      if let entrance { counters.took(lines.count, bytes: lines.reduce(0) { $0 + $1.count }, from: entrance) }
+      return acked
     } catch {
+      if let entrance { counters.refused(lines.count, from: entrance) }
       throw APIStatus(error)
     }
   }
 
   /// What the store holds and has seen.
   package func figures() async throws -> LogFigures { try await store.figures() }
+
+  /// The service's figures as Prometheus text; empty when the store cannot say.
+  package func metricsText() async -> String {
+    guard let figures = try? await figures() else { return "" }
+    return LogMetrics.text(figures, parts: store.parts(), sums: counters.sums, running: permits.taken)
+  }
 
   /// Keeps the store within its retention until the task is cancelled or a graceful shutdown, then writes what waits
   /// and closes it. As a service it belongs before all that logs, so that it ends after them.

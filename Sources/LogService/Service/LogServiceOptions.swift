@@ -6,6 +6,8 @@ package struct LogServiceOptions: Sendable {
   package var index = LogIndexOptions()
   /// What one query may read.
   package var bounds = LogQueryBounds()
+  /// Bytes of one answer's records, at most; what comes behind them is cut off.
+  package var answerBytesMaximum = 256 << 20
   /// Queries at once; one more is answered 429.
   package var queriesMaximum = 32
   /// How long and how much to keep.

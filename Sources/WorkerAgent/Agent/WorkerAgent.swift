@@ -59,7 +59,7 @@ package final class WorkerAgent: Service {
     try Descriptors.makeFolder(configuration.dataDirectory)
     let spool = try Spool(directory: "\(configuration.dataDirectory)/spool", limits: configuration.spool)
     for text in spool.damage { logger.error("log spool damage", metadata: ["damage": "\(text)"]) }
-    let journal = LogJournal(spool: spool)
+    let journal = LogJournal(spool: spool, masks: configuration.logMasks)
     let outputs = try PipeLoop(name: "apus.worker.output") { journal.tellDrops() }
     defer { outputs.stop() }
     let controls = try PipeLoop(name: "apus.worker.control")

@@ -41,6 +41,9 @@ package struct WorkerConfiguration: Sendable {
   /// The bounds of its images.
   package var images = ImageLimits()
 
+  /// What is masked in log lines.
+  package var logMasks = LogMasks.standard
+
   /// Python zygotes load what the runner needs and no common modules: less memory, slower imports.
   package var leanZygotes = false
 

@@ -50,7 +50,7 @@ struct JSONReader {
     case UInt8(ascii: "t"): return word("true") ? .scalar(.bool(true)) : nil
     case UInt8(ascii: "f"): return word("false") ? .scalar(.bool(false)) : nil
     case UInt8(ascii: "n"): return word("null") ? .scalar(.null) : nil
-    default: return number().map { .scalar($0) }
+    default: return number()
     }
   }
 
@@ -75,20 +75,26 @@ struct JSONReader {
 
   private mutating func list(depth: Int) -> LineValue? {
     position += 1
+    let start = position - 1
     var items: [JSONValue] = []
+    var isSpelled = false
     skipSpace()
     if take(UInt8(ascii: "]")) { return .scalar(.array(items)) }
     while true {
       skipSpace()
       guard let value = value(depth: depth + 1) else { return nil }
+      if value.isSpelled { isSpelled = true }
       items.append(value.plain)
       skipSpace()
-      if take(UInt8(ascii: "]")) { return .scalar(.array(items)) }
+      if take(UInt8(ascii: "]")) {
+        guard isSpelled else { return .scalar(.array(items)) }
+        return .spelled(.array(items), String(decoding: bytes[start..<position].filter { $0 >= 32 }, as: UTF8.self))
+      }
       guard take(UInt8(ascii: ",")) else { return nil }
     }
   }
 
-  private mutating func number() -> JSONValue? {
+  private mutating func number() -> LineValue? {
     let start = position
     var whole = true
     _ = take(UInt8(ascii: "-"))
@@ -107,10 +113,10 @@ struct JSONReader {
       digits()
     }
     let text = String(decoding: bytes[start..<position], as: UTF8.self)
-    if whole, let integer = Int64(text) { return .int(integer) }
-    // A number that no double holds is kept as it was written.
-    guard let double = Double(text), double.isFinite else { return .string(text) }
-    return .double(double)
+    if whole, text != "-0", let integer = Int64(text) { return .scalar(.int(integer)) }
+    // What a double would spell in another way keeps the spelling beside it; what none holds is its text.
+    guard let double = Double(text), double.isFinite else { return .spelled(.string(text), text) }
+    return String(double) == text ? .scalar(.double(double)) : .spelled(.double(double), text)
   }
 
   private mutating func digits() {
@@ -203,12 +209,24 @@ struct JSONReader {
 /// A value of a log line: an object keeps the order of its members.
 enum LineValue {
   case scalar(JSONValue)
+  /// A number, or a list with one, that its value would spell differently: JSON on one line.
+  case spelled(JSONValue, String)
   case object([(key: String, value: LineValue)])
+
+  /// Whether its spelling is more than its value.
+  var isSpelled: Bool {
+    switch self {
+    case .scalar: false
+    case .spelled: true
+    // An object inside a list keeps the order of its members by being spelled.
+    case .object(let members): members.count > 1 || members.contains { $0.value.isSpelled }
+    }
+  }
 
   /// The value without the order.
   var plain: JSONValue {
     switch self {
-    case .scalar(let value): value
+    case .scalar(let value), .spelled(let value, _): value
     case .object(let members):
       .object(Dictionary(members.map { ($0.key, $0.value.plain) }) { _, last in last })
     }

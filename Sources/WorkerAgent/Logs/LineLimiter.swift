@@ -1,27 +1,34 @@
 import ClusterModel
 
-/// Bounds how many lines a function may log in a second, and counts what it dropped; pure.
+/// Bounds how many lines and bytes a function may log in a second, and counts what it dropped; pure.
 struct LineLimiter: Sendable {
   /// Lines admitted in one second.
   let limit: Int
+  /// Bytes admitted in one second; the line that reaches it is the last.
+  let bytesLimit: Int
   private var second: Int64 = .min
   private var admitted = 0
+  private var admittedBytes = 0
   /// Dropped in the current second.
   private var dropped = 0
   /// Dropped in seconds that are over, and not told yet.
   private var untold = 0
 
   /// A limiter that admitted nothing yet.
-  init(limit: Int = Limits.logLinesPerSecond) { self.limit = limit }
+  init(limit: Int = Limits.logLinesPerSecond, bytesLimit: Int = Limits.logBytesPerSecond) {
+    self.limit = limit
+    self.bytesLimit = bytesLimit
+  }
 
-  /// Whether one more line may pass at a monotonic time; if not, it is counted.
-  mutating func admit(uptime: Int64) -> Bool {
+  /// Whether one more line of so many bytes may pass at a monotonic time; if not, it is counted.
+  mutating func admit(uptime: Int64, bytes: Int = 0) -> Bool {
     turn(uptime)
-    guard admitted < limit else {
+    guard admitted < limit, admittedBytes < bytesLimit else {
       dropped += 1
       return false
     }
     admitted += 1
+    admittedBytes += bytes
     return true
   }
 
@@ -39,6 +46,7 @@ struct LineLimiter: Sendable {
     second = now
     untold += dropped
     admitted = 0
+    admittedBytes = 0
     dropped = 0
   }
 

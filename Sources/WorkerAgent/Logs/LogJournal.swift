@@ -3,7 +3,7 @@ import Synchronization
 
 /// Where the records of all pods of this node go: limited by function, then to the spool, before anything else.
 ///
-/// What is dropped is counted by function and told in one record: too many lines in a second, or a full spool.
+/// What is dropped is counted by function and told in one record: too many lines or bytes in a second, or a full spool.
 final class LogJournal: Sendable {
   /// One function on this node.
   struct Key: Hashable, Sendable {
@@ -21,11 +21,40 @@ final class LogJournal: Sendable {
   private let accounts = Mutex<[Key: Account]>([:])
   private let spool: Spool
   private let clock: @Sendable () -> Moment
+  /// What is masked in every line before it is spooled.
+  let masks: LogMasks
+  /// Outputs that hold a stack trace: what sends on what has waited long enough, and answers when to ask again.
+  private let holding = Mutex<[ObjectIdentifier: @Sendable (Moment) -> Int64?]>([:])
 
   /// A journal before a spool.
-  init(spool: Spool, clock: @escaping @Sendable () -> Moment = Moment.now) {
+  init(spool: Spool, masks: LogMasks = .standard, clock: @escaping @Sendable () -> Moment = Moment.now) {
     self.spool = spool
+    self.masks = masks
     self.clock = clock
+  }
+
+  /// Has `flush` asked until it answers nil: it sends on the traces whose next line did not come, and answers when the
+  /// next wait ends on the monotonic clock.
+  func hold(_ output: ObjectIdentifier, flush: @escaping @Sendable (Moment) -> Int64?) {
+    holding.withLock { $0[output] = flush }
+  }
+
+  /// Lets go of an output that holds nothing.
+  func release(_ output: ObjectIdentifier) { holding.withLock { $0[output] = nil } }
+
+  /// Sends on what waits for nothing any more; milliseconds until the next wait ends.
+  private func flushHeld(_ now: Moment) -> Int32? {
+    let all = holding.withLock { $0 }
+    if all.isEmpty { return nil }
+    var next: Int64?
+    for (output, flush) in all {
+      guard let due = flush(now) else {
+        release(output)
+        continue
+      }
+      next = min(next ?? due, due)
+    }
+    return next.map { Int32(clamping: max(0, $0 - now.uptime + 999_999) / 1_000_000) }
   }
 
   /// Notes that a pod of a function writes here.
@@ -68,8 +97,9 @@ final class LogJournal: Sendable {
   /// Tells drops that are due, and answers when to ask again, in milliseconds; nil when nothing is pending.
   func tellDrops() -> Int32? {
     let now = clock()
+    let held = flushHeld(now)
     return accounts.withLock { accounts in
-      var next: Int32?
+      var next = held
       for (key, value) in accounts {
         var account = value
         tell(&account, now)
@@ -95,7 +125,9 @@ final class LogJournal: Sendable {
   }
 
   private static func limited(_ count: Int, _ maker: RecordMaker, _ now: Moment) -> [UInt8] {
-    let message = "\(count) lines dropped: more than \(Limits.logLinesPerSecond) in a second"
+    let message =
+      "\(count) lines dropped: more than \(Limits.logLinesPerSecond) lines or \(Limits.logBytesPerSecond >> 20) MiB in a "
+      + "second"
     return notice(message, "rate", count, maker, now)
   }
 

@@ -7,6 +7,8 @@ final class PodOutput: Sendable {
     var assemblers: [LogStream: LineAssembler] = [:]
     var frames = LineAssembler(limit: LineAssembler.frameBytes)
     var last = LastLines()
+    var traces = TraceJoiner()
+    var isHolding = false
     var lastTime: Int64 = 0
     var open: [UInt64] = []
     var openCount = 0
@@ -122,6 +124,7 @@ final class PodOutput: Sendable {
       assembler.finish { emit(&state, $0, $1, stream) }
       state.assemblers[stream] = assembler
     }
+    send { traces, _, emit in traces.finish(stream, emit) }
     ended()
   }
 
@@ -139,10 +142,12 @@ final class PodOutput: Sendable {
       assembler.finish { emit(&state, $0, $1, nil) }
       state.frames = assembler
     }
+    send { traces, _, emit in traces.finish(nil, emit) }
     ended()
   }
 
-  /// Runs one chunk through: the lines it ends become records, in order, and are in the spool when this returns.
+  /// Runs one chunk through: the lines it ends become records, in order, and are in the spool when this returns. Only
+  /// the lines of a stack trace that is not complete are held for a moment.
   private func process(
     _ feed: (inout State, (inout State, UnsafeRawBufferPointer, Int, LogStream?) -> Void) -> Void
   ) {
@@ -150,20 +155,70 @@ final class PodOutput: Sendable {
       journal.write(key) { limiter, now in
         var records: [[UInt8]] = []
         feed(&state) { state, line, part, stream in
-          if stream != nil { state.last.append(line) }
-          guard limiter.admit(uptime: now.uptime) else { return }
+          let mayHold = journal.masks.mayHold(line)
+          if stream != nil { remember(line, mayHold, &state) }
+          guard limiter.admit(uptime: now.uptime, bytes: line.count) else { return }
           // Lines of one chunk were read at one moment; a nanosecond each keeps their order.
           state.lastTime = max(now.wall.nanoseconds, state.lastTime + 1)
           let time = Timestamp(nanoseconds: state.lastTime)
-          let record =
-            if let stream { maker.record(line: line, part: part, stream: stream, at: time) } else {
-              maker.record(frame: line, part: part, at: time)
+          var made =
+            if let stream { maker.made(line: line, part: part, stream: stream, at: time) } else {
+              maker.made(frame: line, part: part, at: time)
             }
-          if stream == nil { state.last.append(record.msg.utf8) }
-          records.append(RecordWriter.line(record))
+          if mayHold {
+            journal.masks.apply(to: &made.record)
+            // A spelling could bring back what was masked.
+            made.form.spellings = [:]
+          }
+          if stream == nil { state.last.append(made.record.msg.utf8) }
+          let (form, own) = (made.form, made.record.time)
+          state.traces.take(made.record, isPlain: made.isPlain, uptime: now.uptime) {
+            // A trace that this line ended comes before it and has no form.
+            records.append(RecordWriter.line($0, form: $0.time == own ? form : FieldForm()))
+          }
         }
         return records
       }
+      hold(&state)
+    }
+  }
+
+  /// The last words are masked, too: they are told with the pod's end.
+  private func remember(_ line: UnsafeRawBufferPointer, _ mayHold: Bool, _ state: inout State) {
+    if mayHold {
+      state.last.append(journal.masks.masked(String(decoding: line, as: UTF8.self)).utf8)
+    } else {
+      state.last.append(line)
+    }
+  }
+
+  /// Sends on traces that wait for nothing any more.
+  private func send(_ flush: (inout TraceJoiner, Moment, (LogRecord) -> Void) -> Void) {
+    state.withLock { state in
+      guard !state.traces.isEmpty else { return }
+      journal.write(key) { _, now in
+        var records: [[UInt8]] = []
+        flush(&state.traces, now) { records.append(RecordWriter.line($0)) }
+        return records
+      }
+    }
+  }
+
+  /// Has the loop come back for what is held.
+  private func hold(_ state: inout State) {
+    guard state.traces.isEmpty == state.isHolding else { return }
+    state.isHolding = !state.traces.isEmpty
+    let own = ObjectIdentifier(self)
+    guard state.isHolding else { return journal.release(own) }
+    journal.hold(own) { [weak self] now in self?.flushDue(now) }
+  }
+
+  /// Sends on the traces whose next line did not come in time; when the next wait ends, nil when nothing is held.
+  private func flushDue(_ now: Moment) -> Int64? {
+    send { traces, _, emit in traces.flush(uptime: now.uptime, emit) }
+    return state.withLock { state in
+      if state.traces.isEmpty { state.isHolding = false }
+      return state.traces.due
     }
   }
 

@@ -21,29 +21,47 @@ struct RecordMaker: Sendable {
   /// Whether `call` or `call_id` of a JSON line names its call (runtimes without our runner).
   let callInLine: Bool
 
+  /// A record, and whether it is of a whole line of text, as those of stack traces are.
+  struct Made {
+    var record: LogRecord
+    var isPlain = false
+    /// How the line wrote its fields, beyond their values.
+    var form = FieldForm()
+  }
+
   /// A record of one line of standard output or standard error.
   func record(line: UnsafeRawBufferPointer, part: Int, stream: LogStream, at time: Timestamp) -> LogRecord {
-    record(line: line, part: part, stream: stream, call: "", at: time)
+    made(line: line, part: part, stream: stream, at: time).record
+  }
+
+  /// The same, and whether it is text.
+  func made(line: UnsafeRawBufferPointer, part: Int, stream: LogStream, at time: Timestamp) -> Made {
+    made(line: line, part: part, stream: stream, call: "", at: time)
   }
 
   /// A record of one frame of a runner: `{"call","stream","line","part"}` or
   /// `{"call","stream","level","msg","fields"}`. What is not a frame is kept as a warning with its text.
   func record(frame bytes: UnsafeRawBufferPointer, part: Int, at time: Timestamp) -> LogRecord {
-    guard part == 0, let members = JSONReader.object(bytes) else { return strayFrame(bytes, part, time) }
+    made(frame: bytes, part: part, at: time).record
+  }
+
+  /// The same, and whether it is of a line of text.
+  func made(frame bytes: UnsafeRawBufferPointer, part: Int, at time: Timestamp) -> Made {
+    guard part == 0, let members = JSONReader.object(bytes) else { return Made(record: strayFrame(bytes, part, time)) }
     let frame = Dictionary(members.map { ($0.key, $0.value) }) { _, last in last }
     let call = Self.call(frame["call"]) ?? ""
     let stream: LogStream = Self.text(frame["stream"]) == "stdout" ? .stdout : .stderr
     if var line = Self.text(frame["line"]) {
       let part = if case .scalar(.int(let number))? = frame["part"], number > 0 { Int(clamping: number) } else { 0 }
       return line.withUTF8 {
-        record(line: UnsafeRawBufferPointer($0), part: part, stream: stream, call: call, at: time)
+        made(line: UnsafeRawBufferPointer($0), part: part, stream: stream, call: call, at: time)
       }
     }
-    guard let message = Self.text(frame["msg"]) else { return strayFrame(bytes, part, time) }
+    guard let message = Self.text(frame["msg"]) else { return Made(record: strayFrame(bytes, part, time)) }
     let level = Self.text(frame["level"]).flatMap(LogLevel.init(word:)) ?? .info
     var fields = FieldCollector()
     if case .object(let given)? = frame["fields"] { fields.add(given) }
-    return make(time, stream, level, call, message, fields.fields)
+    return Made(record: make(time, stream, level, call, message, fields.fields), form: fields.form)
   }
 
   /// A record of the platform about this pod, such as how many lines were dropped.
@@ -51,13 +69,14 @@ struct RecordMaker: Sendable {
     make(time, .platform, level, "", message, fields)
   }
 
-  private func record(
+  private func made(
     line: UnsafeRawBufferPointer, part: Int, stream: LogStream, call: String, at time: Timestamp
-  ) -> LogRecord {
+  ) -> Made {
     let plainLevel: LogLevel = stream == .stderr ? .error : .info
     guard part == 0, Self.looksLikeObject(line), let members = JSONReader.object(line) else {
       let fields: [String: JSONValue] = part > 0 ? ["part": .int(Int64(part))] : [:]
-      return make(time, stream, plainLevel, call, String(decoding: line, as: UTF8.self), fields)
+      let record = make(time, stream, plainLevel, call, String(decoding: line, as: UTF8.self), fields)
+      return Made(record: record, isPlain: part == 0)
     }
     var taken = TakenNames()
     let level = taken.level(members) ?? plainLevel
@@ -65,7 +84,7 @@ struct RecordMaker: Sendable {
     let ownCall = callInLine && call.isEmpty ? taken.call(members) : nil
     var fields = FieldCollector()
     fields.add(members, without: taken.names)
-    return make(time, stream, level, ownCall ?? call, message, fields.fields)
+    return Made(record: make(time, stream, level, ownCall ?? call, message, fields.fields), form: fields.form)
   }
 
   private func strayFrame(_ bytes: UnsafeRawBufferPointer, _ part: Int, _ time: Timestamp) -> LogRecord {
@@ -152,9 +171,19 @@ private struct TakenNames {
   }
 }
 
+/// How a line wrote its fields, which their values do not say: their order, and the numbers that are spelled in another
+/// way than their values are.
+struct FieldForm: Hashable, Sendable {
+  /// The names in the order of the line.
+  var order: [String] = []
+  /// JSON by the field's name.
+  var spellings: [String: String] = [:]
+}
+
 /// Collects fields: nested objects become dotted names, within the bounds.
 private struct FieldCollector {
   private(set) var fields: [String: JSONValue] = [:]
+  private(set) var form = FieldForm()
 
   mutating func add(_ members: [(key: String, value: LineValue)], without taken: Set<String> = []) {
     for (key, value) in members where !taken.contains(key) { add(key, value, depth: 1) }
@@ -163,6 +192,9 @@ private struct FieldCollector {
   private mutating func add(_ name: String, _ value: LineValue, depth: Int) {
     switch value {
     case .scalar(let plain): set(name, plain)
+    case .spelled(let plain, let text):
+      set(name, plain)
+      if fields[name] != nil { form.spellings[name] = text }
     case .object(let members):
       if members.isEmpty || depth >= RecordMaker.depthMaximum {
         set(name, .string(String(decoding: value.plain.encoded(), as: UTF8.self)))
@@ -174,7 +206,11 @@ private struct FieldCollector {
 
   private mutating func set(_ name: String, _ value: JSONValue) {
     if fields.count < RecordMaker.fieldsMaximum - 1 || fields[name] != nil {
-      fields[name] = value
+      if fields.updateValue(value, forKey: name) == nil {
+        form.order.append(name)
+      } else {
+        form.spellings[name] = nil
+      }
     } else {
       fields["apus.truncated"] = .bool(true)
     }

@@ -3,26 +3,27 @@ import ClusterModel
 /// Writes a record as the one NDJSON line that is spooled and shipped; bounded by `RecordMaker.recordBytes`.
 enum RecordWriter {
   /// The record's line without its end. Too large a record loses its fields, then the end of its message, and says so.
-  static func line(_ record: LogRecord) -> [UInt8] {
+  /// Fields stand in the order and spelling of `form`, others behind them by name.
+  static func line(_ record: LogRecord, form: FieldForm = FieldForm()) -> [UInt8] {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(256 + record.msg.utf8.count)
-    write(record, into: &bytes)
+    write(record, form, into: &bytes)
     guard bytes.count > RecordMaker.recordBytes else { return bytes }
     var shorter = record
     shorter.fields = ["apus.truncated": .bool(true)]
     if let part = record.fields["part"] { shorter.fields["part"] = part }
     bytes.removeAll(keepingCapacity: true)
-    write(shorter, into: &bytes)
+    write(shorter, FieldForm(), into: &bytes)
     guard bytes.count > RecordMaker.recordBytes else { return bytes }
     // JSON makes at most six bytes of one.
     let room = RecordMaker.recordBytes / 6 - 1024
     shorter.msg = String(decoding: record.msg.utf8.prefix(room), as: UTF8.self)
     bytes.removeAll(keepingCapacity: true)
-    write(shorter, into: &bytes)
+    write(shorter, FieldForm(), into: &bytes)
     return bytes
   }
 
-  private static func write(_ record: LogRecord, into bytes: inout [UInt8]) {
+  private static func write(_ record: LogRecord, _ form: FieldForm, into bytes: inout [UInt8]) {
     bytes.append(contentsOf: #"{"time":""#.utf8)
     bytes.append(contentsOf: record.time.text(digits: 9).utf8)
     bytes.append(UInt8(ascii: "\""))
@@ -36,7 +37,31 @@ enum RecordWriter {
     member("call", record.call, &bytes)
     member("msg", record.msg, &bytes)
     bytes.append(contentsOf: #","fields":"#.utf8)
-    write(.object(record.fields), into: &bytes)
+    if form.order.isEmpty {
+      write(.object(record.fields), into: &bytes)
+    } else {
+      write(fields: record.fields, form, into: &bytes)
+    }
+    bytes.append(UInt8(ascii: "}"))
+  }
+
+  private static func write(fields: [String: JSONValue], _ form: FieldForm, into bytes: inout [UInt8]) {
+    var names = form.order
+    if names.count < fields.count { names += Set(fields.keys).subtracting(names).sorted() }
+    bytes.append(UInt8(ascii: "{"))
+    var isFirst = true
+    for name in names {
+      guard let value = fields[name] else { continue }
+      if !isFirst { bytes.append(UInt8(ascii: ",")) }
+      isFirst = false
+      write(text: name, into: &bytes)
+      bytes.append(UInt8(ascii: ":"))
+      if let spelling = form.spellings[name] {
+        bytes.append(contentsOf: spelling.utf8)
+      } else {
+        write(value, into: &bytes)
+      }
+    }
     bytes.append(UInt8(ascii: "}"))
   }
 

@@ -50,12 +50,15 @@ struct LogText {
       let source = record.function.isEmpty ? (record.node.isEmpty ? "apus" : record.node) : record.function
       head += "\(Text.visible(source)): "
     }
-    var body = Text.visible(record.msg)
+    // A message of several lines, such as a stack trace, goes on below its first.
+    let lines = record.msg.split(separator: "\n", omittingEmptySubsequences: false)
+    let below = lines.dropFirst().map { "\n    " + Text.visible(String($0)) }.joined()
+    var body = Text.visible(String(lines.first ?? ""))
     let fields = LogText.pairs(record.fields)
     if !fields.isEmpty { body += (body.isEmpty ? "" : " ") + fields }
-    guard !record.call.isEmpty else { return head + body }
+    guard !record.call.isEmpty else { return head + body + below }
     return head + Text.pad(body, width) + (Text.columns(of: body) >= width ? "  " : "")
-      + "call=\(Text.visible(record.call))"
+      + "call=\(Text.visible(record.call))" + below
   }
 
   private func level(_ level: LogLevel) -> String {

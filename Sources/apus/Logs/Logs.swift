@@ -19,6 +19,8 @@ struct Logs: AsyncParsableCommand {
         apus logs --since 1h 'function:checkout AND duration_ms:>250 AND "card declined"'
         apus logs --call 0195c6d2-7a31-7c11-9a0f-0a4c5b6d7e8f
         apus logs --since 24h --stats 'count() by (function, level) per 5m'
+        apus logs greet --since 1h --histogram
+        apus logs -f --tail 100 greet
       """)
 
   @Argument(help: ArgumentHelp("A function's name, then a query.", valueName: "name or query"))
@@ -41,6 +43,15 @@ struct Logs: AsyncParsableCommand {
 
   @Option(help: ArgumentHelp("Statistics instead of lines, such as 'count() by (level) per 5m'.", valueName: "pipe"))
   var stats: String?
+
+  @Flag(help: "How many lines there were when, drawn as bars (the last hour unless --since says otherwise).")
+  var histogram = false
+
+  @Flag(help: "Not the lines but how they would be found.")
+  var explain = false
+
+  @Option(help: ArgumentHelp("The newest so many lines; with -f those before the first new one.", valueName: "lines"))
+  var tail: Int?
 
   @Option(
     name: [.customShort("n"), .long],
@@ -65,10 +76,18 @@ struct Logs: AsyncParsableCommand {
   static let linesPlain = 200
   /// Lines when a time or a call bounds them.
   static let linesBounded = 10_000
+  /// The time a histogram shows when nobody says: an hour.
+  static let histogramMilliseconds: Int64 = 3_600_000
+  /// Spans of a histogram, at most.
+  static let histogramSpans = 40
   /// Lines of history before a follow.
   static let linesBeforeFollow = 20
 
   func validate() throws {
+    if histogram, follow || stats != nil { throw ValidationError("--histogram goes neither with --stats nor with -f") }
+    if explain, follow || histogram { throw ValidationError("--explain goes neither with -f nor with --histogram") }
+    if let tail, tail < (follow ? 0 : 1) { throw ValidationError("--tail takes a number of lines") }
+    if tail != nil, limit != nil { throw ValidationError("--tail and -n say the same; give one of them") }
     if stats != nil, follow { throw ValidationError("--stats and -f do not go together") }
     if until != nil, follow { throw ValidationError("--until and -f do not go together") }
     if let limit, limit < 1 { throw ValidationError("-n takes a number from 1 on") }
@@ -76,7 +95,7 @@ struct Logs: AsyncParsableCommand {
 
   func run() async throws {
     var search = LogSearch(words: words, call: call, level: level)
-    search.platform = platform || stats != nil
+    search.platform = platform || stats != nil || histogram
     let now = Timestamp.now()
     let since = try Logs.moment(since, "--since", now)
     let until = try Logs.moment(until, "--until", now)
@@ -85,10 +104,21 @@ struct Logs: AsyncParsableCommand {
     let bounded = since != nil || call != nil
     let usual =
       follow ? (bounded ? Self.linesBounded : Self.linesBeforeFollow) : (bounded ? Self.linesBounded : Self.linesPlain)
-    let request = LogRequest(
+    var request = LogRequest(
       namespaces: allNamespaces ? nil : [scope], query: search.text, since: since, until: until,
-      limit: limit ?? usual, stats: stats)
+      limit: tail ?? limit ?? usual, stats: stats)
+    if histogram { return try await chart(request, now, cluster) }
+    if explain {
+      request.explain = true
+      for try await line in try await cluster.logs.query(request) {
+        let step = output == .json ? nil : try JSONValue(bytes: line)["step"]?.stringValue
+        Terminal.print(step.map(Text.visible) ?? String(decoding: line, as: UTF8.self))
+      }
+      return
+    }
     if stats != nil { return try await statistics(request, cluster) }
+    // Without history a stream that broke goes on from now.
+    if follow, tail == 0, since == nil { request.since = now }
     let form = LogText(
       form: output, colour: Terminal.colour, namesFunction: search.function == nil, namesNamespace: allNamespaces)
     if follow {
@@ -114,7 +144,7 @@ struct Logs: AsyncParsableCommand {
       shown = try await CallNeighbours(cluster: cluster, namespaces: request.namespaces).added(to: shown)
     }
     for line in shown { Terminal.print(form.line(line.bytes, approximate: line.approximate)) }
-    if found.count >= request.limit, limit == nil {
+    if found.count >= request.limit, limit == nil, tail == nil {
       Terminal.note("the newest \(request.limit) lines are shown; -n LINES shows more")
     }
     guard found.isEmpty else { return }
@@ -141,6 +171,31 @@ struct Logs: AsyncParsableCommand {
       guard !rows.isEmpty else { return Terminal.note("no lines match") }
       Terminal.emit(LogStatsTable.table(of: rows).text(wide: true))
     }
+  }
+
+  /// `--histogram`: bars on a terminal, the spans' rows for programs.
+  private func chart(_ request: LogRequest, _ now: Timestamp, _ cluster: ClusterConnection) async throws {
+    let to = request.until ?? now
+    let from = min(request.since ?? to.advanced(milliseconds: -Self.histogramMilliseconds), to)
+    let plan = LogHistogram(from: from, to: to, spans: Self.histogramSpans)
+    var request = request
+    (request.since, request.until, request.stats) = (plan.from, to, plan.stats)
+    var rows: [JSONValue] = []
+    for try await line in try await cluster.logs.query(request) { rows.append(try JSONValue(bytes: line)) }
+    let (spans, truncated) = plan.spans(of: rows)
+    switch output {
+    case .json, .logfmt:
+      for span in spans {
+        var row: [String: JSONValue] = ["time": .string(span.time.description), "count": .int(Int64(span.count))]
+        for (level, count) in span.values { row[level.isEmpty ? "none" : level] = .int(Int64(count)) }
+        Terminal.print(
+          output == .logfmt ? LogText.pairs(row) : String(decoding: JSONValue.object(row).encoded(), as: UTF8.self))
+      }
+    case .text:
+      let columns = Terminal.size?.columns ?? LogChart.columnsDefault
+      for line in LogChart(columns: columns, colour: Terminal.colour).lines(spans) { Terminal.print(line) }
+    }
+    if let truncated { Terminal.note("not all lines were counted: the search read its most (\(truncated))") }
   }
 
   private static func moment(_ text: String?, _ option: String, _ now: Timestamp) throws(Failure) -> Timestamp? {

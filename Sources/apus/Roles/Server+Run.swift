@@ -70,7 +70,8 @@ struct ServerRole {
     let admin = front.map { front in
       AdminServer.metrics(
         host: listening.adminHost, port: listening.adminPort == 0 ? remembered.admin ?? 0 : listening.adminPort,
-        logger: logger, metrics: { front.metricsText() + (callService?.metricsText() ?? "") },
+        logger: logger,
+        metrics: { await front.metricsText() + (callService?.metricsText() ?? "") + logs.metricsText() },
         ready: { front.ready ? nil : "the gateway has no routes yet" })
     }
     if let front, let admin { services += [front, admin] }
@@ -132,9 +133,10 @@ struct ServerRole {
       host: listening.listen, port: apiPort == 0 ? remembered.api ?? 0 : apiPort,
       tls: try ServerTLS.configuration(
         certificate: issued.certificate, key: issued.key ?? "", authority: authority.pem),
-      authenticator: tokens, logger: logger
+      authenticator: tokens, failure: LogAdapters.failure, logger: logger
     ) { router in
       APIRoutes.register(on: router, services: services)
+      LogAdapters(logs).register(on: router)
     }
   }
 

@@ -22,6 +22,8 @@ struct WorkerRole {
   let listen: (host: String, port: Int)?
   /// Registries that are asked by plain HTTP.
   let insecureRegistries: Set<String>
+  /// What is masked in log lines.
+  let logMasks: LogMasks
   /// How the process ended before, when it was started again.
   let ending: String?
   let logger: Logger
@@ -98,6 +100,7 @@ struct WorkerRole {
       version: Version.current)
     configuration.firstSlot = slots.first
     configuration.insecureRegistries = insecureRegistries
+    configuration.logMasks = logMasks
     return configuration
   }
 }

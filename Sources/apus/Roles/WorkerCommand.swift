@@ -33,6 +33,13 @@ struct WorkerCommand: AsyncParsableCommand {
       valueName: "host:port"))
   var insecureRegistry: [String] = []
 
+  @Option(
+    help: ArgumentHelp(
+      "Mask in log lines what these regular expressions match, one a line, beside secrets known by shape or name; "
+        + "off masks nothing ($APUS_LOG_MASKS).",
+      valueName: "file"))
+  var logMasks: String?
+
   func validate() throws {
     if let problem = Schema.Rule.dnsLabel.check(name) { throw ValidationError("--name: \(problem)") }
     for text in label where !text.contains("=") { throw ValidationError("--label: \"\(text)\" is not key=value") }
@@ -55,6 +62,7 @@ struct WorkerCommand: AsyncParsableCommand {
       labels: Dictionary(labels.map { ($0[0], $0.count > 1 ? $0[1] : "") }) { _, last in last },
       cpu: cpu.flatMap(Quantity.init), memory: memory.flatMap(Quantity.init), pods: pods,
       listen: listen.map { ($0, port) }, insecureRegistries: InsecureRegistries.chosen(insecureRegistry),
+      logMasks: try LogMaskFile.masks(logMasks),
       ending: role.after, logger: role.logger("apus.worker")
     ).run()
   }

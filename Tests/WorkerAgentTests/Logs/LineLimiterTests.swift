@@ -17,6 +17,14 @@ struct LineLimiterTests {
     #expect(again)
   }
 
+  @Test func `bytes of a second are bounded, too`() {
+    var limiter = LineLimiter(limit: 100, bytesLimit: 10)
+    #expect((0..<4).map { _ in limiter.admit(uptime: 0, bytes: 6) } == [true, true, false, false])
+    #expect(limiter.overdue(uptime: 1_000_000_000) == 2)
+    let again = limiter.admit(uptime: 1_000_000_000, bytes: 6)
+    #expect(again)
+  }
+
   @Test func `a pod that never pauses is told of every second`() {
     var limiter = LineLimiter(limit: 2)
     var told: [Int] = []

@@ -70,6 +70,62 @@ struct PodOutputTests {
     bench.loop.stop()
   }
 
+  @Test func `a stack trace written line by line is one record, secrets are masked, other lines come at once`()
+    async throws
+  {
+    let bench = try Bench()
+    for line in TraceJoinerTests.python.split(separator: "\n", omittingEmptySubsequences: false) {
+      bench.write(line + "\n", bench.stderr)
+    }
+    bench.write("password=hunter2\n", bench.stdout)
+    bench.write(#"{"call":"c1","stream":"stderr","line":"TypeError: x"}"# + "\n", bench.frames)
+    bench.write(#"{"call":"c1","stream":"stderr","line":"    at y (z.js:1:1)"}"# + "\n", bench.frames)
+    #expect(try await eventually { try bench.records().contains { $0.msg == "password=***" } })
+    bench.closeAll()
+    await bench.output.drained(within: 5000)
+    let records = try bench.records()
+    #expect(records.count == 3)
+    #expect(records.first { $0.stream == .stderr && $0.call.isEmpty }?.msg == TraceJoinerTests.python)
+    #expect(records.first { $0.call == "c1" }?.msg == "TypeError: x\n    at y (z.js:1:1)")
+    #expect(bench.output.lastLines.contains("password=***") && !bench.output.lastLines.contains("hunter2"))
+    bench.output.finish()
+    bench.loop.stop()
+  }
+
+  @Test func `a line that looks like a trace's first is sent on when nothing follows`() async throws {
+    let uptime = Mutex<Int64>(5_000_000_000)
+    let bench = try Bench(uptime: { uptime.withLock { $0 } })
+    bench.write("ValueError: alone\n", bench.stderr)
+    bench.write("marker\n", bench.stdout)
+    #expect(try await eventually { try bench.records().contains { $0.msg == "marker" } })
+    #expect(try bench.records().count == 1)
+    uptime.withLock { $0 += 20_000_000 }
+    #expect(try await eventually { try bench.records().contains { $0.msg == "ValueError: alone" } })
+    bench.closeAll()
+    await bench.output.drained(within: 5000)
+    bench.output.finish()
+    bench.loop.stop()
+  }
+
+  @Test func `fields of a JSON line keep their order and the spelling of their numbers`() async throws {
+    let bench = try Bench()
+    let fields = #""z":1.50,"a":{"y":-0,"b":1e3},"big":12345678901234567890,"list":[ 1.0,{"q":1,"p":2}],"s":"é","n":7"#
+    let line = "{\"msg\":\"x\",\(fields)}\n"
+    bench.write("Traceback (most recent call last):\n  File\n", bench.stdout)
+    bench.write(line, bench.stdout)
+    bench.closeAll()
+    await bench.output.drained(within: 5000)
+    var reader = SpoolReader()
+    let batch = reader.batch(after: 0, in: bench.spool, bytes: 1 << 20, damaged: { _ in })
+    let lines = (batch?.lines ?? []).map { String(decoding: $0, as: UTF8.self) }
+    try #require(lines.count == 2, "\(lines)")
+    #expect(lines[0].hasSuffix(#""fields":{"lines":2}}"#), "\(lines)")
+    let kept = #""z":1.50,"a.y":-0,"a.b":1e3,"big":12345678901234567890,"list":[ 1.0,{"q":1,"p":2}],"s":"é","n":7"#
+    #expect(lines[1].hasSuffix(#""fields":{"# + kept + "}}"), "\(lines[1])")
+    bench.output.finish()
+    bench.loop.stop()
+  }
+
   @Test func `too many lines in a second are dropped and told in one record`() async throws {
     let uptime = Mutex<Int64>(5_000_000_000)
     let clock: @Sendable () -> Int64 = { uptime.withLock { $0 } }

@@ -16,24 +16,38 @@ struct LogRoutes: Sendable {
 
   // MARK: Records
 
-  /// `GET …/logs?query=&since=&until=&limit=&follow=&stats=`; newest first.
+  /// `GET …/logs?query=&since=&until=&limit=&follow=&stats=`; newest first. Followed with `Accept: text/event-stream` it
+  /// is a stream of server-sent events.
   func logs(
     _ request: Request, _ context: AdminContext, _ query: QueryParameters, _ namespace: String?
   ) async throws -> Response {
-    guard request.method == .get else { throw APIStatus.methodNotAllowed("logs can only be read (GET)") }
-    try context.require(.administer("read logs"))
-    let now = services.now()
-    let named = query["namespaces"].map { $0.split(separator: ",").map(String.init) }
-    let search = LogRequest(
-      namespaces: namespace.map { [$0] } ?? named, query: query["query"] ?? "",
-      since: try Self.moment(query["since"], "since", now), until: try Self.moment(query["until"], "until", now),
-      limit: try Self.number(query["limit"], "limit", Self.limitDefault, Self.limitMax), stats: query["stats"])
+    let search = try search(request, context, query, namespace)
     if query.flag("follow"), query["follow"] != nil {
       let lines = try await services.logQueries.follow(search)
+      if request.headers[.accept]?.contains("text/event-stream") == true {
+        return StreamResponse.live(
+          lines, to: request, contentType: "text/event-stream", headers: [.cacheControl: "no-store"],
+          encode: { LogEvents.event($0) })
+      }
       return StreamResponse.live(lines, to: request, contentType: "application/x-ndjson", encode: { $0 + [10] })
     }
     let lines = try await services.logQueries.query(search)
     return StreamResponse.finite(lines, contentType: "application/x-ndjson") { $0 + [10] }
+  }
+
+  /// What a request asks for.
+  func search(
+    _ request: Request, _ context: AdminContext, _ query: QueryParameters, _ namespace: String?
+  ) throws -> LogRequest {
+    guard request.method == .get else { throw APIStatus.methodNotAllowed("logs can only be read (GET)") }
+    try context.require(.administer("read logs"))
+    let now = services.now()
+    let named = query["namespaces"].map { $0.split(separator: ",").map(String.init) }
+    return LogRequest(
+      namespaces: namespace.map { [$0] } ?? named, query: query["query"] ?? "",
+      since: try Self.moment(query["since"], "since", now), until: try Self.moment(query["until"], "until", now),
+      limit: try Self.number(query["limit"], "limit", Self.limitDefault, Self.limitMax), stats: query["stats"],
+      explain: query["explain"] != nil && query.flag("explain"))
   }
 
   /// A moment as RFC 3339, or as a time span before now.
@@ -46,7 +60,7 @@ struct LogRoutes: Sendable {
     return now.advanced(milliseconds: -span.milliseconds)
   }
 
-  private static func number(
+  static func number(
     _ text: String?, _ name: String, _ value: Int, _ most: Int
   ) throws(APIStatus) -> Int {
     guard let text else { return value }

@@ -1,0 +1,113 @@
+internal import ClusterModel
+internal import LogIndex
+
+/// A record that somebody other than a worker or gateway sends; pure.
+///
+/// It has no revision, pod or node, and its stream is `stdout`: what its function wrote, as far as anybody knows.
+struct PushRecord {
+  /// When, nanoseconds since 1970.
+  var time: Int64
+  /// The namespace it is kept in.
+  var namespace: String
+  /// The function, or the service by whatever name its sender calls it.
+  var function = ""
+  /// How serious it is.
+  var level = LogLevel.info
+  /// The call it belongs to.
+  var call = ""
+  /// The message.
+  var message = ""
+  /// Its fields in their order, each value JSON on one line.
+  var fields: [(name: String, value: [UInt8])] = []
+
+  /// Adds a field.
+  mutating func add(_ name: String, _ value: JSONSlice) {
+    var bytes: [UInt8] = []
+    value.append(to: &bytes)
+    fields.append((name, bytes))
+  }
+
+  /// Adds a field that is text.
+  mutating func add(_ name: String, text: String) { fields.append((name, JSONOutput.quoted(text))) }
+
+  /// The record as the line that is stored; throws why the store would not take it.
+  func line() throws(PushFault) -> [UInt8] {
+    var output: [UInt8] = []
+    output.reserveCapacity(200 + message.utf8.count)
+    output.append(contentsOf: "{\"time\":\"\(RecordTime.text(time))\",\"namespace\":".utf8)
+    JSONOutput.append(namespace, to: &output)
+    output.append(contentsOf: ",\"function\":".utf8)
+    JSONOutput.append(function, to: &output)
+    output.append(contentsOf: ",\"revision\":\"\",\"pod\":\"\",\"node\":\"\",\"stream\":\"stdout\",\"level\":\"".utf8)
+    output.append(contentsOf: "\(level.rawValue)\",\"call\":".utf8)
+    JSONOutput.append(call, to: &output)
+    output.append(contentsOf: ",\"msg\":".utf8)
+    JSONOutput.append(message, to: &output)
+    output.append(contentsOf: ",\"fields\":{".utf8)
+    for (index, field) in fields.enumerated() {
+      if index > 0 { output.append(UInt8(ascii: ",")) }
+      JSONOutput.append(field.name, to: &output)
+      output.append(UInt8(ascii: ":"))
+      output.append(contentsOf: field.value)
+    }
+    output.append(contentsOf: "}}".utf8)
+    do throws(RecordFault) { _ = try IndexedRecord(output) } catch { throw PushFault(error) }
+    return output
+  }
+
+  /// A call id as the gateway accepts one: 1 to 64 letters, digits, `.`, `_`, `:`, `-`.
+  static func isCall(_ text: String) -> Bool {
+    (1...64).contains(text.utf8.count)
+      && text.utf8.allSatisfy { byte in
+        switch byte {
+        case 48...57, 65...90, 97...122, 45, 46, 58, 95: true
+        default: false
+        }
+      }
+  }
+}
+
+/// Why one record of a push is not taken; the others are.
+struct PushFault: Error, Equatable, CustomStringConvertible {
+  let description: String
+
+  init(_ description: String) { self.description = description }
+
+  init(_ fault: RecordFault) {
+    switch fault {
+    case .tooLarge(let bytes): description = "\(bytes) bytes are too long; \(IndexedRecord.maximumBytes) are the most"
+    case .notJSON: description = "objects and lists are too deep inside each other"
+    case .noTime: description = "the time lies outside the years 1678 to 2261"
+    }
+  }
+}
+
+/// Writes JSON.
+enum JSONOutput {
+  /// Appends a text as a JSON string.
+  static func append(_ text: String, to output: inout [UInt8]) {
+    output.append(UInt8(ascii: "\""))
+    for byte in text.utf8 {
+      switch byte {
+      case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+        output.append(UInt8(ascii: "\\"))
+        output.append(byte)
+      case 10: output.append(contentsOf: [UInt8(ascii: "\\"), UInt8(ascii: "n")])
+      case 13: output.append(contentsOf: [UInt8(ascii: "\\"), UInt8(ascii: "r")])
+      case 9: output.append(contentsOf: [UInt8(ascii: "\\"), UInt8(ascii: "t")])
+      case 0..<32, 127:
+        output.append(contentsOf: "\\u00".utf8)
+        for nibble in [byte >> 4, byte & 15] { output.append(nibble < 10 ? 48 + nibble : 87 + nibble) }
+      default: output.append(byte)
+      }
+    }
+    output.append(UInt8(ascii: "\""))
+  }
+
+  /// A text as a JSON string.
+  static func quoted(_ text: String) -> [UInt8] {
+    var output: [UInt8] = []
+    append(text, to: &output)
+    return output
+  }
+}
