@@ -15,7 +15,8 @@ actor LogLines {
     reader = batches.makeAsyncIterator()
   }
 
-  /// The next line, nil at the end. A cut answer ends with a line `{"truncated":"reason"}`.
+  /// The next line, nil at the end. A cut answer ends with a line
+  /// `{"truncated":"reason","since":"time"}`: from that time on it is complete.
   func line() async throws -> [UInt8]? {
     while next == ready.count {
       var reader = reader
@@ -26,12 +27,16 @@ actor LogLines {
         return nil
       }
       ready = batch.entries.map(\.bytes)
-      if let reason = batch.truncated { ready.append(Self.cut(reason)) }
+      if let reason = batch.truncated { ready.append(Self.cut(reason, since: batch.completeSince)) }
       next = 0
     }
     defer { next += 1 }
     return ready[next]
   }
 
-  static func cut(_ reason: LogTruncation) -> [UInt8] { Array("{\"truncated\":\"\(reason.rawValue)\"}".utf8) }
+  /// The last line of a cut answer: why, and from when on it is complete.
+  static func cut(_ reason: LogTruncation, since: Int64?) -> [UInt8] {
+    let since = since.map { ",\"since\":\"\(RecordTime.text($0))\"" } ?? ""
+    return Array("{\"truncated\":\"\(reason.rawValue)\"\(since)}".utf8)
+  }
 }

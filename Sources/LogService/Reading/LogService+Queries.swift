@@ -63,7 +63,7 @@ extension LogService {
       throw .internalError("the logs could not be read: \(error)")
     }
     var lines = result.rows.map { $0.json(columns: result.columns) }
-    if let reason = result.truncated { lines.append(LogLines.cut(reason)) }
+    if let reason = result.truncated { lines.append(LogLines.cut(reason, since: result.completeSince)) }
     withExtendedLifetime(permit) {}
     return AsyncThrowingStream { continuation in
       for line in lines { continuation.yield(line) }
