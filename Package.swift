@@ -133,7 +133,7 @@ let targets: [Target] = [
     path: "Tests/ClusterTestSupport", swiftSettings: strict),
   tests("ClusterModelTests", ["ClusterModel", "ClusterTestSupport"]),
   tests("StateStoreTests", ["StateStore", "ClusterTestSupport", grdb, subprocess]),
-  tests("LogIndexTests", ["LogIndex", "ClusterTestSupport"]),
+  tests("LogIndexTests", ["LogIndex", "ClusterTestSupport", grdb]),
   tests("PlanningTests", ["Planning", "ClusterModel", "ClusterTestSupport"]),
   tests("FunctionPackageTests", ["FunctionPackage", "ClusterModel", "ClusterTestSupport", crypto]),
   tests(

@@ -227,9 +227,17 @@ class Cluster:
         path = f"/apis/apus.dev/v1/namespaces/default/functions/{function}"
         self.call("PATCH", path, json.dumps({"spec": spec}), kind="application/merge-patch+json")
 
-    def logs(self, query, limit=10_000, stats=None, connection=None):
-        """The records a query finds, newest first."""
+    def restart(self, between=lambda: None):
+        """Ends the cluster's processes and starts them again on the same folder; what is to be done in between."""
+        self.apus("down")
+        between()
+        self.apus("up", "--workers", str(self.workers), "--gateway-port", "0", "--api-port", "0", "--admin-port", "0")
+        self.read()
+
+    def logs(self, query, limit=10_000, stats=None, connection=None, since=None):
+        """The records a query finds, newest first; `since` so many seconds ago."""
         parameters = {"query": query, "limit": limit} | ({"stats": stats} if stats else {})
+        parameters |= {"since": f"{since}s"} if since else {}
         path = "/apis/apus.dev/v1/namespaces/default/logs?" + urllib.parse.urlencode(parameters)
         return [json.loads(line) for line in self.call("GET", path, connection=connection).splitlines()]
 

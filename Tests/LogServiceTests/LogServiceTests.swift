@@ -91,7 +91,7 @@ import Testing
     _ = try await service.append(source: "n1/s", firstSequence: 1, lines: try (1...50).map { try record($0) })
     let found = try await lines(try await service.query(LogRequest(namespaces: nil)))
     #expect(found.count == 11)
-    #expect(found.last == #"{"truncated":"records"}"#)
+    #expect(found.last == #"{"truncated":"records","since":"2026-11-20T00:00:00.040000001Z"}"#)
     await service.store.close()
   }
 

@@ -82,10 +82,23 @@ final class Block: Sendable {
 
   let columnCounts: [Int]
 
+  /// Bytes it takes in memory by now: the file, and what of it is decoded.
+  var heldBytes: Int {
+    let (columns, rows, times, arrivals) = opened.withLock {
+      (Array($0.columns.values), $0.rows?.heldBytes ?? 0, $0.times?.count ?? 0, $0.arrivals?.count ?? 0)
+    }
+    return bytes.count + rows + times * 8 + arrivals * 4 + heap.heldBytes + columns.reduce(0) { $0 + $1.heldBytes }
+  }
+
   var rowCount: Int { header.rows }
 
   @inline(__always) func withData<T>(_ body: (UnsafeRawBufferPointer) -> T) -> T {
     bytes.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[header.data.range])) }
+  }
+
+  /// What characters the values of a column have, as far as its form tells.
+  func kind(_ number: Int) -> TemplateScreen.Kind {
+    number < columns.count ? TemplateScreen.kind(columns[number], otherwise: .any) : .any
   }
 
   func values(_ column: IntColumn) throws(BlockFault) -> [UInt64] {
@@ -95,8 +108,8 @@ final class Block: Sendable {
     return try result.get()
   }
 
-  func numbers(_ column: IntColumn, below limit: Int) throws(BlockFault) -> [UInt32] {
-    let result: Result<[UInt32], BlockFault> = withData { data in
+  func numbers(_ column: IntColumn, below limit: Int) throws(BlockFault) -> Numbers {
+    let result: Result<Numbers, BlockFault> = withData { data in
       do throws(BlockFault) { return .success(try column.numbers(data, below: limit)) } catch { return .failure(error) }
     }
     return try result.get()
@@ -159,14 +172,14 @@ final class Block: Sendable {
 struct BlockRows: Sendable {
   static let group = 256
 
-  let shapes: [UInt32]
+  let shapes: Numbers
   /// By shape and column: whether records of the shape have a value there.
   private let members: [Bool]
   private let columns: Int
   /// By group of records and column: the values before it.
   private let before: [UInt32]
 
-  init(_ shapes: [UInt32], shapes all: [Shape], counts: [Int]) throws(BlockFault) {
+  init(_ shapes: Numbers, shapes all: [Shape], counts: [Int]) throws(BlockFault) {
     self.shapes = shapes
     columns = counts.count
     var members = Array(repeating: false, count: all.count * counts.count)
@@ -200,6 +213,8 @@ struct BlockRows: Sendable {
     self.members = members
     self.before = before
   }
+
+  var heldBytes: Int { shapes.heldBytes + before.count * 4 + members.count }
 
   @inline(__always) func has(_ shape: UInt32, _ column: Int) -> Bool { members[Int(shape) * columns + column] }
 
@@ -259,6 +274,10 @@ final class TextHeap: Sendable {
     }
     guard first == texts else { throw BlockFault("its texts are missing") }
     self.chunks = chunks
+  }
+
+  var heldBytes: Int {
+    open.withLock { $0.reduce(chunks.count * 48) { $0 + $1.chunk.bytes.count + $1.chunk.ends.count * 8 } }
   }
 
   func text(_ number: Int, _ file: [UInt8]) throws(BlockFault) -> ArraySlice<UInt8> {

@@ -33,12 +33,26 @@ final class RecentCache<Value: Sendable>: Sendable {
       state.clock += 1
       let before = state.held.updateValue(Held(value: value, bytes: bytes, used: state.clock), forKey: name)
       state.bytes += bytes - (before?.bytes ?? 0)
-      while state.bytes > bytesMaximum, state.held.count > 1,
-        let oldest = state.held.min(by: { $0.value.used < $1.value.used })
-      {
-        state.held[oldest.key] = nil
-        state.bytes -= oldest.value.bytes
-      }
+      shrink(&state)
+    }
+  }
+
+  /// Corrects how many bytes a value is that is kept.
+  func resize(_ name: String, bytes: Int) {
+    state.withLock { state in
+      guard let before = state.held[name] else { return }
+      state.held[name]?.bytes = bytes
+      state.bytes += bytes - before.bytes
+      shrink(&state)
+    }
+  }
+
+  private func shrink(_ state: inout State) {
+    while state.bytes > bytesMaximum, state.held.count > 1,
+      let oldest = state.held.min(by: { $0.value.used < $1.value.used })
+    {
+      state.held[oldest.key] = nil
+      state.bytes -= oldest.value.bytes
     }
   }
 

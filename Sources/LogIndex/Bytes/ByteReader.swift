@@ -5,6 +5,9 @@ struct BlockFault: Error, Equatable, CustomStringConvertible {
   init(_ why: String) { self.why = why }
 
   var description: String { why }
+
+  /// Not a fault of the file: the query that reads it has taken its time.
+  static let outOfTime = BlockFault("the time of the query is over")
 }
 
 /// Reads what `ByteWriter` wrote; throws, and never traps, at anything else.

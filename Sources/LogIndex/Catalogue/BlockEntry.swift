@@ -10,6 +10,11 @@ struct BlockEntry: Sendable, Equatable {
   var firstID: Int64
   /// Bit n for level n; bit 0 for records without one.
   var levels: UInt8
+  /// When retention first saw that its newest record is of the future, nanoseconds since 1970; 0 if it is not.
+  var seen: Int64 = 0
+
+  /// When it was new, by our own clock where that of its sender was ahead.
+  var age: Int64 { seen > 0 ? min(newest, seen) : newest }
 }
 
 extension BlockEntry {

@@ -7,7 +7,7 @@ internal import GRDB
 /// made anew.
 struct Catalogue: Sendable {
   static let name = "catalogue.sqlite"
-  static let version = 1
+  static let version = 2
 
   /// Everything that is read once, when the store opens.
   struct Contents: Sendable {
@@ -34,10 +34,11 @@ struct Catalogue: Sendable {
       database = try DatabaseQueue(path: path, configuration: configuration)
       try database.write { db in
         let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
-        guard version == 0 || version == Self.version else {
+        guard (0...Self.version).contains(version) else {
           throw StoreFault(why: "its version is \(version) and this program reads version \(Self.version)")
         }
         if version == 0 { try Self.create(db) }
+        if version < 2 { try Self.addRollups(db) }
         let answer = try String.fetchOne(db, sql: "PRAGMA quick_check(1)") ?? ""
         guard answer == "ok" else { throw StoreFault(why: "it is damaged (\(answer))") }
       }
@@ -55,7 +56,16 @@ struct Catalogue: Sendable {
         ) WITHOUT ROWID;
         CREATE TABLE worker (name TEXT PRIMARY KEY, acked INTEGER NOT NULL, seen INTEGER NOT NULL) WITHOUT ROWID;
         CREATE TABLE figure (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-        PRAGMA user_version = \(version);
+        """)
+  }
+
+  /// What version 2 has more; blocks of before have no counts and are read.
+  private static func addRollups(_ db: Database) throws {
+    try db.execute(
+      sql: """
+        ALTER TABLE block ADD COLUMN seen INTEGER NOT NULL DEFAULT 0;
+        CREATE TABLE rollup (block TEXT PRIMARY KEY, counts BLOB NOT NULL);
+        PRAGMA user_version = 2;
         """)
   }
 
@@ -67,7 +77,7 @@ struct Catalogue: Sendable {
           let entry = BlockEntry(
             name: row["name"], fileBytes: row["bytes"], rows: row["rows"], rawBytes: row["rawBytes"],
             oldest: row["oldest"], newest: row["newest"], firstID: row["firstID"],
-            levels: UInt8(truncatingIfNeeded: row["levels"] as Int64))
+            levels: UInt8(truncatingIfNeeded: row["levels"] as Int64), seen: row["seen"])
           guard entry.isSound else { throw StoreFault(why: "the entry of a block in it is damaged") }
           contents.blocks.append(entry)
         }
@@ -100,9 +110,12 @@ struct Catalogue: Sendable {
   }
 
   /// Adds a block with what was acknowledged and counted up to its end; one durable transaction.
-  func add(_ entry: BlockEntry?, workers: [String: UInt64], totals: Totals, nextID: Int64, seconds: Int64) throws {
+  func add(
+    _ entry: BlockEntry?, _ rollup: Rollup? = nil, workers: [String: UInt64], totals: Totals, nextID: Int64,
+    seconds: Int64
+  ) throws {
     try database.write { db in
-      if let entry { try Self.insert(entry, db) }
+      if let entry { try Self.insert(entry, rollup, db) }
       for (name, acked) in workers {
         try db.execute(
           sql: """
@@ -117,10 +130,26 @@ struct Catalogue: Sendable {
   }
 
   /// Puts one block in the place of others.
-  func replace(_ entries: [BlockEntry], with entry: BlockEntry) throws {
+  func replace(_ entries: [BlockEntry], with entry: BlockEntry, _ rollup: Rollup?) throws {
     try database.write { db in
-      for entry in entries { try db.execute(sql: "DELETE FROM block WHERE name = ?", arguments: [entry.name]) }
-      try Self.insert(entry, db)
+      try Self.delete(entries, db)
+      try Self.insert(entry, rollup, db)
+    }
+  }
+
+  /// The counts of a block as they were encoded; nil when there are none.
+  func rollup(_ name: String) throws -> [UInt8]? {
+    try database.read { db in
+      try Data.fetchOne(db, sql: "SELECT counts FROM rollup WHERE block = ?", arguments: [name]).map { [UInt8]($0) }
+    }
+  }
+
+  /// Notes when blocks were seen whose records are of the future.
+  func set(seen: Int64, of entries: [BlockEntry]) throws {
+    try database.write { db in
+      for entry in entries {
+        try db.execute(sql: "UPDATE block SET seen = ? WHERE name = ?", arguments: [seen, entry.name])
+      }
     }
   }
 
@@ -129,9 +158,7 @@ struct Catalogue: Sendable {
   }
 
   func remove(_ entries: [BlockEntry]) throws {
-    try database.write { db in
-      for entry in entries { try db.execute(sql: "DELETE FROM block WHERE name = ?", arguments: [entry.name]) }
-    }
+    try database.write { db in try Self.delete(entries, db) }
   }
 
   /// Forgets workers not heard of since a moment, and answers which.
@@ -145,13 +172,27 @@ struct Catalogue: Sendable {
 
   func close() { try? database.close() }
 
-  private static func insert(_ entry: BlockEntry, _ db: Database) throws {
+  private static func insert(_ entry: BlockEntry, _ rollup: Rollup?, _ db: Database) throws {
     try db.execute(
-      sql: "INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+      sql: """
+        INSERT OR REPLACE INTO block (name, bytes, rows, rawBytes, oldest, newest, firstID, levels, seen)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
       arguments: [
         entry.name, entry.fileBytes, entry.rows, entry.rawBytes, entry.oldest, entry.newest, entry.firstID,
-        Int64(entry.levels),
+        Int64(entry.levels), entry.seen,
       ])
+    guard let rollup else { return }
+    try db.execute(
+      sql: "INSERT OR REPLACE INTO rollup (block, counts) VALUES (?, ?)",
+      arguments: [entry.name, Data(rollup.encoded())])
+  }
+
+  private static func delete(_ entries: [BlockEntry], _ db: Database) throws {
+    for entry in entries {
+      try db.execute(sql: "DELETE FROM block WHERE name = ?", arguments: [entry.name])
+      try db.execute(sql: "DELETE FROM rollup WHERE block = ?", arguments: [entry.name])
+    }
   }
 
   private static func set(_ name: String, _ value: Int64, _ db: Database) throws {

@@ -102,19 +102,13 @@ struct IntColumn: Sendable {
     }
   }
 
-  /// All values as 32-bit numbers below `limit`.
-  func numbers(_ data: UnsafeRawBufferPointer, below limit: Int) throws(BlockFault) -> [UInt32] {
+  /// All values as numbers below `limit`, at most 2^32.
+  func numbers(_ data: UnsafeRawBufferPointer, below limit: Int) throws(BlockFault) -> Numbers {
     let values = try values(data)
-    var isGood = true
-    let numbers = [UInt32](unsafeUninitializedCapacity: values.count) { buffer, filled in
-      for index in values.indices {
-        isGood = isGood && values[index] < UInt64(limit)
-        buffer[index] = UInt32(truncatingIfNeeded: values[index])
-      }
-      filled = values.count
+    guard values.allSatisfy({ $0 < UInt64(limit) && $0 <= UInt64(UInt32.max) }) else {
+      throw BlockFault("a number points nowhere")
     }
-    guard isGood else { throw BlockFault("a number points nowhere") }
-    return numbers
+    return Numbers(values)
   }
 
   private static func sized(

@@ -4,7 +4,7 @@ internal import Synchronization
 enum IntReader: Sendable {
   case direct(IntColumn)
   case wide([UInt64])
-  case narrow([UInt32])
+  case narrow(Numbers)
 
   init(_ column: IntColumn, _ block: Block) throws(BlockFault) {
     if column.isDirect {
@@ -13,9 +13,17 @@ enum IntReader: Sendable {
     }
     let values = try block.values(column)
     if values.allSatisfy({ $0 <= UInt64(UInt32.max) }) {
-      self = .narrow(values.map { UInt32($0) })
+      self = .narrow(Numbers(values))
     } else {
       self = .wide(values)
+    }
+  }
+
+  var heldBytes: Int {
+    switch self {
+    case .direct: 0
+    case .wide(let values): values.count * 8
+    case .narrow(let values): values.heldBytes
     }
   }
 
@@ -38,11 +46,23 @@ final class ListReader: Sendable {
     case uuid(start: Int)
     case text(first: Int)
     /// The distinct texts, how many there are, and the number of each value's.
-    case dictionary(ListReader, Int, [UInt32])
+    case dictionary(ListReader, Int, Numbers)
     case template(TemplateReader)
   }
 
   let body: Body
+
+  /// Bytes that are decoded, in memory.
+  var heldBytes: Int {
+    switch body {
+    case .constant(let text): text.count
+    case .decimal(let digits, let scales): digits.heldBytes + scales.heldBytes
+    case .padded(_, let values): values.heldBytes
+    case .hex, .uuid, .text: 0
+    case .dictionary(let distinct, _, let numbers): distinct.heldBytes + numbers.heldBytes
+    case .template(let reader): reader.heldBytes
+    }
+  }
 
   init(_ column: ListColumn, _ block: Block) throws(BlockFault) {
     switch column {
@@ -62,21 +82,21 @@ final class ListReader: Sendable {
     }
   }
 
-  private static func absolute(_ distances: [UInt64], count: Int) throws(BlockFault) -> [UInt32] {
+  private static func absolute(_ distances: [UInt64], count: Int) throws(BlockFault) -> Numbers {
     var next: UInt64 = 0
-    var numbers: [UInt32] = []
+    var numbers: [UInt64] = []
     numbers.reserveCapacity(distances.count)
     for distance in distances {
       if distance == 0 {
-        numbers.append(UInt32(truncatingIfNeeded: next))
+        numbers.append(next)
         next += 1
       } else {
         guard distance <= next else { throw BlockFault("a text points nowhere") }
-        numbers.append(UInt32(truncatingIfNeeded: next - distance))
+        numbers.append(next - distance)
       }
     }
     guard next <= UInt64(count) else { throw BlockFault("a dictionary is too short") }
-    return numbers
+    return Numbers(numbers)
   }
 
   /// Appends the value of this number, as it is spelled; `row` is the record it belongs to.
@@ -113,9 +133,11 @@ final class ListReader: Sendable {
 final class TemplateReader: Sendable {
   let column: TemplateColumn
   /// The template of each value, from 1.
-  let numbers: [UInt32]
+  let numbers: Numbers
+  /// Whether some values have no template.
+  let hasPlain: Bool
   /// How many values before each have the same template.
-  let ranks: [UInt32]
+  let ranks: Numbers
   /// Where each template's variables begin among all.
   private let starts: [Int]
   private let opened: Mutex<[ListReader?]>
@@ -124,17 +146,18 @@ final class TemplateReader: Sendable {
     self.column = column
     numbers = try block.numbers(column.numbers, below: column.templates.count + 1)
     var counts = Array(repeating: UInt32(0), count: column.templates.count + 1)
-    var ranks: [UInt32] = []
+    var ranks: [UInt64] = []
     ranks.reserveCapacity(numbers.count)
     for number in numbers {
-      ranks.append(counts[Int(number)])
+      ranks.append(UInt64(counts[Int(number)]))
       counts[Int(number)] += 1
     }
     for (template, count) in zip(column.templates, counts.dropFirst()) where template.count < Int(count) {
       throw BlockFault("a template's variables are missing")
     }
+    hasPlain = counts[0] > 0
     guard Int(counts[0]) <= block.header.texts - column.firstText else { throw BlockFault("texts are missing") }
-    self.ranks = ranks
+    self.ranks = Numbers(ranks)
     var starts: [Int] = []
     var total = 0
     for template in column.templates {
@@ -143,6 +166,11 @@ final class TemplateReader: Sendable {
     }
     self.starts = starts
     opened = Mutex(Array(repeating: nil, count: total))
+  }
+
+  /// Bytes that are decoded, in memory.
+  var heldBytes: Int {
+    numbers.heldBytes + ranks.heldBytes + opened.withLock { $0.reduce(0) { $0 + ($1?.heldBytes ?? 0) + 16 } }
   }
 
   func append(_ index: Int, row: Int, of block: Block, to output: inout [UInt8]) throws(BlockFault) {

@@ -3,6 +3,9 @@ struct TemplateReferences {
   static let lengthMinimum = 5
   static let lengthMaximum = 512
   static let columnsMaximum = 32
+  /// So many values of a column that were not in their records' messages make it looked for only in one record of eight,
+  /// until it is found again.
+  static let missesMaximum = 64
 
   let shapes: ShapeTable
   let order: [UInt32]
@@ -33,6 +36,7 @@ struct TemplateReferences {
       return (message, others)
     }
     var found: [Tokenizer.Reference] = []
+    var misses = Array(repeating: 0, count: columns.count)
     var value = 0
     for row in order {
       guard let (message, others) = plans[Int(rowShapes[Int(row)])] else { continue }
@@ -43,10 +47,15 @@ struct TemplateReferences {
       guard text.length <= Tokenizer.bytesMaximum else { continue }
       var here: [Tokenizer.Reference] = []
       for (offset, number) in others {
+        if misses[Int(number)] > Self.missesMaximum, value & 7 != 0 { continue }
         let wanted = spans[start + offset]
-        guard wanted.length >= Self.lengthMinimum, wanted.length <= Self.lengthMaximum, wanted.length <= text.length,
-          let span = Self.place(wanted, text, base)
+        guard wanted.length >= Self.lengthMinimum, wanted.length <= Self.lengthMaximum, wanted.length <= text.length
         else { continue }
+        guard let span = Self.place(wanted, text, base) else {
+          misses[Int(number)] += 1
+          continue
+        }
+        misses[Int(number)] = 0
         if here.allSatisfy({ $0.span.end <= Int(span.start) || span.end <= Int($0.span.start) }) {
           here.append(Tokenizer.Reference(value: value, span: span, number: number))
         }

@@ -14,6 +14,8 @@ package indirect enum LogFilter: Sendable, Equatable {
   case equals(EqualsFilter)
   /// A field whose whole value matches a pattern with `*`.
   case pattern(PatternFilter)
+  /// A field that a regular expression matches.
+  case regex(RegexFilter)
   /// A field that is there.
   case exists(ExistsFilter)
   /// A field between two numbers, sizes or durations.
@@ -33,6 +35,7 @@ package indirect enum LogFilter: Sendable, Equatable {
     case .text(let filter): filter.matches(record)
     case .equals(let filter): filter.matches(record)
     case .pattern(let filter): filter.matches(record)
+    case .regex(let filter): filter.matches(record)
     case .exists(let filter): filter.matches(record)
     case .range(let filter): filter.matches(record)
     case .level(let filter): filter.matches(record)

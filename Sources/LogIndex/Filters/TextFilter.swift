@@ -99,11 +99,19 @@ enum TextFold {
     return text.withUnsafeBufferPointer { buffer in
       let base = text.startIndex
       var start = from
+      var wasted = 0
       while start <= last {
         if ASCII.lowered(buffer[start - base]) == first {
           var offset = 1
           while offset < needle.count, ASCII.lowered(buffer[start - base + offset]) == needle[offset] { offset += 1 }
           if offset == needle.count { return start }
+          wasted += offset
+          if wasted > ByteSearch.waste(text.count) {
+            let found = needle.withUnsafeBufferPointer {
+              ByteSearch.steadily($0, in: buffer, from: start + 1 - base, ASCII.lowered)
+            }
+            return found.flatMap { $0 + base <= last ? $0 + base : nil }
+          }
         }
         start += 1
       }

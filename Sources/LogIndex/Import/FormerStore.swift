@@ -80,7 +80,7 @@ enum FormerStore {
         if row[0] == "rejected" { totals.rejected = row[1] }
         if row[0] == "skipped" { totals.skipped = row[1] }
       }
-      try add(nil, workers: workers, totals: totals, nextID: nextID, to: catalogue)
+      try add(nil, nil, workers: workers, totals: totals, nextID: nextID, to: catalogue)
       return count
     }
   }
@@ -88,17 +88,19 @@ enum FormerStore {
   private static func write(
     _ table: Memtable, into catalogue: Catalogue, _ file: StoreFile, _ options: LogIndexOptions
   ) throws {
-    let entry = try BlockMaker.store(table, workers: [:], in: file, options)
-    try add(entry, workers: [:], totals: Totals(), nextID: table.firstID + Int64(entry.rows), to: catalogue)
+    let (entry, rollup) = try BlockMaker.store(table, workers: [:], in: file, options)
+    try add(entry, rollup, workers: [:], totals: Totals(), nextID: table.firstID + Int64(entry.rows), to: catalogue)
   }
 
   /// Lists a block; what is wrong then is wrong with the new store and not with the former one.
   private static func add(
-    _ entry: BlockEntry?, workers: [String: UInt64], totals: Totals, nextID: Int64, to catalogue: Catalogue
+    _ entry: BlockEntry?, _ rollup: Rollup?, workers: [String: UInt64], totals: Totals, nextID: Int64,
+    to catalogue: Catalogue
   ) throws {
     do {
       try catalogue.add(
-        entry, workers: workers, totals: totals, nextID: nextID, seconds: Int64(Date().timeIntervalSince1970))
+        entry, rollup, workers: workers, totals: totals, nextID: nextID,
+        seconds: Int64(Date().timeIntervalSince1970))
     } catch let error as DatabaseError {
       throw StoreFault(why: "its catalogue cannot be written (\(error.message ?? "\(error.resultCode)"))")
     }

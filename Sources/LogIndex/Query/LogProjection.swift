@@ -22,6 +22,9 @@ struct LogProjection: Sendable {
     return output
   }
 
+  /// The same of a record's bytes; those that are none stay as they are.
+  func apply(_ bytes: [UInt8]) -> [UInt8] { (try? IndexedRecord(bytes)).map { apply($0) } ?? bytes }
+
   private func append(_ name: String, _ span: JSONSpan, _ record: IndexedRecord, to output: inout [UInt8]) {
     if let last = output.last, last != 0x7B { output.append(0x2C) }
     JSONText.appendQuoted(name.utf8, to: &output)

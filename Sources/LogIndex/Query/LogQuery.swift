@@ -10,8 +10,18 @@ package struct LogQuery: Sendable, Equatable {
   package var fields: [LogField]?
   /// The statistics to make instead of records, `| stats`.
   package var stats: LogStats?
+  /// The fields records are ordered by, `| sort` without statistics; empty for newest first.
+  package var order: [Order] = []
   /// Only records that come after this one in the answer: the position of the last record of the page before.
   package var after: LogPosition?
+
+  /// A field to order records by: numbers before texts, records without it last.
+  package struct Order: Sendable, Equatable {
+    /// The field.
+    package var field: LogField
+    /// The largest first.
+    package var isDescending: Bool
+  }
 
   /// A query of its parts.
   package init(

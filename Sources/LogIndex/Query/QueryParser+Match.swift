@@ -1,5 +1,5 @@
 extension QueryParser {
-  /// match = "(" or ")" | comparison | range | pattern | "*" | value
+  /// match = "(" or ")" | comparison | regex | range | pattern | "*" | value
   mutating func match(_ field: LogField) throws(LogQueryError) -> LogFilter {
     let start = index
     if isAtEnd || ASCII.isSpace(current) || current == 0x29 || current == 0x7C {
@@ -8,13 +8,9 @@ extension QueryParser {
     }
     if current == 0x28 { return try parenthesised(field) }
     if current == 0x3E || current == 0x3C { return try comparison(field) }
+    if current == 0x2F, let regex = try regex(field) { return regex }
     let text = try readText(stopsAtColon: false)
     if text.isQuoted { return try equality(field, text.plain, at: start) }
-    if text.isBetweenSlashes {
-      throw error(
-        start, "a value between slashes is kept for regular expressions, which are not there yet",
-        "quote it to find it as it is, or use '*'")
-    }
     if let (low, high) = text.sides { return try range(field, low, high, at: start) }
     if text.parts.count > 1 { return pattern(field, text.parts) }
     return try equality(field, text.plain, at: start)

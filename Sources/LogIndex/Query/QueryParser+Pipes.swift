@@ -1,8 +1,11 @@
 extension QueryParser {
   static let limitMaximum = 1_000_000
   static let columnsMaximum = 32
+  static let topDefault = 10
+  /// Records that `| sort` answers at most.
+  static let sortMaximum = 10_000
 
-  /// pipes = { "|" ( stats | sort | fields | limit ) }
+  /// pipes = { "|" ( stats | top | uniq | sort | fields | limit ) }
   mutating func pipes(into query: inout LogQuery) throws(LogQueryError) {
     var limited = false
     while take(0x7C) {
@@ -11,15 +14,16 @@ extension QueryParser {
       let name = identifier()
       if limited { throw error(start, "a pipe after limit", "limit is the last pipe") }
       switch name {
-      case "stats":
-        guard query.stats == nil, query.fields == nil else {
-          throw error(
-            start, "stats after \(query.stats == nil ? "fields" : "stats")", "stats is the first pipe, and only one")
+      case "stats", "top", "uniq":
+        guard query.stats == nil, query.fields == nil, query.order.isEmpty else {
+          let before = query.stats != nil ? "stats" : query.fields != nil ? "fields" : "sort"
+          throw error(start, "\(name) after \(before)", "stats, top or uniq is the first pipe, and only one")
         }
-        query.stats = try stats()
+        try rows(name, into: &query)
       case "sort":
-        guard query.stats != nil else {
-          throw error(start, "sort without stats", "records always come newest first; sort orders the rows of stats")
+        guard query.stats?.order.isEmpty ?? query.order.isEmpty else {
+          throw error(
+            start, "sort after \(query.limit == nil ? "sort" : "top")", "name all columns in one: sort by (a desc, b)")
         }
         try sort(into: &query)
       case "fields":
@@ -28,10 +32,11 @@ extension QueryParser {
         }
         query.fields = try fieldList()
       case "limit":
-        query.limit = try limit()
+        let most = try limit()
+        query.limit = min(most, query.limit ?? most)
         limited = true
       default:
-        throw error(start, "'\(name)' is no pipe", "pipes are stats, sort, fields and limit")
+        throw error(start, "'\(name)' is no pipe", "pipes are stats, top, uniq, sort, fields and limit")
       }
       skipSpace()
       if !isAtEnd, current != 0x7C {
@@ -53,6 +58,37 @@ extension QueryParser {
       throw error(index, "unexpected text after the statistics", "write count(), sum(f) … by (field) per 5m")
     }
     try pipes(into: &query)
+  }
+
+  /// One of the pipes that answer rows.
+  private mutating func rows(_ name: String, into query: inout LogQuery) throws(LogQueryError) {
+    switch name {
+    case "top":
+      // top = [ number ] columns: the values that most records have
+      var stats = LogStats(functions: [LogStats.Function(kind: .count)])
+      skipSpace()
+      query.limit = ASCII.isDigit(current) ? try limit("top") : Self.topDefault
+      stats.keys = try columns()
+      stats.order = [LogStats.Order(column: stats.keys.count, isDescending: true)]
+      query.stats = stats
+    case "uniq":
+      // uniq = [ "by" ] columns: each combination of values once
+      var stats = LogStats(functions: [])
+      stats.keys = try columns()
+      query.stats = stats
+    default: query.stats = try stats()
+    }
+  }
+
+  /// [ "by" ] columns
+  private mutating func columns() throws(LogQueryError) -> [LogField] {
+    let start = index
+    if takeWord("by") {
+      skipSpace()
+      // A field may have the name `by`.
+      if isAtEnd || current == 0x7C || current == 0x2C { index = start }
+    }
+    return try fieldList()
   }
 
   /// stats = function { "," function } [ "by" columns ] [ "per" duration ]
@@ -114,16 +150,26 @@ extension QueryParser {
     repeat {
       skipSpace()
       let start = index
-      let name = try columnName()
-      guard let column = query.stats?.column(named: name) else {
-        let names = query.stats?.columns.joined(separator: ", ") ?? ""
-        throw error(start, "stats has no column '\(name)'", "it has \(names)")
+      guard let stats = query.stats else {
+        query.order.append(LogQuery.Order(field: try field(), isDescending: descending()))
+        continue
       }
-      var descending = false
-      if takeWord("desc") { descending = true } else { _ = takeWord("asc") }
-      query.stats?.order.append(LogStats.Order(column: column, isDescending: descending))
+      let name = try columnName()
+      guard let column = stats.column(named: name) else {
+        throw error(start, "stats has no column '\(name)'", "it has \(stats.columns.joined(separator: ", "))")
+      }
+      query.stats?.order.append(LogStats.Order(column: column, isDescending: descending()))
     } while take(0x2C)
+    guard query.order.count <= Self.columnsMaximum else {
+      throw error(index, "more than \(Self.columnsMaximum) columns", "sort by fewer")
+    }
     if open, !take(0x29) { throw error(index, "'(' without ')'", "close the list of columns") }
+  }
+
+  private mutating func descending() -> Bool {
+    if takeWord("desc") { return true }
+    _ = takeWord("asc")
+    return false
   }
 
   /// A column of stats: a field's name, an alias, or a function with its field such as `p99(duration_ms)`.
@@ -149,12 +195,12 @@ extension QueryParser {
     return fields
   }
 
-  private mutating func limit() throws(LogQueryError) -> Int {
+  private mutating func limit(_ pipe: String = "limit") throws(LogQueryError) -> Int {
     skipSpace()
     let start = index
     let text = isAtEnd ? [] : try readText(stopsAtColon: false).plain
     guard let limit = Int(String(decoding: text, as: UTF8.self)), limit > 0, limit <= Self.limitMaximum else {
-      throw error(start, "no number from 1 to \(Self.limitMaximum) after limit", "write limit 100")
+      throw error(start, "no number from 1 to \(Self.limitMaximum) after \(pipe)", "write \(pipe) 100")
     }
     return limit
   }

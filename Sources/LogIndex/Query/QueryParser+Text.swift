@@ -6,8 +6,6 @@ struct QueryText {
   var isQuoted: Bool
   /// What stands left and right of the first unescaped `..`, when both are there.
   var sides: ([UInt8], [UInt8])?
-  /// Whether it is unquoted and stands between slashes.
-  var isBetweenSlashes = false
 
   var plain: [UInt8] { parts.count == 1 ? parts[0] : [] }
 }
@@ -105,8 +103,6 @@ extension QueryParser {
         start, "'\(String(decoding: [current], as: UTF8.self))' where a term is expected", "quote it to search for it")
     }
     var text = QueryText(parts: parts, isQuoted: false)
-    let raw = bytes[start..<index]
-    text.isBetweenSlashes = raw.count > 1 && raw.first == 0x2F && raw.last == 0x2F
     if let dots, dots > start, dots + 2 < index {
       text.sides = (Array(bytes[start..<dots]), Array(bytes[(dots + 2)..<index]))
     }

@@ -1,11 +1,16 @@
 /// Finds the records of one block that match: each filter on the columns it needs, and only on the records the filters
 /// before it left.
 struct BlockSearch {
+  /// Bytes of values read between two looks at the clock.
+  private static let bytesMaximum = 1 << 16
+
   let block: Block
   let rows: BlockRows
+  let deadline: SearchDeadline
 
-  init(_ block: Block) throws(BlockFault) {
+  init(_ block: Block, deadline: SearchDeadline = .none) throws(BlockFault) {
     self.block = block
+    self.deadline = deadline
     rows = try block.rows()
   }
 
@@ -65,6 +70,7 @@ struct BlockSearch {
     case .equals(let filter):
       return try leaf(filter.field, candidates, equals: filter.isText ? filter.text : nil) { filter.matches($0) }
     case .pattern(let filter): return try leaf(filter.field, candidates) { filter.matches($0) }
+    case .regex(let filter): return try RegexSearch(filter, self).matches(candidates)
     case .exists(let filter):
       return try leaf(filter.field, candidates, number: { _ in true }) { $0?.isPresent ?? false }
     case .range(let filter):
@@ -80,6 +86,7 @@ struct BlockSearch {
     case .time: 2
     case .range, .pattern: 3
     case .text: 4
+    case .regex(let filter): filter.field == .reserved(.msg) ? 6 : 4
     case .any(let filters), .all(let filters): (filters.map(cost).max() ?? 0) + 1
     case .not(let filter): cost(filter)
     }
@@ -89,6 +96,9 @@ struct BlockSearch {
   struct FieldPlan {
     var columns: [Int: UInt8] = [:]
     var places: [ShapeFields.Place]
+
+    /// Whether values may lie elsewhere than in a column.
+    func hasMore(than column: Int) -> Bool { columns.count > 1 || columns[column] == nil || places.contains(.unknown) }
 
     /// By shape: whether the field's value is in this column; of a key that is there twice only the last is.
     func owners(_ column: Int, _ shapes: [Shape]) -> [Bool] {
@@ -130,6 +140,7 @@ struct BlockSearch {
     }
     if isOdd {
       let shapes = rows.shapes
+      var left = Self.bytesMaximum
       try candidates.forEach { row throws(BlockFault) in
         switch plan.places[Int(shapes[row])] {
         case .absent: if absent { found.insert(row) }
@@ -138,6 +149,11 @@ struct BlockSearch {
           let bytes = try block.record(row)
           let record = try? IndexedRecord(bytes)
           if condition(record?.value(field)) { found.insert(row) }
+          left -= bytes.count
+          if left < 0 {
+            left = Self.bytesMaximum
+            try deadline.check()
+          }
         case .slot: break
         }
       }
@@ -196,9 +212,15 @@ struct BlockSearch {
       fallthrough
     default:
       var text: [UInt8] = []
+      var left = Self.bytesMaximum
       try values(column, plan, candidates) { (row, ordinal) throws(BlockFault) in
         text.removeAll(keepingCapacity: true)
         try reader.append(ordinal, row: row, of: block, to: &text)
+        left -= text.count + 16
+        if left < 0 {
+          left = Self.bytesMaximum
+          try deadline.check()
+        }
         if condition(FieldValue(slot: kind, raw: text)) { found(row) }
       }
     }
@@ -210,7 +232,7 @@ struct BlockSearch {
     _ found: inout RowSet
   ) throws(BlockFault) -> Bool {
     var list = reader
-    var numbers: [UInt32]?
+    var numbers: Numbers?
     var count = block.columnCounts[column]
     if case .dictionary(let distinct, let distinctCount, let all) = reader.body {
       (list, numbers, count) = (distinct, all, distinctCount)

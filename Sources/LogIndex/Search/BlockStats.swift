@@ -5,7 +5,7 @@ struct BlockStats {
   private var block: Block { search.block }
 
   /// A column of keys: a small number for each record, and what the numbers stand for.
-  private struct Keys {
+  struct Keys {
     var numbers: [UInt32]
     var texts: [[UInt8]?]
   }
@@ -104,7 +104,7 @@ struct BlockStats {
   }
 
   /// What a field is as a key, for each record.
-  private func keys(_ field: LogField, _ found: RowSet) throws(BlockFault) -> Keys {
+  func keys(_ field: LogField, _ found: RowSet) throws(BlockFault) -> Keys {
     var keys = Keys(numbers: Array(repeating: 0, count: block.rowCount), texts: [nil])
     var known: [[UInt8]: UInt32] = [:]
     func number(_ value: FieldValue?) -> UInt32 {

@@ -28,7 +28,19 @@ struct BloomProbes: Sendable {
       if filter.text.allSatisfy({ ASCII.isDigit($0) || "+-.eE".utf8.contains($0) }) { return [] }
       return [[BloomToken.value(filter.field, filter.text), BloomToken.open(filter.field)]]
     case .text(let filter): return words(filter).map { [BloomToken.word($0), BloomToken.openWords] }
+    case .regex(let filter): return filter.field == .reserved(.msg) ? words(filter.program.literals) : []
     case .everything, .not, .pattern, .exists, .range, .level, .time: return []
+    }
+  }
+
+  /// What stands between the first and the last word of each text that a match must hold: those may go on beside it.
+  private static func words(_ literals: RegexLiterals) -> [[UInt64]] {
+    literals.lists.flatMap { choices -> [[UInt64]] in
+      let inside = choices.map { words(TextFilter(parts: [[], $0, []])) }
+      guard inside.allSatisfy({ !$0.isEmpty }) else { return [] }
+      // Of one text every word is there; of several, at least the longest word of one.
+      if let only = inside.first, inside.count == 1 { return only.map { [BloomToken.word($0), BloomToken.openWords] } }
+      return [inside.compactMap { $0.max { $0.count < $1.count } }.map { BloomToken.word($0) } + [BloomToken.openWords]]
     }
   }
 

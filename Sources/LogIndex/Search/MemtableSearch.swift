@@ -4,9 +4,11 @@ struct MemtableSearch {
     var rows: [(LogPosition, Int)] = []
     /// Records looked at.
     var scanned = 0
-    /// The budget ended before the records did.
-    var isCut = false
+    /// Why and at which time the search ended before the records did.
+    var cut: SearchCut?
   }
+
+  private static let rowsMaximum = 256
 
   let table: Memtable
   let query: LogQuery
@@ -24,11 +26,15 @@ struct MemtableSearch {
   }
 
   /// At most `matches` records of at most `budget` that are looked at.
-  func run(after: LogPosition?, matches: Int, budget: Int) -> Found {
+  func run(after: LogPosition?, matches: Int, budget: Int, deadline: SearchDeadline = .none) -> Found {
     var found = Found()
     for (position, row) in order(after) {
       if found.scanned == budget {
-        found.isCut = true
+        found.cut = SearchCut(reason: .records, time: position.time)
+        break
+      }
+      if found.scanned % Self.rowsMaximum == Self.rowsMaximum - 1, deadline.isOver {
+        found.cut = SearchCut(reason: .time, time: position.time)
         break
       }
       found.scanned += 1

@@ -34,7 +34,7 @@ struct Pruning: Equatable {
       } else {
         isExact = false
       }
-    case .not, .text, .pattern, .exists, .range: isExact = false
+    case .not, .text, .pattern, .regex, .exists, .range: isExact = false
     }
   }
 

@@ -23,37 +23,39 @@ actor QueryRun {
   struct Step: Sendable {
     var matches: [(LogPosition, [UInt8])] = []
     var scanned = 0
-    var truncated: LogTruncation?
+    /// Why the answer ends here, and up to which time nothing is known.
+    var cut: SearchCut?
   }
 
   /// The next records that match, or nil at the end; throws `CancellationError` when its task was cancelled.
   func next() async throws -> Step? {
     var step = Step()
-    while let current = reader, step.matches.isEmpty, step.truncated == nil {
+    while let current = reader, step.matches.isEmpty, step.cut == nil {
       try Task.checkCancellation()
       reader = nil
       // Before the page, too: a reader may have come back after the files of merged blocks are gone.
       if hasBegun, ContinuousClock.now - started >= bounds.timeMaximum {
-        step.truncated = .time
+        step.cut = SearchCut(reason: .time, time: current.unknownUntil)
         break
       }
       hasBegun = true
       let count = rows
+      let deadline = SearchDeadline(end: started + bounds.timeMaximum)
       let (after, page) = try await Self.detached {
         var reader = current
-        let page = try reader.page(count)
+        let page = try reader.page(count, deadline)
         return (reader, page)
       }
       step.matches = page.matches
       step.scanned += page.scanned
       rows = min(rows * 2, Self.rowsMaximum)
       if after.isDone {
-        if !after.isComplete { step.truncated = .records }
+        step.cut = after.isComplete ? nil : after.cut
       } else {
         reader = after
       }
     }
-    return step.matches.isEmpty && step.truncated == nil ? nil : step
+    return step.matches.isEmpty && step.cut == nil ? nil : step
   }
 
   /// Runs work off the cooperative threads.
@@ -75,8 +77,8 @@ extension QueryRun {
     private var open: [OpenSource] = []
     private var remaining: Int
     private(set) var budget: Int
-    /// Whether a part had more records to look at than the budget allowed.
-    private var isCut = false
+    /// Set when not everything could be looked at: only what is newer is given out, so that the answer has no holes.
+    private(set) var cut: SearchCut?
 
     init(store: LogStore, query: LogQuery, scope: LogScope, remaining: Int, budget: Int) {
       self.store = store
@@ -88,28 +90,40 @@ extension QueryRun {
       waiting = remaining > 0 ? QuerySource.planned(store.view(), query, scope: scope).reversed() : []
     }
 
-    /// Nothing is left, or nothing more may be read.
-    var isDone: Bool { isComplete || budget == 0 && open.allSatisfy { $0.head == nil } }
+    /// Nothing is left that may be given out.
+    var isDone: Bool { remaining == 0 || (waiting.isEmpty && best == nil) }
     /// All was read that was asked for.
-    var isComplete: Bool {
-      remaining == 0 || (!isCut && waiting.isEmpty && open.allSatisfy { $0.head == nil })
+    var isComplete: Bool { remaining == 0 || cut == nil }
+
+    /// The part whose next record is the newest of those that may be given out.
+    private var best: Int? {
+      let best = open.indices.filter { open[$0].head != nil }.max { left, right in
+        (open[left].head ?? .first) < (open[right].head ?? .first)
+      }
+      guard let best, let head = open[best].head, head.time > cut?.time ?? .min else { return nil }
+      return best
+    }
+
+    /// The time up to which nothing is known when reading ends now.
+    var unknownUntil: Int64 {
+      max(cut?.time ?? .min, waiting.last?.newest ?? .min, best.flatMap { open[$0].head?.time } ?? .min)
     }
 
     /// Some records, at most `count`; none when one part was read and nothing in it can be given out yet.
-    mutating func page(_ count: Int) throws -> Step {
+    mutating func page(_ count: Int, _ deadline: SearchDeadline) throws -> Step {
       var step = Step()
       let before = budget
       var picked: [(Int, Int)] = []
       while picked.count < min(count, remaining) {
-        let best = open.indices.filter { open[$0].head != nil }.max { left, right in
-          (open[left].head ?? .first) < (open[right].head ?? .first)
-        }
-        if let source = waiting.last, budget > 0,
-          best.flatMap({ open[$0].head?.time }).map({ source.newest >= $0 }) ?? true
-        {
+        let best = best
+        if let source = waiting.last, best.flatMap({ open[$0].head?.time }).map({ source.newest >= $0 }) ?? true {
+          if budget == 0 {
+            end(SearchCut(reason: .records, time: source.newest))
+            continue
+          }
           if best == nil, !picked.isEmpty { break }
           waiting.removeLast()
-          if let opened = try opened(source) { open.append(opened) }
+          if let opened = try opened(source, deadline) { open.append(opened) }
           // Back to whoever looks at time and cancellation; the next page goes on from here.
           if picked.isEmpty { break }
           continue
@@ -131,18 +145,28 @@ extension QueryRun {
       return step
     }
 
-    private mutating func opened(_ source: QuerySource) throws -> OpenSource? {
+    /// Reads no further part.
+    private mutating func end(_ cut: SearchCut) {
+      self.cut = cut.united(self.cut).united(waiting.last.map { SearchCut(reason: cut.reason, time: $0.newest) })
+      waiting = []
+    }
+
+    private mutating func opened(_ source: QuerySource, _ deadline: SearchDeadline) throws -> OpenSource? {
       switch source.body {
       case .memtable(let table):
         let found = MemtableSearch(table, query, scope: scope).run(
-          after: query.after, matches: remaining, budget: budget)
+          after: query.after, matches: remaining, budget: budget, deadline: deadline)
         budget -= found.scanned
-        isCut = isCut || found.isCut
+        cut = found.cut?.united(cut) ?? cut
         return OpenSource(body: .memtable(table), rows: found.rows)
       case .block(let entry):
         guard store.mayHold(entry, probes), let block = store.block(entry) else { return nil }
+        defer { store.noteSize(of: block, entry) }
         do throws(BlockFault) {
-          return OpenSource(body: .block(block, entry), rows: try rows(block))
+          return OpenSource(body: .block(block, entry), rows: try rows(block, deadline))
+        } catch let fault where fault == .outOfTime {
+          end(SearchCut(reason: .time, time: source.newest))
+          return nil
         } catch {
           store.quarantine(entry, error)
           return nil
@@ -150,10 +174,12 @@ extension QueryRun {
       }
     }
 
-    private mutating func rows(_ block: Block) throws(BlockFault) -> [(LogPosition, Int)] {
-      let (found, looked) = try store.search(block, query, scope: scope, budget: budget)
-      isCut = isCut || looked > budget
-      budget -= min(looked, budget)
+    private mutating func rows(
+      _ block: Block, _ deadline: SearchDeadline
+    ) throws(BlockFault) -> [(LogPosition, Int)] {
+      let (found, looked, cut) = try store.search(block, query, scope: scope, budget: budget, deadline: deadline)
+      self.cut = cut?.united(self.cut) ?? self.cut
+      budget -= looked
       if found.isEmpty { return [] }
       let (times, arrivals) = (try block.times(), try block.arrivals())
       var rows: [(LogPosition, Int)] = []
@@ -174,12 +200,12 @@ extension LogPosition {
 }
 
 extension LogStore {
-  /// The records of a block that match, of the newest `budget` that had to be looked at; and how many those would be
-  /// without that bound.
+  /// The records of a block that match, of the newest `budget` that had to be looked at; how many those were, and where
+  /// that bound ended the search.
   func search(
-    _ block: Block, _ query: LogQuery, scope: LogScope, budget: Int
-  ) throws(BlockFault) -> (RowSet, Int) {
-    let search = try BlockSearch(block)
+    _ block: Block, _ query: LogQuery, scope: LogScope, budget: Int, deadline: SearchDeadline
+  ) throws(BlockFault) -> (found: RowSet, looked: Int, cut: SearchCut?) {
+    let search = try BlockSearch(block, deadline: deadline)
     let pruning = Pruning(query, scope: scope)
     var candidates = try search.candidates(pruning.range, scope: scope, after: query.after)
     for field in [ReservedField.function, .call, .pod] {
@@ -190,14 +216,15 @@ extension LogStore {
         value.map { $0.kind != .null && wanted.contains($0.text) } ?? false
       }
     }
-    let looked = candidates.count
-    if looked > budget {
+    var cut: SearchCut?
+    if candidates.count > budget {
       var rows: [(LogPosition, Int)] = []
       try candidates.forEach { row throws(BlockFault) in rows.append((try block.position(row), row)) }
       rows.sort { $0.0 > $1.0 }
       candidates = RowSet(rows: block.rowCount)
       for (_, row) in rows.prefix(budget) { candidates.insert(row) }
+      cut = SearchCut(reason: .records, time: rows[budget].0.time)
     }
-    return (try search.matches(query.filter, candidates), looked)
+    return (try search.matches(query.filter, candidates), candidates.count, cut)
   }
 }

@@ -5,6 +5,9 @@ struct TextSearch {
     case yes, no, perhaps
   }
 
+  /// Bytes of messages put together between two looks at the clock.
+  private static let bytesMaximum = 1 << 16
+
   private let filter: TextFilter
   private let search: BlockSearch
   /// The runs of ASCII letters and digits of the wanted text; nil when a variable may be part of it.
@@ -26,25 +29,34 @@ struct TextSearch {
     guard let (column, reader) = template, plan.columns[column] == SlotKind.string, filter.isASCII else {
       return try search.leaf(.reserved(.msg), candidates) { filter.matches($0) }
     }
-    // All but the templates in the plain way.
-    var rest = candidates
-    search.values(column, plan, candidates) { row, _ in rest.remove(row) }
-    var mine = candidates
-    mine.subtract(rest)
-    var found = try search.leaf(.reserved(.msg), rest) { filter.matches($0) }
-    let verdicts = try reader.column.templates.map { template throws(BlockFault) in
-      try verdict(template, reader.column)
+    // All but the templates in the plain way. A message that is absent or null is no match.
+    var found = RowSet(rows: block.rowCount)
+    if plan.hasMore(than: column) {
+      var rest = candidates
+      search.values(column, plan, candidates) { row, _ in rest.remove(row) }
+      found = try search.leaf(.reserved(.msg), rest) { filter.matches($0) }
     }
+    let verdicts =
+      try [.perhaps]
+      + reader.column.templates.map { template throws(BlockFault) in
+        try verdict(template, reader.column)
+      }
+    if !reader.hasPlain, verdicts.dropFirst().allSatisfy({ $0 == .no }) { return found }
     var text: [UInt8] = []
-    try search.values(column, plan, mine) { (row, ordinal) throws(BlockFault) in
-      let number = Int(reader.numbers[ordinal])
-      switch number == 0 ? .perhaps : verdicts[number - 1] {
+    var left = Self.bytesMaximum
+    try search.values(column, plan, candidates) { (row, ordinal) throws(BlockFault) in
+      switch verdicts[Int(reader.numbers[ordinal])] {
       case .yes: found.insert(row)
       case .no: break
       case .perhaps:
         text.removeAll(keepingCapacity: true)
         try reader.append(ordinal, row: row, of: block, to: &text)
         if filter.matches(FieldValue(slot: SlotKind.string, raw: text)) { found.insert(row) }
+        left -= text.count
+        if left < 0 {
+          left = Self.bytesMaximum
+          try search.deadline.check()
+        }
       }
     }
     return found

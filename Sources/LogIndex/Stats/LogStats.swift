@@ -148,4 +148,6 @@ package struct LogStatResult: Sendable, Equatable {
   package var scanned: Int
   /// Why the answer is not of all records, when it is not.
   package var truncated: LogTruncation?
+  /// Of a cut answer: it is that of the records from this moment on; nanoseconds since 1970.
+  package var completeSince: Int64?
 }

@@ -14,6 +14,8 @@ package struct LogBatch: Sendable {
   package var scanned: Int
   /// Why the answer ends here although there may be more; only in its last batch.
   package var truncated: LogTruncation?
+  /// Of a cut answer: every record that matches from this moment on is in it; nanoseconds since 1970.
+  package var completeSince: Int64?
 }
 
 /// What a store holds and has seen.
@@ -47,6 +49,8 @@ package struct LogRetention: Sendable, Equatable {
   package var maxAge: Duration?
   /// The oldest records go while the files hold more bytes than this; nil for no limit.
   package var maxBytes: Int64?
+  /// What holds for single namespaces and functions besides.
+  package var rules: [LogRetentionRule] = []
 
   /// A policy; by default seven days and 5 GiB.
   package init(maxAge: Duration? = .seconds(7 * 86_400), maxBytes: Int64? = 5 << 30) {
@@ -61,6 +65,8 @@ package struct LogRetentionReport: Sendable, Equatable {
   package var deletedByAge = 0
   /// Records deleted for their bytes.
   package var deletedByBytes = 0
+  /// Records deleted by rules for single namespaces and functions.
+  package var deletedByRules = 0
   /// Bytes the files shrank by.
   package var freedBytes: Int64 = 0
 }

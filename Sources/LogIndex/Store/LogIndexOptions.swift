@@ -26,12 +26,16 @@ package struct LogIndexOptions: Sendable {
   package var sealIdle: Duration = .seconds(5)
   /// The fewest records that are worth a block of their own when nothing more comes.
   package var sealIdleRows = 4_096
+  /// How long the file of a block that is in another now stays, for queries that began before; longer than a query takes.
+  package var mergedFileTime: Duration = .seconds(60)
   /// Memtables that may wait to become blocks before appends wait, and then are refused.
   package var sealsMaximum = 2
-  /// Bytes of block files kept open for queries.
-  package var cacheBytes = 24 << 20
+  /// Bytes of blocks kept open for queries: their files and what of them is decoded.
+  package var cacheBytes = 64 << 20
   /// Bytes of blocks' filters kept in memory, so that most blocks need not be read to know that they hold nothing.
   package var filterBytes = 16 << 20
+  /// Bytes of blocks' counts kept in memory.
+  package var rollupBytes = 8 << 20
   /// zlib's level for what is compressed, 1…9.
   package var compression: Int32 = 4
   /// Told about what was found and set aside when opening, one sentence each.

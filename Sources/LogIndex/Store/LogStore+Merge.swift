@@ -32,8 +32,6 @@ struct MergePlan: Equatable {
 
 extension LogStore {
   private static let mergesMaximum = 4
-  /// How long the file of a merged block stays for queries that began before; longer than a query may take.
-  static let graveTime: Duration = .seconds(60)
 
   /// Makes one block of small neighbours, a bounded number a round, and deletes the files of former merges.
   func mergeSmallBlocks() async {
@@ -61,10 +59,12 @@ extension LogStore {
       let workers: [String: UInt64] = run.reduce(into: [:]) { all, entry in
         for (name, acked) in block(entry)?.workers ?? [:] { all[name] = max(acked, all[name] ?? 0) }
       }
-      let entry = try BlockMaker.store(table, workers: workers, in: file, options)
-      try catalogue.replace(run, with: entry)
+      var (entry, rollup) = try BlockMaker.store(table, workers: workers, in: file, options)
+      entry.seen = run.allSatisfy { $0.seen > 0 } ? run.map(\.seen).max() ?? 0 : 0
+      try catalogue.replace(run, with: entry, rollup)
+      keep(rollup, of: entry)
       let old = Set(run.map(\.name))
-      state.withLock { state in
+      state.withLock { [entry] state in
         state.blocks.removeAll { old.contains($0.name) }
         state.blocks.append(entry)
         state.graves += run.map { ($0.name, .now) }
@@ -93,8 +93,8 @@ extension LogStore {
 
   private func buryFiles() {
     let names = state.withLock { state in
-      let old = state.graves.filter { ContinuousClock.now - $0.since >= Self.graveTime }
-      state.graves.removeAll { ContinuousClock.now - $0.since >= Self.graveTime }
+      let old = state.graves.filter { ContinuousClock.now - $0.since >= options.mergedFileTime }
+      state.graves.removeAll { ContinuousClock.now - $0.since >= options.mergedFileTime }
       return old.map(\.name)
     }
     for name in names {

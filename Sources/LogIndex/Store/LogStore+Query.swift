@@ -6,81 +6,189 @@ extension LogStore {
   package func query(
     _ query: LogQuery, scope: LogScope, bounds: LogQueryBounds = LogQueryBounds()
   ) -> AsyncThrowingStream<LogBatch, any Error> {
+    if !query.order.isEmpty, query.stats == nil { return sortedStream(query, scope: scope, bounds: bounds) }
     let run = QueryRun(
       store: self, query: bounded(query), scope: scope, limit: query.stats == nil ? query.limit : 0, bounds: bounds)
     let projection = query.fields.map { LogProjection(fields: $0) }
     return AsyncThrowingStream {
       guard let step = try await run.next() else { return nil }
       let entries = step.matches.map { position, bytes in
-        LogEntry(
-          position: position, bytes: projection.flatMap { cut in (try? IndexedRecord(bytes)).map(cut.apply) } ?? bytes)
+        LogEntry(position: position, bytes: projection?.apply(bytes) ?? bytes)
       }
-      return LogBatch(entries: entries, scanned: step.scanned, truncated: step.truncated)
+      return LogBatch(
+        entries: entries, scanned: step.scanned, truncated: step.cut?.reason,
+        completeSince: step.cut.map { $0.time &+ 1 })
     }
   }
 
-  /// The statistics of a query with a stats pipe; without one, no rows.
+  /// Records in an order of their own: all are found before the first is given out.
+  private func sortedStream(
+    _ query: LogQuery, scope: LogScope, bounds: LogQueryBounds
+  ) -> AsyncThrowingStream<LogBatch, any Error> {
+    let projection = query.fields.map { LogProjection(fields: $0) }
+    let isDone = Mutex(false)
+    return AsyncThrowingStream { [self] in
+      let isFirst = isDone.withLock { done in
+        defer { done = true }
+        return !done
+      }
+      guard isFirst else { return nil }
+      var batch = try await sorted(query, scope: scope, bounds: bounds)
+      if let projection {
+        batch.entries = batch.entries.map { LogEntry(position: $0.position, bytes: projection.apply($0.bytes)) }
+      }
+      return batch.entries.isEmpty && batch.truncated == nil ? nil : batch
+    }
+  }
+
+  /// The statistics of a query with a stats pipe; without one, no rows. When the bounds cut the answer, it is that of the
+  /// records from `completeSince` on.
   package func stats(
     _ query: LogQuery, scope: LogScope, bounds: LogQueryBounds = LogQueryBounds()
   ) async throws -> LogStatResult {
     guard let stats = query.stats else { return LogStatResult(columns: [], rows: [], scanned: 0) }
-    let query = bounded(query)
-    let started = ContinuousClock.now
-    let probes = BloomProbes(query.filter)
-    var result = LogStatResult(columns: stats.columns, rows: [], scanned: 0)
-    let gathered = GatheredStats(stats)
-    for source in QuerySource.planned(view(), query, scope: scope) {
-      try Task.checkCancellation()
-      if result.scanned >= bounds.recordsMaximum {
-        result.truncated = .records
-        break
-      }
-      if ContinuousClock.now - started >= bounds.timeMaximum {
-        result.truncated = .time
-        break
-      }
-      let budget = bounds.recordsMaximum - result.scanned
-      result.scanned += try await QueryRun.detached { [self] in
-        gathered.table.withLock { add(source, query, stats, scope, probes, budget: budget, to: &$0) }
-      }
-    }
-    if result.truncated == nil, result.scanned >= bounds.recordsMaximum { result.truncated = .records }
-    gathered.table.withLock { table in
-      if table.isFull { result.truncated = .groups }
-      result.rows = table.rows(limit: query.limit)
+    let gathered = try await gather(query, [stats], scope: scope, bounds: bounds)
+    var result = LogStatResult(
+      columns: stats.columns, rows: [], scanned: gathered.scanned, truncated: gathered.cut?.reason,
+      completeSince: gathered.cut.map { $0.time &+ 1 })
+    gathered.withTables { tables in
+      if tables[0].isFull { result.truncated = .groups }
+      result.rows = tables[0].rows(limit: query.limit)
     }
     return result
   }
 
-  /// Adds one part of the store to statistics, and answers how many records had to be looked at.
+  /// Gathers several statistics of the same records. What the bounds cut is gathered once more without the records that
+  /// not all of were read.
+  func gather(
+    _ asked: LogQuery, _ all: [LogStats], scope: LogScope, bounds: LogQueryBounds
+  ) async throws -> GatheredStats {
+    var query = bounded(asked)
+    var cut: SearchCut?
+    var scanned = 0
+    // Each attempt asks for less; one more than two only comes to pass when time is what is missing.
+    for attempt in 0..<3 {
+      let gathered = GatheredStats(all)
+      var pass = bounds
+      if attempt > 0 { pass.recordsMaximum = .max }
+      let (looked, missed) = try await gather(query, into: gathered, scope: scope, bounds: pass)
+      scanned += attempt == 0 ? looked : 0
+      gathered.scanned = scanned
+      gathered.cut = cut
+      guard let missed else { return gathered }
+      cut = missed.united(cut)
+      gathered.cut = cut
+      if attempt == 2 || cut?.time == .max { return GatheredStats(all, scanned: scanned, cut: cut) }
+      query.range.since = max(query.range.since ?? .min, missed.time &+ 1)
+    }
+    return GatheredStats(all, scanned: scanned, cut: cut)
+  }
+
+  /// One reading of all parts, the newest first, as far as the bounds allow.
+  private func gather(
+    _ query: LogQuery, into gathered: GatheredStats, scope: LogScope, bounds: LogQueryBounds
+  ) async throws -> (looked: Int, cut: SearchCut?) {
+    let deadline = SearchDeadline(end: .now + bounds.timeMaximum)
+    let reading = StatsReading(query: query, all: gathered.all, scope: scope, deadline: deadline)
+    var looked = 0
+    for source in QuerySource.planned(view(), query, scope: scope) {
+      try Task.checkCancellation()
+      if looked >= bounds.recordsMaximum { return (looked, SearchCut(reason: .records, time: source.newest)) }
+      if deadline.isOver { return (looked, SearchCut(reason: .time, time: source.newest)) }
+      let budget = bounds.recordsMaximum - looked
+      let (more, cut) = try await QueryRun.detached { [self] in
+        gathered.withTables { add(source, reading, budget: budget, to: &$0) }
+      }
+      looked += more
+      if let cut { return (looked, cut) }
+    }
+    return (looked, nil)
+  }
+
+  /// Adds one part of the store to statistics; answers how many records had to be looked at, and where that ended early.
   private func add(
-    _ source: QuerySource, _ query: LogQuery, _ stats: LogStats, _ scope: LogScope, _ probes: BloomProbes, budget: Int,
-    to table: inout StatsTable
-  ) -> Int {
+    _ source: QuerySource, _ reading: StatsReading, budget: Int, to tables: inout [StatsTable]
+  ) -> (Int, SearchCut?) {
+    let query = reading.query
     switch source.body {
     case .memtable(let memtable):
-      let found = MemtableSearch(memtable, query, scope: scope).run(after: query.after, matches: .max, budget: budget)
+      let found = MemtableSearch(memtable, query, scope: reading.scope).run(
+        after: query.after, matches: .max, budget: budget, deadline: reading.deadline)
       for (_, row) in found.rows {
-        if let record = try? IndexedRecord(memtable.bytes(row)) { table.add(record) }
+        guard let record = try? IndexedRecord(memtable.bytes(row)) else { continue }
+        for index in tables.indices { tables[index].add(record) }
       }
-      return found.scanned
+      return (found.scanned, found.cut)
     case .block(let entry):
-      guard mayHold(entry, probes), let block = block(entry) else { return 0 }
+      if let plan = reading.rollups, plan.covers(entry), let rollup = rollup(of: entry) {
+        for (index, stats) in reading.all.enumerated() { plan.add(rollup, stats, to: &tables[index]) }
+        return (0, nil)
+      }
+      guard mayHold(entry, reading.probes), let block = block(entry) else { return (0, nil) }
+      defer { noteSize(of: block, entry) }
       do throws(BlockFault) {
-        let (found, looked) = try search(block, query, scope: scope, budget: budget)
-        try BlockStats(try BlockSearch(block), stats).add(found, to: &table)
-        return min(looked, budget)
+        let (found, looked, cut) = try search(
+          block, query, scope: reading.scope, budget: budget, deadline: reading.deadline)
+        let search = try BlockSearch(block)
+        for (index, stats) in reading.all.enumerated() { try BlockStats(search, stats).add(found, to: &tables[index]) }
+        return (looked, cut)
+      } catch let fault where fault == .outOfTime {
+        return (0, SearchCut(reason: .time, time: source.newest))
       } catch {
         quarantine(entry, error)
-        return 0
+        return (0, nil)
       }
     }
   }
 }
 
-/// Statistics that are gathered part by part, each on a thread of its own.
-private final class GatheredStats: Sendable {
-  let table: Mutex<StatsTable>
+/// What stays the same while statistics go through the parts of a store.
+private struct StatsReading: Sendable {
+  let query: LogQuery
+  let all: [LogStats]
+  let scope: LogScope
+  let deadline: SearchDeadline
+  let probes: BloomProbes
+  /// How rollups answer all of it; nil when they cannot.
+  let rollups: RollupPlan?
 
-  init(_ stats: LogStats) { table = Mutex(StatsTable(stats)) }
+  init(query: LogQuery, all: [LogStats], scope: LogScope, deadline: SearchDeadline) {
+    self.query = query
+    self.all = all
+    self.scope = scope
+    self.deadline = deadline
+    probes = BloomProbes(query.filter)
+    rollups = RollupPlan(query, all, scope: scope)
+  }
+}
+
+/// Statistics that are gathered part by part, each on a thread of its own.
+final class GatheredStats: Sendable {
+  private struct State {
+    var tables: [StatsTable]
+    var scanned: Int
+    var cut: SearchCut?
+  }
+
+  let all: [LogStats]
+  private let state: Mutex<State>
+
+  init(_ all: [LogStats], scanned: Int = 0, cut: SearchCut? = nil) {
+    self.all = all
+    state = Mutex(State(tables: all.map { StatsTable($0) }, scanned: scanned, cut: cut))
+  }
+
+  /// Records that had to be looked at.
+  var scanned: Int {
+    get { state.withLock { $0.scanned } }
+    set { state.withLock { $0.scanned = newValue } }
+  }
+
+  /// Where the reading ended early.
+  var cut: SearchCut? {
+    get { state.withLock { $0.cut } }
+    set { state.withLock { $0.cut = newValue } }
+  }
+
+  func withTables<T: Sendable>(_ body: (inout [StatsTable]) -> T) -> T { state.withLock { body(&$0.tables) } }
 }

@@ -12,15 +12,17 @@ extension LogStore {
     let before = diskBytes()
     let age = policy.maxAge.map { now - Self.nanoseconds($0) }
     if needsSeal(olderThan: age) { _ = await flush() }
+    try await noteFuture(now: now)
     if let age {
       state.withLock { $0.floor = max($0.floor, age) }
-      let old = view().blocks.filter { $0.newest < age }
+      let old = view().blocks.filter { $0.age < age }
       report.deletedByAge = try await delete(old)
     }
+    report.deletedByRules = try await apply(policy.rules, now: now)
     if let maxBytes = policy.maxBytes {
       while diskBytes() > maxBytes {
         try Task.checkCancellation()
-        if let oldest = view().blocks.min(by: { ($0.newest, $0.firstID) < ($1.newest, $1.firstID) }) {
+        if let oldest = view().blocks.min(by: { ($0.age, $0.firstID) < ($1.age, $1.firstID) }) {
           report.deletedByBytes += try await delete([oldest])
         } else if view().memtables.contains(where: { $0.readable.rows > 0 }) {
           guard await flush(), !view().blocks.isEmpty else { break }
@@ -41,6 +43,27 @@ extension LogStore {
     return overflow ? .max / 2 : whole + attoseconds / 1_000_000_000
   }
 
+  /// Notes of blocks with records of the future when they were there: a sender's clock that is ahead does not keep them
+  /// longer.
+  private func noteFuture(now: Int64) async throws {
+    let ahead = view().blocks.filter { $0.seen == 0 && $0.newest > now }
+    if ahead.isEmpty { return }
+    let names = Set(ahead.map(\.name))
+    try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+      sealing.async { [self] in
+        continuation.resume(
+          with: Result {
+            try catalogue.set(seen: now, of: ahead)
+            state.withLock { state in
+              for index in state.blocks.indices where names.contains(state.blocks[index].name) {
+                state.blocks[index].seen = now
+              }
+            }
+          })
+      }
+    }
+  }
+
   /// Whether all records in memory are too old, or have been there too long.
   private func needsSeal(olderThan age: Int64?) -> Bool {
     if let age, view().memtables.contains(where: { $0.readable.rows > 0 && $0.readable.newest < age }) { return true }
@@ -50,7 +73,7 @@ extension LogStore {
   }
 
   /// Deletes blocks, their entries first, and answers how many records they had.
-  private func delete(_ entries: [BlockEntry]) async throws -> Int {
+  func delete(_ entries: [BlockEntry]) async throws -> Int {
     if entries.isEmpty { return 0 }
     let names = Set(entries.map(\.name))
     return try await withCheckedThrowingContinuation { continuation in

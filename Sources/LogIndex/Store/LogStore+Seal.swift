@@ -42,10 +42,11 @@ extension LogStore {
   func seal(_ job: SealJob) {
     if state.withLock({ $0.isClosed }) { return }
     do {
-      let entry = try BlockMaker.store(job.table, workers: job.workers, in: file, options)
+      let (entry, rollup) = try BlockMaker.store(job.table, workers: job.workers, in: file, options)
       try catalogue.add(
-        entry, workers: job.workers, totals: job.totals, nextID: job.table.firstID + Int64(entry.rows),
+        entry, rollup, workers: job.workers, totals: job.totals, nextID: job.table.firstID + Int64(entry.rows),
         seconds: Int64(Date().timeIntervalSince1970))
+      keep(rollup, of: entry)
       state.withLock { state in
         state.memtables.removeAll { $0 === job.table }
         state.blocks.append(entry)

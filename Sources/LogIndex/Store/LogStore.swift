@@ -14,6 +14,7 @@ package final class LogStore: Sendable {
   let catalogue: Catalogue
   let cache: RecentCache<Block>
   let filters: RecentCache<BloomFilter>
+  let rollups: RecentCache<Rollup>
   let queue: Mutex<AppendQueue>
   let writer: Mutex<StoreWriter>
   let state: Mutex<State>
@@ -40,6 +41,8 @@ package final class LogStore: Sendable {
     var isWatched = false
     /// Records before this moment are too old to be shown, though their block is not too old as a whole.
     var floor = Int64.min
+    /// The same for single namespaces and functions.
+    var floors: [LogFloor] = []
     /// When the memtable got its first record.
     var begun: ContinuousClock.Instant?
   }
@@ -53,6 +56,7 @@ package final class LogStore: Sendable {
     hub = TailHub(options)
     cache = RecentCache(bytesMaximum: options.cacheBytes)
     filters = RecentCache(bytesMaximum: options.filterBytes)
+    rollups = RecentCache(bytesMaximum: options.rollupBytes)
     queue = Mutex(
       AppendQueue(bytesMaximum: options.pendingBytesMaximum, appendsMaximum: options.pendingAppendsMaximum))
     self.writer = Mutex(writer)
@@ -98,10 +102,13 @@ package final class LogStore: Sendable {
 
   /// A query without the records that are too old.
   func bounded(_ query: LogQuery) -> LogQuery {
-    let floor = state.withLock { $0.floor }
-    if floor == .min { return query }
+    let (floor, floors) = state.withLock { ($0.floor, $0.floors) }
     var query = query
-    query.range.since = max(query.range.since ?? .min, floor)
+    if floor > .min { query.range.since = max(query.range.since ?? .min, floor) }
+    if !floors.isEmpty {
+      query.filter =
+        query.filter == .everything ? .all(floors.map(\.filter)) : .all([query.filter] + floors.map(\.filter))
+    }
     return query
   }
 
@@ -149,7 +156,7 @@ package final class LogStore: Sendable {
       guard block.header.firstID == entry.firstID, block.rowCount == entry.rows else {
         throw BlockFault("it is another block than the catalogue says")
       }
-      cache.keep(block, entry.name, bytes: block.bytes.count)
+      cache.keep(block, entry.name, bytes: block.heldBytes)
       return block
     } catch let fault as BlockFault {
       quarantine(entry, fault)
@@ -174,14 +181,32 @@ package final class LogStore: Sendable {
     return probes.allow(filter)
   }
 
+  /// The counts of a block; nil when there are none.
+  func rollup(of entry: BlockEntry) -> Rollup? {
+    if let rollup = rollups.value(entry.name) { return rollup }
+    guard let bytes = try? catalogue.rollup(entry.name), let rollup = try? Rollup(encoded: bytes) else { return nil }
+    keep(rollup, of: entry)
+    return rollup
+  }
+
+  /// Keeps the counts of a block at hand.
+  func keep(_ rollup: Rollup?, of entry: BlockEntry) {
+    if let rollup { rollups.keep(rollup, entry.name, bytes: rollup.heldBytes) }
+  }
+
+  /// Has the cache know what of a block is open by now.
+  func noteSize(of block: Block, _ entry: BlockEntry) { cache.resize(entry.name, bytes: block.heldBytes) }
+
   /// Closes the file of a block that is needed no more.
   func forget(_ name: String) {
     cache.forget(name)
     filters.forget(name)
+    rollups.forget(name)
   }
 
   /// Sets a damaged block aside and says so; what retention has deleted meanwhile is no damage.
   func quarantine(_ entry: BlockEntry, _ fault: BlockFault) {
+    if fault == .outOfTime { return }
     let isMine = state.withLock { state in
       guard let place = state.blocks.firstIndex(where: { $0.name == entry.name }) else { return false }
       state.blocks.remove(at: place)

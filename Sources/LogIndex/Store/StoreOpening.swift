@@ -94,8 +94,9 @@ struct StoreOpening {
       let block = try Block(path: file.path(name))
       let entry = BlockEntry(name: name, fileBytes: block.bytes.count, block.header)
       known.nextID = max(known.nextID, entry.firstID + Int64(entry.rows))
+      let share = block.rowCount == 0 ? 0 : block.header.rawBytes / block.rowCount
       try catalogue.add(
-        entry, workers: block.workers, totals: known.totals, nextID: known.nextID,
+        entry, try Rollup(block) { _ in share }, workers: block.workers, totals: known.totals, nextID: known.nextID,
         seconds: Int64(Date().timeIntervalSince1970))
       return entry
     } catch let fault as BlockFault {

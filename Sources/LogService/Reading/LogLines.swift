@@ -22,7 +22,8 @@ actor LogLines {
     reader = batches.makeAsyncIterator()
   }
 
-  /// The next line, nil at the end. A cut answer ends with a line `{"truncated":"reason"}`.
+  /// The next line, nil at the end. A cut answer ends with a line
+  /// `{"truncated":"reason","since":"time"}`: from that time on it is complete.
   func line() async throws -> [UInt8]? {
     while next == ready.count {
       var reader = reader
@@ -44,7 +45,7 @@ actor LogLines {
       }
       if let reason = batch.truncated {
         isCut = true
-        ready.append(Self.cut(reason.rawValue))
+        ready.append(Self.cut(reason.rawValue, since: batch.completeSince))
       }
       next = 0
     }
@@ -52,5 +53,9 @@ actor LogLines {
     return ready[next]
   }
 
-  static func cut(_ reason: String) -> [UInt8] { Array("{\"truncated\":\"\(reason)\"}".utf8) }
+  /// The last line of a cut answer: why, and from when on it is complete.
+  static func cut(_ reason: String, since: Int64? = nil) -> [UInt8] {
+    let since = since.map { ",\"since\":\"\(RecordTime.text($0))\"" } ?? ""
+    return Array("{\"truncated\":\"\(reason)\"\(since)}".utf8)
+  }
 }

@@ -69,7 +69,7 @@ extension LogService {
       throw .internalError("the logs could not be read: \(error)")
     }
     var lines = result.rows.map { $0.json(columns: result.columns) }
-    if let reason = result.truncated { lines.append(LogLines.cut(reason.rawValue)) }
+    if let reason = result.truncated { lines.append(LogLines.cut(reason.rawValue, since: result.completeSince)) }
     counters.queried(cut: result.truncated != nil)
     withExtendedLifetime(permit) {}
     return AsyncThrowingStream { continuation in

@@ -12,11 +12,16 @@ import Testing
     ("a OR OR b", 6, "operator without a term"),
     ("NOT", 4, "ends where a term"), ("ms:>", 5, "nothing to compare"), ("ms:>x", 5, "is no number"),
     ("ms:1..x", 4, "is no number"), ("function:>a", 11, "has no order"), ("time:>soon", 7, "is no time"),
-    ("p:/x/", 3, "regular expressions"), ("a | ", 5, "is no pipe"), ("a | top 5", 5, "is no pipe"),
+    ("msg:/x", 5, "never closed"), ("msg:/x/y", 8, "unexpected text after"), ("p://", 3, "empty regular"),
+    ("é p:/a(b/", 7, "'(' without ')'"), ("msg:/\\q/", 6, "no meaning"), ("a | ", 5, "is no pipe"),
+    ("a | top 5", 10, "field's name is expected"), ("a | top 0 x", 9, "after top"), ("a | uniq", 9, "field's name"),
+    ("a | top x | top y", 13, "top after stats"), ("a | sort by b | uniq c", 17, "uniq after sort"),
+    ("a | sort b | sort c", 14, "sort after sort"), ("a | top x | sort by (y)", 13, "sort after top"),
+    ("a | head 5", 5, "is no pipe"),
     ("\"\"", 1, "empty phrase"), ("*x:1", 1, "field's name"), ("é level:loud", 9, "is no level"),
     ("a\\", 2, "nothing after it"),
     ("| limit 0", 9, "no number from 1"), ("| limit x", 9, "no number from 1"),
-    ("| sort by a", 3, "sort without stats"),
+    ("| sort by", 10, "field's name is expected"),
     ("| stats", 8, "function is expected"), ("| stats sum()", 9, "needs a field"),
     ("| stats magic(a)", 9, "no statistics function"),
     ("| stats count() per soon", 21, "no duration"), ("| stats count() | sort by nope", 27, "no column"),
@@ -55,7 +60,7 @@ import Testing
       "level:", "error", "(", ")", "\"", "*", "..", ">=", "<", "-", "NOT ", " OR ", " AND ", "|", " stats ", "count()",
       "p99(x)", " by ",
       " per ", "5m", "limit", "\\", ":", "é", "\u{0}", "250ms", "1Ki", " ", "fields ", "sort ", ",", "time:>2026-11",
-      "/x/", "as y",
+      "/x/", "as y", "msg:/", "a+", "[^b", "]", "{2,3}", "/i", "top 5 x", "uniq",
     ]
     var parsed = 0
     for _ in 0..<rounds {

@@ -121,6 +121,8 @@ import Testing
       "level:error", "level:>=warn", "stream:access", "namespace:team-a", "pod:alpha", "call:*", "call:\"größe\"",
       "n:>500", "n:0..20", "n:17", "n:*", "took:250", "took:>1s", "ok:true", "ok:\"\"", "path:alpha*", "path:*",
       "hash:*", "hash:deadbeef01", "id:\"beta gamma\"", "user.name:größe", "user.name:\"a\\nb\"", "\"größe\":*",
+      "msg:/item-\\d*7 /", "msg:/declined: connection/", "msg:/[0-9a-f]{8} declined/", "msg:/w\\d-[0-9a-f]{3}0/",
+      "msg:/größe .* naïve$/", "path:/^alpha-\\d/", "id:/-4/", "hash:/^dead|0{2}/", "msg:/(GET|PUT) .api.1\\d.item/",
       "time:>=2026-11-20T00:00:05Z", "stream:access AND (NOT n:17 OR ok:* OR hash:*)", "absent:x",
     ])
   }

@@ -1,3 +1,4 @@
+import ClusterTestSupport
 import Foundation
 import Testing
 
@@ -73,10 +74,63 @@ import Testing
         ends.append(batch.truncated)
       }
       #expect(ends == [.time])
-      let stats = try LogQuery.parse("| stats count()")
+      let stats = try LogQuery.parse("| stats count(pod)")
       let result = try await store.stats(stats, scope: .all, bounds: LogQueryBounds(recordsMaximum: 300))
       #expect(result.truncated == .records)
-      #expect(result.rows == [LogStatRow(values: [.count(300)])])
+      // All blocks end at the same time: of none is it known that nothing of its newest is missing.
+      #expect(result.completeSince == day + 100 && result.rows == [LogStatRow(values: [.count(0)])])
+      await store.close()
+    }
+  }
+
+  /// Blocks and the memtable overlap in time, so that a bound ends somewhere in each of them.
+  @Test func `a cut answer has no holes and says from when on it is complete`() async throws {
+    let seed: UInt64 = 77
+    var random = SeededGenerator(seed: seed)
+    try await withTempFolder { folder in
+      var options = LogIndexOptions()
+      options.blockRows = 100
+      let store = try LogStore.open(directory: folder, options: options)
+      var records: [(LogPosition, String)] = []
+      for batch in 0..<13 {
+        let lines = (0..<50).map { _ in
+          line("m\(Int.random(in: 0..<3, using: &random))", time: day + Int64.random(in: 0..<600, using: &random))
+        }
+        for bytes in lines {
+          let position = LogPosition(time: try IndexedRecord(bytes).time, id: Int64(records.count + 1))
+          records.append((position, String(decoding: bytes, as: UTF8.self)))
+        }
+        _ = try await store.append(worker: "w", firstSequence: UInt64(batch * 50 + 1), records: lines)
+      }
+      let newestFirst = records.sorted { $0.0 > $1.0 }
+      for _ in 0..<150 {
+        let text = random.pick(["*", "m1", "m0 OR m2", "msg:/m[12]/"])
+        let query = try LogQuery.parse(text)
+        let bounds = LogQueryBounds(recordsMaximum: Int.random(in: 1...700, using: &random))
+        let all = newestFirst.filter { query.matches(Array($0.1.utf8), scope: .all) }
+        var found: [LogEntry] = []
+        var cut: (LogTruncation?, Int64?) = (nil, nil)
+        for try await batch in store.query(query, scope: .all, bounds: bounds) {
+          found += batch.entries
+          cut = (batch.truncated, batch.completeSince)
+        }
+        let place = "seed \(seed): \(text) with \(bounds.recordsMaximum)"
+        #expect((cut.0 == nil) == (bounds.recordsMaximum >= 650) && (cut.0 == nil) == (cut.1 == nil), "\(place)")
+        let complete = all.filter { $0.0.time >= cut.1 ?? .min }
+        #expect(found.map(\.position) == complete.map(\.0), "\(place)")
+        var counted = query
+        counted.stats = try LogQuery.parse("| stats count(), min(x)").stats
+        let rows = try await store.stats(counted, scope: .all, bounds: bounds)
+        let wanted = all.filter { $0.0.time >= rows.completeSince ?? .min }
+        #expect(rows.rows.first?.values.first == .count(wanted.count), "\(place)")
+        #expect((rows.truncated == nil) == (bounds.recordsMaximum >= 650), "\(place)")
+        counted.stats = nil
+        counted.order = try LogQuery.parse("| sort by msg").order
+        for try await batch in store.query(counted, scope: .all, bounds: bounds) {
+          let since = batch.completeSince ?? .min
+          #expect(batch.entries.count == all.count { $0.0.time >= since }, "\(place)")
+        }
+      }
       await store.close()
     }
   }

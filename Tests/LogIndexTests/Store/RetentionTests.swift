@@ -60,7 +60,8 @@ import Testing
         }
         async let appended = store.append(
           worker: "v", firstSequence: UInt64(round + 1), records: [line("now", time: day + 90_000 * second)])
-        let report = try await store.retain(policy: LogRetention(maxAge: nil, maxBytes: 2_000_000), now: day)
+        let report = try await store.retain(
+          policy: LogRetention(maxAge: nil, maxBytes: 2_000_000), now: day + 100_000 * second)
         _ = try await appended
         #expect(round == 0 || report.deletedByBytes > 0)
         #expect(try await store.figures().diskBytes < 3_000_000)
@@ -73,6 +74,23 @@ import Testing
       await store.close()
       let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.hasPrefix("block-") }
       #expect(Set(names) == Set(store.view().blocks.map(\.name)), "no file without an entry, no entry without a file")
+    }
+  }
+
+  @Test func `records of a sender whose clock is ahead go by ours`() async throws {
+    try await withTempFolder { folder in
+      let store = try LogStore.open(directory: folder, options: options(blockRows: 100))
+      let policy = LogRetention(maxAge: .seconds(1_000), maxBytes: nil)
+      // A year ahead.
+      let ahead = day + 31_536_000 * second
+      _ = try await store.append(worker: "w", firstSequence: 1, records: (0..<100).map { line("m", time: ahead + $0) })
+      #expect(await store.flush())
+      #expect(try await store.retain(policy: policy, now: day).deletedByAge == 0)
+      await store.close()
+      let reopened = try LogStore.open(directory: folder, options: options(blockRows: 100))
+      #expect(try await reopened.retain(policy: policy, now: day + 999 * second).deletedByAge == 0)
+      #expect(try await reopened.retain(policy: policy, now: day + 1_001 * second).deletedByAge == 100)
+      await reopened.close()
     }
   }
 

@@ -1,0 +1,28 @@
+/// When a search must end.
+struct SearchDeadline: Sendable {
+  let end: ContinuousClock.Instant?
+
+  /// Searches that may take as long as they like.
+  static let none = SearchDeadline(end: nil)
+
+  /// Whether it has passed.
+  var isOver: Bool { end.map { ContinuousClock.now >= $0 } ?? false }
+
+  /// Throws `BlockFault.outOfTime` when it has passed.
+  func check() throws(BlockFault) {
+    if isOver { throw .outOfTime }
+  }
+}
+
+/// Where a search ended before it had looked at everything: all of what is newer than `time` was looked at.
+struct SearchCut: Sendable, Equatable {
+  var reason: LogTruncation
+  /// Nanoseconds since 1970.
+  var time: Int64
+
+  /// Both cuts together: less is complete.
+  func united(_ other: SearchCut?) -> SearchCut {
+    guard let other else { return self }
+    return SearchCut(reason: reason, time: max(time, other.time))
+  }
+}

@@ -1,0 +1,86 @@
+/// Whether a text may be in what a template stands for, whatever its variables are.
+struct TemplateScreen {
+  /// What a place of a template may be.
+  private enum Token {
+    case byte(UInt8)
+    /// Some characters of a kind.
+    case some(Kind)
+  }
+
+  /// What characters a variable or a reference may have.
+  enum Kind {
+    case digits, decimal, hex, uuid, letters, any
+
+    func allows(_ byte: UInt8) -> Bool {
+      switch self {
+      case .digits: ASCII.isDigit(byte)
+      case .decimal: ASCII.isDigit(byte) || byte == 0x2D || byte == 0x2E
+      case .hex: JSONText.hexValue(byte) != nil
+      case .uuid: JSONText.hexValue(byte) != nil || byte == 0x2D
+      case .letters: ASCII.isWord(byte) && byte != 0x5F && byte < 0x80
+      case .any: true
+      }
+    }
+  }
+
+  private let tokens: [Token]
+
+  /// `kinds` are those of the columns that references point to.
+  init(_ template: TemplateColumn.Template, kinds: [Kind]) {
+    var tokens: [Token] = []
+    for piece in template.pieces {
+      switch piece {
+      case .literal(let literal):
+        let plain = literal.contains(0x5C) ? JSONText.unescaped(literal[...]) : literal
+        for byte in plain { tokens.append(.byte(ASCII.lowered(byte))) }
+      // Only runs of letters and digits become variables.
+      case .variable(let variable): tokens.append(.some(Self.kind(template.variables[variable], otherwise: .letters)))
+      case .reference(let reference): tokens.append(.some(kinds[reference]))
+      }
+    }
+    self.tokens = tokens
+  }
+
+  /// False when a text, in lower case, is certainly in none.
+  func mayHold(_ text: [UInt8]) -> Bool {
+    // Where the text read so far may end: before each token.
+    var places = Array(repeating: true, count: tokens.count + 1)
+    for byte in text {
+      var next = Array(repeating: false, count: tokens.count + 1)
+      var isAny = false
+      for (place, token) in tokens.enumerated() where places[place] {
+        switch token {
+        case .byte(let literal) where literal == byte:
+          next[place + 1] = true
+          isAny = true
+        case .some(let kind):
+          if kind.allows(byte) {
+            next[place] = true
+            isAny = true
+          }
+        default: break
+        }
+      }
+      guard isAny else { return false }
+      // A variable may end here, or be empty.
+      for (place, token) in tokens.enumerated() where next[place] {
+        if case .some = token { next[place + 1] = true }
+      }
+      places = next
+    }
+    return true
+  }
+
+  /// What characters the values of a list have.
+  static func kind(_ list: ListColumn, otherwise: Kind) -> Kind {
+    switch list {
+    case .decimal: .decimal
+    case .padded: .digits
+    case .hex: .hex
+    case .uuid: .uuid
+    case .dictionary(let distinct, _, _), .recent(let distinct, _, _): kind(distinct, otherwise: otherwise)
+    case .constant, .text: otherwise
+    case .template: .any
+    }
+  }
+}

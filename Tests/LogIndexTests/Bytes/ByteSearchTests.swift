@@ -1,0 +1,44 @@
+import ClusterTestSupport
+import Testing
+
+@testable import LogIndex
+
+@Suite struct ByteSearchTests {
+  private func find(_ needle: [UInt8], _ text: [UInt8]) -> Int? {
+    needle.withUnsafeBufferPointer { needle in
+      text.withUnsafeBufferPointer { text in
+        guard let left = needle.baseAddress, let right = text.baseAddress else { return nil }
+        return ByteSearch.find(left, needle.count, in: right, text.count)
+      }
+    }
+  }
+
+  @Test func `the first place is found, by either way`() {
+    var random = SeededGenerator(seed: 12)
+    for _ in 0..<3_000 {
+      let needle = (0..<Int.random(in: 1...9, using: &random)).map { _ in random.pick([0x61, 0x62] as [UInt8]) }
+      let text = (0..<Int.random(in: 1...60, using: &random)).map { _ in random.pick([0x61, 0x62] as [UInt8]) }
+      let starts = text.count < needle.count ? [] : Array(0...(text.count - needle.count))
+      let expected = starts.first { text[$0..<($0 + needle.count)].elementsEqual(needle) }
+      #expect(find(needle, text) == expected)
+      #expect(TextFold.find(needle, in: text[...], from: 0) == expected)
+      let steady = needle.withUnsafeBufferPointer { needle in
+        text.withUnsafeBufferPointer { ByteSearch.steadily(needle, in: $0, from: 0) { $0 } }
+      }
+      #expect(steady == expected)
+    }
+  }
+
+  @Test func `a needle that nearly fits everywhere takes no time`() {
+    let text = [UInt8](repeating: 0x61, count: 250_000)
+    let needle = [UInt8](repeating: 0x61, count: 500) + [0x62]
+    let upper = [UInt8](repeating: 0x41, count: 250_000) + needle
+    let time = ContinuousClock().measure {
+      #expect(find(needle, text) == nil)
+      #expect(find(needle, text + needle) == 250_000)
+      #expect(TextFold.find(needle, in: text[...], from: 0) == nil)
+      #expect(TextFold.find(needle, in: upper[10...], from: 10) == 250_000)
+    }
+    #expect(time < .seconds(10))
+  }
+}
