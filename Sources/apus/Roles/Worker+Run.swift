@@ -4,6 +4,7 @@ import ClusterModel
 import FoundationEssentials
 import Glibc
 import Logging
+import PodSandbox
 import ServiceLifecycle
 import UnixSignals
 import WorkerAgent
@@ -22,6 +23,8 @@ struct WorkerRole {
   let listen: (host: String, port: Int)?
   /// Registries that are asked by plain HTTP.
   let insecureRegistries: Set<String>
+  /// What it opens to pods with `egress: internet`.
+  let egress: EgressNetwork
   /// How the process ended before, when it was started again.
   let ending: String?
   let logger: Logger
@@ -98,6 +101,9 @@ struct WorkerRole {
       version: Version.current)
     configuration.firstSlot = slots.first
     configuration.insecureRegistries = insecureRegistries
+    configuration.egress = egress
+    configuration.egressProgram = installed.companion("apus-egress")
+    configuration.gatewaySockets = { [folder] in folder.podSockets }
     return configuration
   }
 }
