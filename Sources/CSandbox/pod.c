@@ -199,7 +199,7 @@ void bind_mounts(const struct apus_spawn *spawn, const struct apus_bind *bind, i
   mount_secrets(spawn, bind, secrets, status);
 }
 
-/* 127.0.0.1 answers inside the pod; there is no other interface and no way to add one. */
+/* 127.0.0.1 answers inside the pod; there is no other interface but what its worker adds, and no way to add one. */
 static void raise_loopback(int status) {
   int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   struct ifreq request;
@@ -257,7 +257,8 @@ void drop_privileges(uint32_t user, uint32_t group, int status) {
 pid_t pod_clone(const struct apus_spawn *spawn, const struct pod_descriptors *given, uint64_t flags, int *pidfd) {
   struct clone_args how;
   memset(&how, 0, sizeof how);
-  how.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD | flags;
+  how.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD | flags;
+  if (!(spawn->head.flags & APUS_HOST_NETWORK)) how.flags |= CLONE_NEWNET;
   // A sibling's signal is its maker's, and the kernel wants none named.
   how.exit_signal = (flags & CLONE_PARENT) ? 0 : SIGCHLD;
   how.pidfd = (uint64_t)(uintptr_t)pidfd;
@@ -273,7 +274,7 @@ void pod_main(const struct apus_spawn *spawn, struct pod_descriptors *given, int
   join_cgroups(spawn, given, given->status);
   umask(022);
   build_root(spawn, given, given->status);
-  raise_loopback(given->status);
+  if (!(spawn->head.flags & APUS_HOST_NETWORK)) raise_loopback(given->status);
   set_common_limits(given->status);
   init_main(spawn, given, forked);
 }

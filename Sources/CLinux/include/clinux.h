@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "apus_egress.h"
 #include "apus_protocol.h"
 
 /// Opens `path` below the directory `directory_fd`, never leaving it: no `..` above it, no symbolic links, no magic
@@ -112,6 +113,12 @@ int apus_memory_file(const void *bytes, size_t length);
 /// writable when decided. Moves the CALLING THREAD into that namespace and back to the one behind `home` (a descriptor
 /// of /proc/self/ns/net): on a dedicated thread only.
 int apus_netns_connect(int pidfd, uint16_t port, int home);
+/// A TCP socket that listens on 127.0.0.1:`port` in that namespace; as `apus_netns_connect` otherwise.
+int apus_netns_listen(int pidfd, uint16_t port, int home);
+/// Makes the Ethernet interface of a pod with `egress: internet` in that namespace (eth0 with the addresses of
+/// apus_egress.h and the default route) and gives the descriptor on which its frames are read and written; the interface
+/// is gone with it. As `apus_netns_connect` otherwise. Needs /dev/net/tun.
+int apus_netns_tap(int pidfd, int home);
 /// The pending error of a socket (0: none), taken from it.
 int apus_socket_error(int socket);
 

@@ -24,6 +24,7 @@ package enum CallErrorCode: String, Codable, Hashable, Sendable, CaseIterable {
   case responseStartTimeout = "response_start_timeout"
   case idleTimeout = "idle_timeout"
   case storageFull = "storage_full"
+  case callLoop = "call_loop"
 
   /// The HTTP status that goes with the code.
   package var status: Int {
@@ -44,6 +45,7 @@ package enum CallErrorCode: String, Codable, Hashable, Sendable, CaseIterable {
     case .queueTimeout, .noCapacity, .draining, .noControlPlane: 503
     case .functionTimeout, .responseStartTimeout, .idleTimeout: 504
     case .storageFull: 507
+    case .callLoop: 508
     }
   }
 
@@ -54,7 +56,7 @@ package enum CallErrorCode: String, Codable, Hashable, Sendable, CaseIterable {
       .callKnown, .bodyTooLarge, .headTooLarge, .uriTooLong:
       .caller
     case .functionFailed, .podCrashed, .startFailed, .badResponse, .functionTimeout, .responseStartTimeout,
-      .idleTimeout:
+      .idleTimeout, .callLoop:
       .functionAuthor
     case .queueFull, .queueTimeout, .noCapacity, .draining, .noControlPlane, .storageFull: .platformOperator
     }

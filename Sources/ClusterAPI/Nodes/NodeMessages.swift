@@ -22,6 +22,8 @@ package struct WorkerHello: Codable, Hashable, Sendable {
   package var info: NodeInfo
   /// What isolation the host gives, in words.
   package var isolation: [String]
+  /// What functions may ask for in `spec.egress`; nil is nothing.
+  package var egress: [Egress]?
   /// Digests of artifacts already unpacked here (bounded at 1,000, newest first).
   package var artifacts: [String]
   /// Every pod it has.
@@ -30,7 +32,8 @@ package struct WorkerHello: Codable, Hashable, Sendable {
   /// A hello of all parts.
   package init(
     name: String, session: String, labels: [String: String], milliCPU: Int64, memory: Int64, pods: Int,
-    address: String?, host: String, info: NodeInfo, isolation: [String], artifacts: [String], running: [PodReport]
+    address: String?, host: String, info: NodeInfo, isolation: [String],
+    egress: [Egress]? = nil, artifacts: [String], running: [PodReport]
   ) {
     self.name = name
     self.session = session
@@ -42,6 +45,7 @@ package struct WorkerHello: Codable, Hashable, Sendable {
     self.host = host
     self.info = info
     self.isolation = isolation
+    self.egress = egress
     self.artifacts = artifacts
     self.running = running
   }

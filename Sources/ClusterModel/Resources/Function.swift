@@ -63,6 +63,8 @@ package struct FunctionSpec: Codable, Hashable, Sendable {
   package var env: [String: String]?
   /// Names of secrets mounted under `/var/openfaas/secrets`.
   package var secrets: [String]?
+  /// What the pods may reach; nil is `none`.
+  package var egress: Egress?
   /// Limits of each pod.
   package var resources: PodResources
   /// How long one call may take in all.
@@ -105,6 +107,16 @@ extension FunctionSpec {
     `public` = other.public
     auth = other.auth
   }
+}
+
+/// What the pods of a function may reach; each also gives what stands before it.
+package enum Egress: String, Codable, Hashable, Sendable, CaseIterable {
+  /// Nothing but themselves.
+  case none
+  /// The functions of their namespace, by name through the gateway.
+  case cluster
+  /// The internet, and of private networks what the node opens; never the node itself or other pods.
+  case internet
 }
 
 /// What a caller of a function has to show.

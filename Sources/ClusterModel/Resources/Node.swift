@@ -100,6 +100,8 @@ package struct NodeDetail: Codable, Hashable, Sendable {
   package var pods: Int?
   /// The isolation this host gives, as `apus doctor` words it.
   package var isolation: [String]?
+  /// What functions here may ask for in `spec.egress`.
+  package var egress: [Egress]?
   /// Pods made ahead that wait, by what they can become.
   package var stems: [String: Int]?
   /// When it was last heard.

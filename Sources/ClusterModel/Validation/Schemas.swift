@@ -71,6 +71,7 @@ package enum Schemas {
       .object(["digest": .required(.string(.digest)), "size": .optional(.integer(0...Limits.artifactPacked))])),
     "env": .optional(.map(keys: .environmentName, values: .string(.text), most: 256)),
     "secrets": .optional(.list(.string(.dnsLabel), most: 32)),
+    "egress": .optional(.string(.oneOf(Egress.allCases.map(\.rawValue)))),
     "resources": .optional(resources, default: .object([:])),
     "timeout": duration("30s", .init(milliseconds: 1)...Limits.timeoutMaximum),
     "timeouts": .optional(timeouts),

@@ -248,6 +248,7 @@ extension Orchestrator: NodeSessions {
     detail.heardAt = node.hello == nil ? nil : node.heardAt
     if let hello = node.hello {
       detail.isolation = hello.isolation
+      detail.egress = hello.egress
       detail.stems = node.joined && !node.stems.isEmpty ? node.stems : nil
       let capacity = [
         "cpu": Quantity(milliCores: hello.milliCPU).description, "memory": Quantity(bytes: hello.memory).description,

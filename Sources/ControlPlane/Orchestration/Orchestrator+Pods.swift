@@ -55,6 +55,7 @@ extension Orchestrator: PodPlacements {
         name: node.name, labels: hello.labels.merging(node.labels) { _, own in own }, joined: node.joined,
         cordoned: node.cordoned, milliCPU: hello.milliCPU, memory: hello.memory, podLimit: hello.pods)
       offer.hasCode = node.artifacts.contains(pod.template.codeDigest ?? "")
+      offer.egress = hello.egress ?? []
       offer.usedMilliCPU = use.milliCPU
       offer.usedMemory = use.memory
       offer.pods = use.pods

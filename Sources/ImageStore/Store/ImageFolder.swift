@@ -36,18 +36,27 @@ struct ImageFolder: Sendable {
     try makeBase()
   }
 
+  /// Where a pod with `egress: internet` asks for names; others have no route there.
+  private static let resolvers = "nameserver 192.0.0.3\n"
+
   /// The layer above those of the image: real folders where the pod's own mounts go, whatever the image has there, and
   /// the files that are the platform's.
   private func makeBase() throws(ImageError) {
     var status = stat()
-    if lstat(base, &status) == 0 { return }
+    if lstat(base, &status) == 0 {
+      if FileManager.default.contents(atPath: base + "/etc/resolv.conf") == Data(Self.resolvers.utf8) { return }
+      // Of an older version; no pod runs while a store opens.
+      try? PackageArchive.remove(base)
+    }
     let temporary = "\(path)/.base-\(UInt64.random(in: 0 ... .max))"
     for folder in ["", "/proc", "/dev", "/tmp", "/etc", "/var", "/var/openfaas", "/var/openfaas/secrets"] {
       guard mkdir(temporary + folder, 0o755) == 0, chmod(temporary + folder, 0o755) == 0 else {
         throw SystemText.error(temporary + folder, "making")
       }
     }
-    let files = ["/etc/passwd": "", "/etc/resolv.conf": "", "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n"]
+    let files = [
+      "/etc/passwd": "", "/etc/resolv.conf": Self.resolvers, "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    ]
     for (name, text) in files { try Self.write(Array(text.utf8), to: temporary + name, mode: 0o644) }
     guard rename(temporary, base) == 0 else { throw SystemText.error(base, "naming") }
   }

@@ -26,6 +26,8 @@ package struct NodeOffer: Hashable, Sendable {
   package var podsOfFunction = 0
   /// Pods that are starting.
   package var startsInFlight = 0
+  /// What its pods may be given to reach.
+  package var egress: [Egress] = Egress.allCases
   /// Whether the function's code is already there.
   package var hasCode = false
 
@@ -52,6 +54,8 @@ package struct PodDemand: Hashable, Sendable {
   package var memory: Int64
   /// Labels the node must carry.
   package var nodeSelector: [String: String]
+  /// What it may reach.
+  package var egress = Egress.none
 
   /// A demand.
   package init(milliCPU: Int64, memory: Int64, nodeSelector: [String: String] = [:]) {
@@ -64,6 +68,7 @@ package struct PodDemand: Hashable, Sendable {
   package init(_ spec: FunctionSpec) {
     self.init(
       milliCPU: spec.resources.cpu.milli, memory: spec.resources.memory.value, nodeSelector: spec.nodeSelector ?? [:])
+    egress = spec.egress ?? .none
   }
 }
 
@@ -75,6 +80,8 @@ package enum Refusal: Hashable, Sendable, CustomStringConvertible {
   case cordoned
   /// It lacks a label.
   case label(key: String, wanted: String, found: String?)
+  /// It cannot give pods what the function asks for.
+  case egress(Egress)
   /// Too little CPU, even overcommitted.
   case cpu(needed: Int64, free: Int64)
   /// Too little memory.
@@ -89,6 +96,8 @@ package enum Refusal: Hashable, Sendable, CustomStringConvertible {
     case .cordoned: "is cordoned"
     case .label(let key, let wanted, let found):
       "label \(key) is \(found.map { "\"\($0)\"" } ?? "missing"), wanted \"\(wanted)\""
+    case .egress(let wanted):
+      "cannot give pods egress: \(wanted.rawValue); apus describe node says what it lacks"
     case .cpu(let needed, let free):
       "cpu: needs \(Quantity(milliCores: needed)), \(Quantity(milliCores: max(0, free))) free"
     case .memory(let needed, let free):
@@ -145,6 +154,7 @@ package enum Placement {
     for (key, wanted) in demand.nodeSelector.sorted(by: { $0.key < $1.key }) where node.labels[key] != wanted {
       return .label(key: key, wanted: wanted, found: node.labels[key])
     }
+    if demand.egress != .none, !node.egress.contains(demand.egress) { return .egress(demand.egress) }
     let freeCPU = node.milliCPU * cpuOvercommit - node.usedMilliCPU
     if demand.milliCPU > freeCPU { return .cpu(needed: demand.milliCPU, free: freeCPU) }
     let freeMemory = node.memory - node.usedMemory

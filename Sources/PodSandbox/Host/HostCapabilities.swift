@@ -41,10 +41,23 @@ package struct HostCapabilities: Sendable, Equatable {
   package var enforceable: [String]
   /// python3 and node.
   package var interpreters: [Interpreter]
+  /// What is missing for functions with `egress: internet`, and what to do about it; nil when nothing is.
+  package var egressLack: EgressLack?
+
+  /// A thing without which no packet leaves a pod.
+  package struct EgressLack: Sendable, Equatable {
+    /// What is missing.
+    package var what: String
+    /// What to do.
+    package var advice: String
+  }
 
   /// All of it as lines with advice.
   package var findings: [Finding] {
-    [kernelFinding, namespaceFinding, privilegeFinding, cgroupFinding, seccompFinding, userNamespaceFinding]
+    [
+      kernelFinding, namespaceFinding, privilegeFinding, cgroupFinding, seccompFinding, userNamespaceFinding,
+      egressFinding,
+    ]
       + interpreters.map(Self.finding)
   }
 
@@ -102,6 +115,14 @@ package struct HostCapabilities: Sendable, Equatable {
       line: userNamespaces ? "allowed on this host, refused inside pods" : "not allowed, and not needed", advice: "")
   }
 
+  private var egressFinding: Finding {
+    Finding(
+      subject: "egress", level: egressLack == nil ? .good : .degraded,
+      line: egressLack.map { "pods reach no network: \($0.what)" }
+        ?? "pods may reach the internet when their spec asks",
+      advice: egressLack?.advice ?? "")
+  }
+
   private static func finding(_ interpreter: Interpreter) -> Finding {
     guard let path = interpreter.path, let version = interpreter.version else {
       return Finding(
@@ -132,7 +153,8 @@ extension HostCapabilities {
       userNamespaces: (CgroupFiles.number("/proc/sys/user/max_user_namespaces") ?? 0) > 0,
       privileged: root && capable, seccomp: apus_has_seccomp_filter() == 1,
       kernel: release.split(separator: ".").prefix(2).joined(separator: "."), cgroups: layout,
-      enforceable: enforceable(layout), interpreters: Interpreter.found())
+      enforceable: enforceable(layout), interpreters: Interpreter.found(),
+      egressLack: EgressNetwork.lack().map { EgressLack(what: $0.what, advice: $0.advice) })
   }
 
   /// Sets real limits on a group made for the purpose and reads them back.

@@ -30,10 +30,20 @@ package final class PortForwarder: Sendable {
     }
   }
 
+  /// What is made inside a pod's network namespace.
+  private enum Wish {
+    /// A connection to a port of its loopback.
+    case connection(UInt16)
+    /// A listening socket on a port of its loopback.
+    case listener(UInt16)
+    /// The interface through which it reaches others.
+    case interface
+  }
+
   private struct Request {
     var sandbox: Sandbox?
     var pidfd: CInt
-    var port: UInt16
+    var wish: Wish
     var continuation: CheckedContinuation<Result<CInt, Failure>, Never>
   }
 
@@ -73,20 +83,31 @@ package final class PortForwarder: Sendable {
 
   /// A connected, non-blocking TCP socket to 127.0.0.1:`port` inside the pod; the caller owns it.
   package func connect(to sandbox: Sandbox, port: UInt16) async throws(Failure) -> CInt {
-    try await connect(sandbox, sandbox.pidfd, port)
+    try await make(.connection(port), sandbox, sandbox.pidfd)
   }
 
   /// The same by process descriptor, which must stay open until this returns.
   package func connect(pidfd: CInt, port: UInt16) async throws(Failure) -> CInt {
-    try await connect(nil, pidfd, port)
+    try await make(.connection(port), nil, pidfd)
   }
 
-  private func connect(_ sandbox: Sandbox?, _ pidfd: CInt, _ port: UInt16) async throws(Failure) -> CInt {
+  /// A non-blocking TCP socket that listens on 127.0.0.1:`port` inside the pod; the caller owns it.
+  package func listen(in sandbox: Sandbox, port: UInt16) async throws(Failure) -> CInt {
+    try await make(.listener(port), sandbox, sandbox.pidfd)
+  }
+
+  /// The descriptor of a new interface inside the pod on which its frames are read and written; the caller owns it, and
+  /// the interface is gone with its last copy.
+  func interface(in sandbox: Sandbox) async throws(Failure) -> CInt {
+    try await make(.interface, sandbox, sandbox.pidfd)
+  }
+
+  private func make(_ wish: Wish, _ sandbox: Sandbox?, _ pidfd: CInt) async throws(Failure) -> CInt {
     let result: Result<CInt, Failure> = await withCheckedContinuation { continuation in
       let refused: Failure? = state.withLock { state in
         if state.stopping { return .stopped }
         if state.requests.count >= Self.limit { return .busy(limit: Self.limit) }
-        state.requests.append(.init(sandbox: sandbox, pidfd: pidfd, port: port, continuation: continuation))
+        state.requests.append(.init(sandbox: sandbox, pidfd: pidfd, wish: wish, continuation: continuation))
         return nil
       }
       if let refused {
@@ -127,8 +148,14 @@ package final class PortForwarder: Sendable {
       request.continuation.resume(returning: .failure(.stopped))
       return
     }
-    let fd = apus_netns_connect(request.pidfd, request.port, home)
+    let fd =
+      switch request.wish {
+      case .connection(let port): apus_netns_connect(request.pidfd, port, home)
+      case .listener(let port): apus_netns_listen(request.pidfd, port, home)
+      case .interface: apus_netns_tap(request.pidfd, home)
+      }
     if fd >= 0 {
+      guard case .connection = request.wish else { return request.continuation.resume(returning: .success(fd)) }
       let deadline = DedicatedThread.monotonicNs() + Self.timeoutNs
       pending.append(.init(fd: fd, deadlineNs: deadline, continuation: request.continuation))
     } else {

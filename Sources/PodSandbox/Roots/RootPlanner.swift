@@ -39,6 +39,7 @@ struct RootPlanner {
     case .node: try addNode()
     case .exec: try addTools()
     case .lambda: try addLambda()
+    case .egress: try addEgress()
     }
     for file in request.runtimeFiles {
       guard file.destination.hasPrefix("/"), !file.destination.split(separator: "/").contains("..") else {
@@ -64,7 +65,7 @@ struct RootPlanner {
     plan.add(.text("127.0.0.1 localhost\n::1 localhost\n"), at: "/etc/hosts")
     let lookups = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
     plan.add(.text(lookups), at: "/etc/nsswitch.conf")
-    plan.add(.text(""), at: "/etc/resolv.conf")
+    plan.add(.text(EgressNetwork.resolvers), at: "/etc/resolv.conf")
     for file in ["/etc/ssl/certs/ca-certificates.crt", "/etc/services", "/etc/protocols"] {
       plan.addFile(file, at: file)
     }
@@ -169,6 +170,15 @@ struct RootPlanner {
     do throws(RootError) { try addNode() } catch {}
     plan.add(.link("/function"), at: "/var/task")
     plan.interpreter = nil
+  }
+
+  private mutating func addEgress() throws(RootError) {
+    guard let library = EgressNetwork.library(in: libraryFolders) else {
+      throw .missing("\(EgressNetwork.libraryName) is not on this host", advice: EgressNetwork.advice)
+    }
+    try plan.addProgram(library, at: library, loader: loader, &closure)
+    // The host's resolvers change while pods live: the worker keeps a copy in the folder that is hung in there.
+    plan.add(.link("/function/resolv.conf"), at: "/etc/resolv.conf")
   }
 
   /// The file behind a chain of links.

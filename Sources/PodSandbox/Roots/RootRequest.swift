@@ -10,6 +10,8 @@ package enum RootKind: String, Sendable, CaseIterable {
   case lambda
   /// The C and C++ libraries and zlib: what a compiled program is linked against; also for Swift.
   case native
+  /// libslirp and what it needs, for the process that carries a pod's packets.
+  case egress
 }
 
 /// A file of the platform that goes into a root, for instance a runner.

@@ -26,7 +26,10 @@ struct PreparedStem: Sendable {
       var groups: [CInt] = []
       // The message first: it refuses a bad spec before anything exists.
       start.message = try SpawnerMessage.spawn(spec, ticket: ticket, cgroups: tree.expectedDescriptors, cgroupV2: v2)
-      if tree.layout.version != .none {
+      if let shared = spec.joins {
+        groups = try shared.openForJoining()
+        start.owned += groups
+      } else if tree.layout.version != .none {
         let cgroup = try tree.create(slot: spec.slot, limits: spec.limits, quiet: spec.quiet)
         start.cgroup = cgroup
         groups = try cgroup.openForJoining()

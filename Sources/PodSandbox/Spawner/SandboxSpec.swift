@@ -82,6 +82,10 @@ package struct StemSpec: Sendable {
   package var control: CInt
   /// The system call filter; off only in tests that prove it matters.
   package var seccomp: Bool
+  /// It stays in the host's network: what carries the packets of another pod, and nothing of a user's.
+  var hostNetwork: Bool
+  /// The groups of another pod, which it joins instead of having its own.
+  var joins: Cgroup?
 
   /// A stem without descriptors, of the platform's default limits.
   package init(slot: Int, origin: Origin, limits: SandboxLimits = SandboxLimits()) {
@@ -98,6 +102,8 @@ package struct StemSpec: Sendable {
     self.frames = -1
     self.control = -1
     self.seccomp = true
+    self.hostNetwork = false
+    self.joins = nil
   }
 
   /// Whether a command is started before the pod is bound.

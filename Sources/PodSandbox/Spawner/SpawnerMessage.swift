@@ -86,6 +86,7 @@ enum SpawnerMessage {
     var flags = APUS_FD_BIND.rawValue
     if spec.seccomp { flags |= APUS_SECCOMP.rawValue }
     if cgroupV2 { flags |= APUS_CGROUP_V2.rawValue }
+    if spec.hostNetwork { flags |= APUS_HOST_NETWORK.rawValue }
     switch spec.origin {
     case .root: flags |= APUS_FD_ROOT.rawValue
     case .mounted(_, let writable):

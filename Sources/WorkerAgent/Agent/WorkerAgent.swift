@@ -212,7 +212,7 @@ package final class WorkerAgent: Service {
       name: configuration.name, session: UUIDv7.make(), labels: configuration.labels, milliCPU: configuration.milliCPU,
       memory: configuration.memory, pods: configuration.pods, address: services.address,
       host: configuration.hostIdentity, info: NodeFacts.info(version: configuration.version),
-      isolation: engine.isolation, artifacts: await packages.digests() + images.imageDigests(),
+      isolation: engine.isolation, egress: engine.egress, artifacts: await packages.digests() + images.imageDigests(),
       running: table.reports)
   }
 

@@ -1,4 +1,5 @@
 package import ImageStore
+package import PodSandbox
 
 /// What a worker is started with.
 package struct WorkerConfiguration: Sendable {
@@ -43,6 +44,13 @@ package struct WorkerConfiguration: Sendable {
 
   /// What is masked in log lines.
   package var logMasks = LogMasks.standard
+  /// What this node opens to pods with `egress: internet`.
+  package var egress = EgressNetwork()
+  /// The apus-egress executable; nil gives no pod a way to the internet.
+  package var egressProgram: String?
+  /// The sockets on which gateways of this machine take calls of pods, as far as they are known now; the first that
+  /// answers is taken.
+  package var gatewaySockets: @Sendable () -> [String] = { [] }
 
   /// Python zygotes load what the runner needs and no common modules: less memory, slower imports.
   package var leanZygotes = false

@@ -48,6 +48,7 @@ struct PodCommand: Hashable, Sendable {
       "APUS_TIMEOUT_MS": "\(spec.timeout.milliseconds)",
     ]
     if !spec.runtime.servesPort { variables["LISTEN_FDS"] = "1" }
+    if let egress = spec.egress, egress != .none { variables["APUS_GATEWAY"] = PodCaller.url }
     if let handler = spec.handler { variables["APUS_HANDLER"] = handler }
     if spec.runtime == .lambda { variables["APUS_MEMORY_MIB"] = "\(spec.resources.memory.value >> 20)" }
     if spec.runtime == .exec || (spec.runtime == .lambda && spec.command != nil) {

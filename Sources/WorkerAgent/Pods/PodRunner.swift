@@ -282,12 +282,14 @@ actor PodRunner {
     let spec = assignment.spec.template
     let command = PodCommand(assignment, node: services.node, image: image?.image.config)
     let isPort = machine.plan.servesPort
-    return SandboxOrder(
+    var order = SandboxOrder(
       slot: slot, namespace: assignment.namespace, hostname: String(assignment.name.prefix(63)), runtime: spec.runtime,
       kind: StemKind(spec, namespace: assignment.namespace), code: code ?? "",
       arguments: command.arguments, environment: command.environment, resources: spec.resources, secrets: secretFiles,
       stdout: pipes.stdout, stderr: pipes.stderr, listener: isPort ? -1 : socket, frames: pipes.frames,
       control: pipes.control, image: image, rootWritable: spec.rootWritable ?? false)
+    if let egress = spec.egress { order.allow(egress, to: assignment) }
+    return order
   }
 
   private func awaitWake() {

@@ -16,6 +16,7 @@ actor LinuxSandboxes: SandboxEngine {
 
   nonisolated let isolation: [String]
   nonisolated let makesStems = true
+  nonisolated let egress: [Egress]
   private let configuration: WorkerConfiguration
   private let roots: RootBuilder
   private let logger: Logger
@@ -33,7 +34,10 @@ actor LinuxSandboxes: SandboxEngine {
     self.logger = logger
     roots = RootBuilder(folder: "\(configuration.dataDirectory)/roots", logger: logger)
     forwarder = try PortForwarder()
-    isolation = HostCapabilities.probe().findings.map { "\($0.subject): \($0.line)" }
+    let host = HostCapabilities.probe()
+    isolation = host.findings.map { "\($0.subject): \($0.line)" }
+    let carries = host.egressLack == nil && configuration.egressProgram.map { access($0, X_OK) == 0 } ?? false
+    egress = carries ? [.none, .cluster, .internet] : [.none, .cluster]
   }
 
   func open() async throws {
@@ -74,15 +78,49 @@ actor LinuxSandboxes: SandboxEngine {
     if case .fork? = order.kind?.warmth, let zygote = readyZygote(order.namespace, root) {
       spec.stem.origin = .zygote(zygote)
     }
+    if order.egress != .none { return try await startWithEgress(order, spec, spawner) }
     let sandbox = try await forgettingDead(spawner) { try await spawner.start(spec) }
     return LinuxPod(
       sandbox: sandbox, spawner: spawner, forwarder: forwarder, ending: ends.follow(sandbox.ticket, of: spawner))
+  }
+
+  /// A pod that reaches something is made in two steps, so that its ways out are there before it is anything.
+  private func startWithEgress(
+    _ order: SandboxOrder, _ spec: SandboxSpec, _ spawner: Spawner, stopSignal: CInt = SIGTERM
+  ) async throws -> any RunningPod {
+    let stem = try await forgettingDead(spawner) { try await spawner.prepare(spec.stem) }
+    let waiting = LinuxStem(
+      stem: stem, spawner: spawner, forwarder: forwarder, ending: ends.follow(stem.sandbox.ticket, of: spawner),
+      engine: self)
+    return waiting.reach(order, spec.bind, stopSignal: stopSignal)
+  }
+
+  /// What gives a pod of `order` its ways out.
+  fileprivate func egressMaker(_ order: SandboxOrder, _ spawner: Spawner) async throws -> EgressMaker {
+    EgressMaker(
+      spawner: spawner, forwarder: forwarder, ends: ends,
+      plan: order.egress == .internet ? try await egressPlan() : nil, gateways: configuration.gatewaySockets,
+      logger: logger)
+  }
+
+  private func egressPlan() async throws -> EgressProcess.Plan {
+    guard let program = configuration.egressProgram else {
+      throw SandboxError.invalidSpec("this worker has no apus-egress")
+    }
+    let file = RuntimeFile(source: program, destination: "/runtime/apus-egress")
+    let root = try await roots.root(for: RootRequest(kind: .egress, runtimeFiles: [file]))
+    return EgressProcess.Plan(
+      root: root, folder: try Resolvers.copy(into: "\(configuration.dataDirectory)/egress"),
+      network: configuration.egress)
   }
 
   private func startImage(_ order: SandboxOrder, _ image: HeldImage) async throws -> any RunningPod {
     let (spec, root) = try await ImagePod.spec(order, image)
     defer { Glibc.close(root) }
     let spawner = try await currentSpawner()
+    if order.egress != .none {
+      return try await startWithEgress(order, spec, spawner, stopSignal: ImagePod.stopSignal(image))
+    }
     let sandbox = try await forgettingDead(spawner) { try await spawner.start(spec) }
     return LinuxPod(
       sandbox: sandbox, spawner: spawner, forwarder: forwarder, ending: ends.follow(sandbox.ticket, of: spawner),
@@ -110,7 +148,8 @@ actor LinuxSandboxes: SandboxEngine {
     }
     let stem = try await forgettingDead(spawner) { try await spawner.prepare(spec) }
     return LinuxStem(
-      stem: stem, spawner: spawner, forwarder: forwarder, ending: ends.follow(stem.sandbox.ticket, of: spawner))
+      stem: stem, spawner: spawner, forwarder: forwarder, ending: ends.follow(stem.sandbox.ticket, of: spawner),
+      engine: self)
   }
 
   /// What a stem may use before it has a function: the platform's defaults, so that little is to be changed then.
@@ -323,7 +362,7 @@ extension StemKind {
 }
 
 /// Who waits for the end of which pod. An end may come before its start has returned.
-private final class PodEnds: Sendable {
+final class PodEnds: Sendable {
   private struct Key: Hashable {
     var spawner: ObjectIdentifier
     var ticket: UInt64
@@ -411,10 +450,39 @@ private struct LinuxStem: WaitingPod {
   let spawner: Spawner
   let forwarder: PortForwarder
   let ending: Task<PodExit, Never>
+  let engine: LinuxSandboxes
 
   func become(_ order: SandboxOrder) throws -> any RunningPod {
+    if order.egress != .none { return reach(order, LinuxSandboxes.bind(order)) }
     let sandbox = try spawner.bind(stem, LinuxSandboxes.bind(order))
     return LinuxPod(sandbox: sandbox, spawner: spawner, forwarder: forwarder, ending: ending)
+  }
+
+  /// The same for a pod that reaches something: it is told what it is once its ways out are there. Should that fail, its
+  /// end says why.
+  func reach(_ order: SandboxOrder, _ bind: BindSpec, stopSignal: CInt = SIGTERM) -> LinuxPod {
+    let (stem, spawner, ending, engine) = (stem, spawner, ending, engine)
+    // Ends with the pod.
+    let reached = Task { () -> PodExit in
+      do {
+        let maker = try await engine.egressMaker(order, spawner)
+        let egress = try await maker.open(order, for: stem.sandbox)
+        do {
+          maker.carry(egress, of: try spawner.bind(stem, bind))
+        } catch {
+          await egress.close()
+          throw error
+        }
+        return await egress.follow(ending)
+      } catch {
+        stem.discard()
+        var exit = await ending.value
+        exit.startFailure = exit.startFailure ?? "\(error)"
+        return exit
+      }
+    }
+    return LinuxPod(
+      sandbox: stem.sandbox, spawner: spawner, forwarder: forwarder, ending: reached, stopSignal: stopSignal)
   }
 
   func discard() { stem.discard() }

@@ -13,11 +13,15 @@ package protocol SandboxEngine: Sendable {
   func makeStem(_ kind: StemKind, at place: StemPlace) async throws -> (any WaitingPod)?
   /// What isolation this host gives, in words.
   var isolation: [String] { get }
+  /// What pods may be given to reach.
+  var egress: [Egress] { get }
   /// Kills what still runs and removes every trace.
   func close() async
 }
 
 extension SandboxEngine {
+  /// Nothing but themselves.
+  package var egress: [Egress] { [.none] }
   /// No stems: every pod is started from nothing.
   package var makesStems: Bool { false }
   /// None.
@@ -26,7 +30,7 @@ extension SandboxEngine {
 
 /// A pod that was made ahead.
 package protocol WaitingPod: Sendable {
-  /// Makes it the order's pod; returns when it was told. Should it fail to become that, its end says why. The order's
+  /// Makes it the order's pod; returns when it was told, or, when it asks for a way out, will be. Should it fail to become that, its end says why. The order's
   /// descriptors are not used: it has its own. May be called once; throws when the pod has ended.
   func become(_ order: SandboxOrder) throws -> any RunningPod
   /// Ends it, unless it became a function's.
@@ -83,6 +87,10 @@ package struct SandboxOrder: Sendable {
   package var arguments: [String]
   /// `NAME=value`.
   package var environment: [String]
+  /// What it may reach.
+  package var egress = Egress.none
+  /// Who it is to the functions it calls.
+  package var caller: PodCaller?
   /// What it may use.
   package var resources: PodResources
   /// Files below /var/openfaas/secrets, by path.

@@ -70,12 +70,12 @@ struct DoctorChecks {
       return [DoctorCheck("installed files", .missing, error.message, advice: error.next ?? "")]
     }
     var checks = [DoctorCheck("installed files", .ok, "\(files.share)/functions")]
-    for name in ["apus-spawner"] {
+    for (name, absent) in [("apus-spawner", DoctorCheck.Level.missing), ("apus-egress", .less)] {
       let path = files.companion(name)
       let there = FileManager.default.isExecutableFile(atPath: path)
       checks.append(
         DoctorCheck(
-          name, there ? .ok : .missing, there ? path : "not beside apus", advice: there ? "" : "build it: make up"))
+          name, there ? .ok : absent, there ? path : "not beside apus", advice: there ? "" : "build it: make up"))
     }
     return checks
   }

@@ -70,10 +70,19 @@ struct FunctionDescription {
       "Auth",
       spec.auth == .token ? "token: apus token create --function \(function.metadata.name)\(scope)" : nil)
     text.add("Public", spec.public == true ? "yes: it answers beyond the gateway's own machine" : nil)
+    text.add("Egress", spec.egress.map(Self.words))
     text.add("Idempotent", spec.idempotent ? "yes: a call may be run again" : nil)
     text.add("Env", Description.pairs(spec.env))
     text.add("Secrets", spec.secrets?.joined(separator: ", "))
     text.add("Nodes", Description.pairs(spec.nodeSelector))
+  }
+
+  private static func words(_ egress: Egress) -> String {
+    switch egress {
+    case .none: "none: its pods reach nothing"
+    case .cluster: "cluster: its pods call functions of the namespace through $APUS_GATEWAY"
+    case .internet: "internet: its pods reach other hosts, and functions of the namespace through $APUS_GATEWAY"
+    }
   }
 
   private func revisionTable(_ now: Timestamp) -> TextTable {

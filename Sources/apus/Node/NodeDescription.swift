@@ -33,6 +33,7 @@ struct NodeDescription {
           + "memory \(Figures.bytes(detail.allocatedMemory ?? 0)), \(Figures.count(detail.pods ?? 0, "pod"))")
       let stems = detail.stems?.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
       text.add("Made ahead", stems?.joined(separator: ", "))
+      text.add("Egress", detail.egress?.map(\.rawValue).joined(separator: ", "))
       text.add("Isolation", detail.isolation?.joined(separator: "\n"))
     }
     text.conditions(status?.conditions ?? [], now: now)

@@ -103,6 +103,7 @@ struct GatewayRole {
       workerTLS: try PeerTLS.client(credentials), serverTLS: try listening.tlsFiles?.context(),
       threads: Processors.usable, drainSeconds: drainSeconds,
       connectionsMax: FileLimit.connections(files: FileLimit.raise()), publicOnly: listening.publicOnly)
+    configuration.podSocket = folder.podSocket(ofGateway: name)
     configuration.listeners = sockets.entrances.map(\.descriptor.number)
     if let taken {
       configuration.routePatience = Self.routePatience

@@ -157,6 +157,7 @@ struct ServerRole {
       threads: max(1, Processors.usable / 2), connectionsMax: FileLimit.connections(files: FileLimit.raise()),
       publicOnly: listening.publicOnly)
     configuration.ownSocket = socket
+    configuration.podSocket = try folder.podSocket()
     return GatewayServer(
       configuration: configuration, routes: plane.orchestrator, activation: plane.orchestrator, usage: plane.usage,
       logs: logs, calls: calls,

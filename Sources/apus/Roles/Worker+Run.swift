@@ -4,6 +4,7 @@ import ClusterModel
 import FoundationEssentials
 import Glibc
 import Logging
+import PodSandbox
 import ServiceLifecycle
 import UnixSignals
 import WorkerAgent
@@ -24,6 +25,8 @@ struct WorkerRole {
   let insecureRegistries: Set<String>
   /// What is masked in log lines.
   let logMasks: LogMasks
+  /// What it opens to pods with `egress: internet`.
+  let egress: EgressNetwork
   /// How the process ended before, when it was started again.
   let ending: String?
   let logger: Logger
@@ -101,6 +104,9 @@ struct WorkerRole {
     configuration.firstSlot = slots.first
     configuration.insecureRegistries = insecureRegistries
     configuration.logMasks = logMasks
+    configuration.egress = egress
+    configuration.egressProgram = installed.companion("apus-egress")
+    configuration.gatewaySockets = { [folder] in folder.podSockets }
     return configuration
   }
 }

@@ -27,6 +27,8 @@ struct WorkerCommand: AsyncParsableCommand {
   var listen: String?
   @Option(help: "The port for gateways on other machines; 0 takes a free one.") var port = WorkerRole.entryPort
 
+  @OptionGroup var egress: EgressOptions
+
   @Option(
     help: ArgumentHelp(
       "Ask this registry of images by plain HTTP ($APUS_INSECURE_REGISTRIES, with commas); may be repeated.",
@@ -63,6 +65,7 @@ struct WorkerCommand: AsyncParsableCommand {
       cpu: cpu.flatMap(Quantity.init), memory: memory.flatMap(Quantity.init), pods: pods,
       listen: listen.map { ($0, port) }, insecureRegistries: InsecureRegistries.chosen(insecureRegistry),
       logMasks: try LogMaskFile.masks(logMasks),
+      egress: egress.network,
       ending: role.after, logger: role.logger("apus.worker")
     ).run()
   }

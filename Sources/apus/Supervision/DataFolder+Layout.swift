@@ -27,7 +27,29 @@ extension DataFolder {
   ///
   /// It lies in `run`, or, when that path is longer than a socket's may be, in a folder of its own below /tmp.
   func gatewaySocket() throws -> String {
-    let near = run + "/gateway.sock"
+    try socket("gateway.sock")
+  }
+
+  /// The socket on which the server's own gateway takes calls of pods; as `gatewaySocket`.
+  func podSocket() throws -> String { try socket(Self.podSocketName) }
+
+  /// Where gateways of this data folder may take calls of pods: the server's own, then those of other processes.
+  var podSockets: [String] {
+    let others = (try? FileManager.default.contentsOfDirectory(atPath: path + "/gateways")) ?? []
+    return [run + "/" + Self.podSocketName, farSocketFolder + "/" + Self.podSocketName]
+      + others.sorted().map { gateway($0) + "/" + Self.podSocketName }
+  }
+
+  /// The socket on which a gateway of its own process takes calls of pods; nil where its path would be too long.
+  func podSocket(ofGateway name: String) -> String? {
+    let path = gateway(name) + "/" + Self.podSocketName
+    return path.utf8.count <= Self.socketBytesMax ? path : nil
+  }
+
+  private static let podSocketName = "pods.sock"
+
+  private func socket(_ name: String) throws -> String {
+    let near = run + "/" + name
     if near.utf8.count <= Self.socketBytesMax { return near }
     let folder = farSocketFolder
     guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
@@ -37,7 +59,7 @@ extension DataFolder {
     guard lstat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid(),
       status.st_mode & 0o077 == 0
     else { throw Failure("\(folder) belongs to somebody else", next: "Remove it, or use a shorter --data.") }
-    return folder + "/gateway.sock"
+    return folder + "/" + name
   }
 
   /// Removes the socket's folder below /tmp, if there is one and nothing is left in it.

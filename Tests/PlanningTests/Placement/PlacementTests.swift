@@ -10,6 +10,27 @@ struct PlacementTests {
     NodeOffer(name: name, labels: ["zone": "a"], milliCPU: 2000, memory: memory, podLimit: 100)
   }
 
+  @Test("a function that asks for a way out goes where there is one, and the others say what they cannot")
+  func egress() {
+    var closed = node("n1")
+    closed.egress = [.none, .cluster]
+    var nothing = node("n2")
+    nothing.egress = []
+    var demand = PodDemand(milliCPU: 100, memory: gibibyte)
+    #expect(Placement.decide(demand, nodes: [nothing, closed]).refused.isEmpty, "none is everywhere")
+    demand.egress = .cluster
+    #expect(
+      Placement.decide(demand, nodes: [nothing, closed, node("n3")]).scores.map(\.node).sorted() == ["n1", "n3"])
+    demand.egress = .internet
+    let plan = Placement.decide(demand, nodes: [nothing, closed])
+    #expect(plan.choice == nil)
+    #expect(
+      plan.explanation
+        == "no node can take the pod: n1 cannot give pods egress: internet; apus describe node says what it lacks; "
+        + "n2 cannot give pods egress: internet; apus describe node says what it lacks")
+    #expect(Placement.decide(demand, nodes: [closed, node("n3")]).choice == "n3")
+  }
+
   /// The golden plan: six unequal nodes, each but the last excluded by another rule.
   @Test("six nodes, five rules: the plan names a reason for every node refused")
   func goldenPlan() {

@@ -76,12 +76,13 @@ final class HostServers {
   private let tcp: CInt
   private let unix: CInt
 
-  init() throws {
+  /// On loopback, or on every address of this machine.
+  init(everywhere: Bool = false) throws {
     let name = "apus-test-\(UInt32.random(in: 0 ... .max))"
     let tcp = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    address.sin_addr.s_addr = everywhere ? 0 : UInt32(0x7f00_0001).bigEndian
     var size = socklen_t(MemoryLayout<sockaddr_in>.size)
     let listening = withUnsafeMutablePointer(to: &address) {
       $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {

@@ -65,6 +65,8 @@ package enum GatewayLimits {
   package static let tunnelIdleSeconds: Int64 = 600
   /// Milliseconds one end of a tunnel has to take what the other sent last.
   package static let tunnelFlushMilliseconds: Int64 = 10_000
+  /// Functions that call one another, one inside the other.
+  package static let callDepth = 16
   /// Milliseconds an upstream connect may take.
   package static let connectMilliseconds: Int64 = 2000
   /// Milliseconds a pod has to close a connection the gateway gave up; then it is quarantined.

@@ -131,7 +131,7 @@ struct InvokeFailure: Equatable {
     case .functionTimeout, .responseStartTimeout, .idleTimeout: type = "Sandbox.Timedout"
     case .podCrashed, .startFailed: type = "Runtime.ExitError"
     case .badResponse: type = "Runtime.InvalidResponse"
-    case .functionFailed: type = "Runtime.Unknown"
+    case .functionFailed, .callLoop: type = "Runtime.Unknown"
     case .functionNotFound, .callNotFound: type = "ResourceNotFoundException"
     case .unauthorized, .forbidden: type = "AccessDeniedException"
     case .bodyTooLarge: type = "RequestTooLargeException"

@@ -64,7 +64,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   private var holdsRest = false
   /// The function whose limits refuse the request that was read, until that is accounted for.
   var refusedBy: FunctionDispatcher?
-  private var address: ClientAddress?
+  var address: ClientAddress?
+  /// The pod it comes from; nil for all who are no pods.
+  var caller: PodCaller?
   private var processing = false
   private var readHeld = false
   var headStarted: Int64?
@@ -314,7 +316,11 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       bodyIsSmall = false
       return .refused(error, words(head, bytes), namespace: "", length: length)
     }
-    switch FunctionTarget.parse(bytes, head.target, isAbsolute: head.isAbsolute) {
+    let meaning = FunctionTarget.parse(bytes, head.target, isAbsolute: head.isAbsolute)
+    if let caller, let refusal = caller.refusal(of: meaning) {
+      return .refused(refusal, words(head, bytes), namespace: caller.namespace, length: length)
+    }
+    switch meaning {
     case .malformed(let why):
       return .refused(Refusal(.badRequest, why), words(head, bytes), namespace: "", length: length)
     case .unknown:
@@ -345,7 +351,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       do throws(Refusal) {
         return .call(try route(head, target, bytes), length)
       } catch {
-        return .refused(error, words(head, bytes), namespace: target.namespace(bytes), length: length)
+        return .refused(error, words(head, bytes), namespace: namespace(of: target, bytes), length: length)
       }
     }
   }
@@ -380,16 +386,16 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   func found(_ head: RequestHead, _ target: FunctionTarget, _ bytes: UnsafeRawBufferPointer) throws(Refusal)
     -> (FunctionDispatcher, RouteInfo, granted: Int64?)
   {
-    let found = loop.routes.dispatcher(target, bytes, services.table)
+    let found = try dispatcher(of: target, bytes)
     let info = found?.info
     guard let dispatcher = found, let info else {
       if !services.table.loaded {
         throw Refusal(.noControlPlane, "this gateway has not heard from the control plane yet")
       }
       let name = target.function(bytes)
-      throw Refusal(.functionNotFound, "no function \"\(name)\" in namespace \"\(target.namespace(bytes))\"")
+      throw Refusal(.functionNotFound, "no function \"\(name)\" in namespace \"\(namespace(of: target, bytes))\"")
     }
-    if !isOwn, info.needsToken || (services.configuration.publicOnly && !info.route.isPublic) {
+    if !isOwn, caller == nil, info.needsToken || (services.configuration.publicOnly && !info.route.isPublic) {
       do throws(Refusal) { try admit(lines, bytes, to: info.route) } catch {
         refusedBy = dispatcher
         throw error
@@ -426,16 +432,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       expectsContinue: head.expectsContinue, upgrades: upgrades, keepAlive: !closes, arrived: lastRead, arrivedAt: time)
     if let granted { request.limit = lastRead &+ granted }
     request.invokes = invokes
+    request.depth = try depth(to: dispatcher)
     return loop.makeCall(request, for: dispatcher, client: self, services: services)
-  }
-
-  func client() -> ClientAddress {
-    if let address { return address }
-    let made = ClientAddress(
-      isOwn ? "127.0.0.1" : context?.channel.remoteAddress?.ipAddress ?? "unknown",
-      isTLS: services.configuration.serverTLS != nil, isOwn: isOwn)
-    address = made
-    return made
   }
 
   /// A request was answered and read to its end: the next one may come.

@@ -39,6 +39,9 @@ package struct GatewayConfiguration: Sendable {
   /// A unix socket (at most 107 bytes, in a folder that only the owner of this process may enter) through which the server
   /// runs calls that were let in before: every function answers there, and `X-Apus-*` fields pass. Nil opens none.
   package var ownSocket: String?
+  /// A unix socket, in such a folder too, through which the workers of this machine bring calls of their pods: each
+  /// connection begins with a line that says whose it is, and calls functions of that namespace. Nil takes none.
+  package var podSocket: String?
 
   /// A configuration with everything but the addresses at its default.
   package init(

@@ -167,12 +167,12 @@ package final class GatewayServer: Service {
     await services.table.waitUntilLoaded(milliseconds: configuration.routePatience)
     if configuration.needsRoutes, !services.table.loaded { throw GatewayError.noRoutes(configuration.routePatience) }
     try await configuration.beforeAccepting()
-    let own = try await listenOwn(on: group, services)
+    let insides = try await listenInside(on: group, services)
     let entrance: Entrance
     do {
       entrance = try await enter(group, services)
     } catch {
-      try? await own?.close().get()
+      for inside in insides { try? await inside.close().get() }
       throw error
     }
     shared.withLock { $0.port = entrance.port }
@@ -183,8 +183,13 @@ package final class GatewayServer: Service {
     let ending = await waitForEnd()
     await entrance.close()
     acceptingInput.finish()
-    try? await own?.close().get()
-    if own != nil, let path = configuration.ownSocket { try? FileManager.default.removeItem(atPath: path) }
+    for inside in insides { try? await inside.close().get() }
+    // Where another process goes on, the path leads to its socket by now.
+    if ending != .succeeded {
+      for path in [configuration.ownSocket, configuration.podSocket].compactMap(\.self) {
+        try? FileManager.default.removeItem(atPath: path)
+      }
+    }
     services.startDraining(handsOver: ending == .succeeded)
     if ending != .cancelled { await drain(services) }
     services.closeAll()
@@ -218,19 +223,39 @@ package final class GatewayServer: Service {
     }
   }
 
-  /// Listens for the server's own calls; nil where none are run.
-  private func listenOwn(on group: MultiThreadedEventLoopGroup, _ services: GatewayServices) async throws
-    -> (any Channel)?
+  /// Listens for the server's own calls and for those of pods, where there are any.
+  private func listenInside(on group: MultiThreadedEventLoopGroup, _ services: GatewayServices) async throws
+    -> [any Channel]
   {
-    guard let path = configuration.ownSocket else { return nil }
+    var channels: [any Channel] = []
+    if let path = configuration.ownSocket {
+      channels.append(
+        try await listen(on: group, services, at: path) { channel, loop in
+          try channel.pipeline.syncOperations.addHandler(
+            ClientConnection(services: services, loop: loop, isOwn: true, isPlain: true))
+        })
+    }
+    if let path = configuration.podSocket {
+      channels.append(
+        try await listen(on: group, services, at: path) { channel, loop in
+          let client = ClientConnection(services: services, loop: loop, isPlain: true)
+          try channel.pipeline.syncOperations.addHandlers([PodPreamble(before: client), client])
+        })
+    }
+    return channels
+  }
+
+  private func listen(
+    on group: MultiThreadedEventLoopGroup, _ services: GatewayServices, at path: String,
+    _ accept: @escaping @Sendable (any Channel, GatewayLoop) throws -> Void
+  ) async throws -> any Channel {
     let bootstrap = ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 1024)
       .childChannelOption(.autoRead, value: false)
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           guard let loop = services.loop(on: channel.eventLoop) else { throw ChannelError.ioOnClosedChannel }
-          try channel.pipeline.syncOperations.addHandler(
-            ClientConnection(services: services, loop: loop, isOwn: true, isPlain: true))
+          try accept(channel, loop)
         }
       }
     do {

@@ -11,6 +11,8 @@ final class GatewayServices: Sendable {
   let table: RouteTable
   let metrics: GatewayMetrics
   let accessLog: AccessLog?
+  /// How long the chains of calls are that pods are part of.
+  let depths = CallDepths()
   /// Where calls for later go; nil keeps none.
   let calls: (any CallQueue)?
   let logger: Logger

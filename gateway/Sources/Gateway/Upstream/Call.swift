@@ -88,6 +88,9 @@ final class Call {
   /// When the call must be over, epoch milliseconds: of its first pod, also for a later one.
   private var deadline: Int64 = 0
 
+  /// The pod whose chain of calls this one makes longer; nil for a call from outside.
+  private var chained: String?
+
   // While `start` runs, its caller sends out what was written.
   private var starting = false
 
@@ -254,6 +257,7 @@ final class Call {
         client?.setDeadline(totalDue)
       }
       record.pod = assignment.start
+      if request.depth > 0 { goIn(assignment.start.key.uid) }
       if assignment.cold { record.cold = true }
       send(assignment)
     }
@@ -261,6 +265,18 @@ final class Call {
 
   /// Time that an early call has for its pod's start, nanoseconds.
   var allowance: Int64 { assignment?.isEarly == true ? GatewayLimits.earlyStartMilliseconds &* 1_000_000 : 0 }
+  /// The pod is in the middle of a chain of calls from here on.
+  private func goIn(_ uid: String) {
+    goOut()
+    chained = uid
+    services.depths.enter(uid, depth: request.depth)
+  }
+
+  private func goOut() {
+    guard let uid = chained else { return }
+    chained = nil
+    services.depths.leave(uid)
+  }
 
   private func noteWait(_ now: Int64) { record.queued += Double(now &- waitingSince) / 1e6 }
 
@@ -325,6 +341,7 @@ final class Call {
 
   /// Back to the head of the queue: the request cannot have run, or may run again.
   private func goBack(_ why: String) {
+    if chained != nil { goOut() }
     phase = .waiting
     stageDue = .max
     waitingSince = monotonicNow()
@@ -432,6 +449,7 @@ final class Call {
 
   /// Accounts for the call and lets go of the client.
   func finishRecord(at now: Int64 = monotonicNow()) {
+    if chained != nil { goOut() }
     client = nil
     if !held.isEmpty { held = [] }
     answer = ByteBuffer()

@@ -12,6 +12,8 @@ struct CallRequest {
   var upgrades = false
   /// Whether it was made as AWS Lambda's clients make it.
   var invokes = false
+  /// How many pods called one another up to this call; 0 for one from outside.
+  var depth = 0
   /// Whether the client's connection may be used again.
   var keepAlive = true
   /// When the head was complete: nanoseconds on the monotonic clock, and by the wall clock.
@@ -30,12 +32,15 @@ final class ClientAddress: Sendable {
   let isTLS: Bool
   /// Whether it is the server itself, whose `X-Apus-*` fields pass.
   let isOwn: Bool
+  /// The field that names the pod it is; nil for all who are no pods.
+  let caller: [UInt8]?
 
-  init(_ address: String, isTLS: Bool, isOwn: Bool = false) {
+  init(_ address: String, isTLS: Bool, isOwn: Bool = false, caller: [UInt8]? = nil) {
     plain = Array(address.utf8)
     element = Array((address.contains(":") ? "for=\"[\(address)]\"" : "for=\(address)").utf8)
     self.isTLS = isTLS
     self.isOwn = isOwn
+    self.caller = caller
   }
 }
 
@@ -46,7 +51,7 @@ extension CallText {
     _ client: ClientAddress
   ) -> Int {
     length + 3 * head.host.count + target.prefix.count + client.plain.count + client.element.count
-      + 2 * lines.fields.count + 1024
+      + 2 * lines.fields.count + 1024 + (client.caller?.count ?? 0)
   }
 
   /// Writes the head for the function, up to where the deadline comes: the client's fields that may pass, then ours.
@@ -93,6 +98,7 @@ extension CallText {
       prefix = Span(start: out.count, end: out.count + target.prefix.count)
       out.put(target.prefix.of(source))
       out.put("\r\n")
+      if let caller = client.caller { out.put(caller) }
       Self.writeForwarded(head, lines, source, client, into: &out)
     }
     self.method = method
