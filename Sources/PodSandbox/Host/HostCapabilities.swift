@@ -56,7 +56,7 @@ package struct HostCapabilities: Sendable, Equatable {
   package var findings: [Finding] {
     [
       kernelFinding, namespaceFinding, privilegeFinding, cgroupFinding, seccompFinding, userNamespaceFinding,
-      egressFinding,
+      imageFinding, egressFinding,
     ]
       + interpreters.map(Self.finding)
   }
@@ -67,8 +67,7 @@ package struct HostCapabilities: Sendable, Equatable {
   private static let needed = ["mnt", "pid", "net", "ipc", "uts", "cgroup"]
 
   private var kernelFinding: Finding {
-    let parts = kernel.split(separator: ".").compactMap { Int($0) }
-    let enough = parts.count >= 2 && (parts[0], parts[1]) >= (5, 12)
+    let enough = isKernel(atLeast: 5, 12)
     return Finding(
       subject: "kernel", level: enough ? .good : .missing, line: "Linux \(kernel)",
       advice: enough ? "" : "apus needs Linux 5.12 or newer (mount_setattr)")
@@ -113,6 +112,19 @@ package struct HostCapabilities: Sendable, Equatable {
     Finding(
       subject: "user namespaces", level: .good,
       line: userNamespaces ? "allowed on this host, refused inside pods" : "not allowed, and not needed", advice: "")
+  }
+
+  private var imageFinding: Finding {
+    let enough = isKernel(atLeast: 6, 15)
+    return Finding(
+      subject: "images", level: enough ? .good : .degraded,
+      line: enough ? "users of images are the pod's own (idmapped mounts)" : "functions of runtime image cannot run",
+      advice: enough ? "" : "run Linux 6.15 or newer: layers are idmapped mounts that hang nowhere")
+  }
+
+  private func isKernel(atLeast major: Int, _ minor: Int) -> Bool {
+    let parts = kernel.split(separator: ".").compactMap { Int($0) }
+    return parts.count >= 2 && (parts[0], parts[1]) >= (major, minor)
   }
 
   private var egressFinding: Finding {

@@ -28,6 +28,7 @@ struct WorkerCommand: AsyncParsableCommand {
   @Option(help: "The port for gateways on other machines; 0 takes a free one.") var port = WorkerRole.entryPort
 
   @OptionGroup var egress: EgressOptions
+  @OptionGroup var isolation: IsolationOptions
 
   @Option(
     help: ArgumentHelp(
@@ -58,6 +59,7 @@ struct WorkerCommand: AsyncParsableCommand {
       Lifeline.follow()
     }
     if let tokenFile { token = try FileReader.secretLine(tokenFile) }
+    try isolation.check()
     let labels = label.map { $0.split(separator: "=", maxSplits: 1).map(String.init) }
     try await WorkerRole(
       folder: DataFolder.choose(role.data), name: name, server: join, token: token,

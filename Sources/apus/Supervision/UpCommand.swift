@@ -22,6 +22,7 @@ struct UpCommand: AsyncParsableCommand {
   @OptionGroup var listening: ListenOptions
   @OptionGroup var calls: CallOptions
   @OptionGroup var egress: EgressOptions
+  @OptionGroup var isolation: IsolationOptions
   @Option(help: "The API's port; 0 takes a free one.") var apiPort = 6440
   @Option(help: "How many workers.") var workers = 2
   @Flag(help: "Do not start a process again when it ends.") var noRestart = false
@@ -41,7 +42,10 @@ struct UpCommand: AsyncParsableCommand {
       let cluster = try ClusterConnection.open(kubeconfig: folder.kubeconfig)
       return Terminal.print(Self.summary("Apus is already up.", cluster, folder))
     }
-    if workers > 0 { try WorkerRole.refuseWithoutRoot() }
+    if workers > 0 {
+      try WorkerRole.refuseWithoutRoot()
+      try isolation.check()
+    }
     try refuseTakenPorts()
     Terminal.note("starting   control plane, gateway, log index, \(workers) \(workers == 1 ? "worker" : "workers")")
     try? FileManager.default.removeItem(atPath: folder.processes)
@@ -55,6 +59,7 @@ struct UpCommand: AsyncParsableCommand {
   private func arguments(_ folder: DataFolder) -> [String] {
     ["supervise", "--data", folder.path, "--workers", "\(workers)", "--api-port", "\(apiPort)"]
       + ["--log-level", role.logLevel.rawValue] + listening.flags + calls.flags + egress.flags
+      + isolation.flags
       + (noRestart ? ["--no-restart"] : [])
   }
 

@@ -55,8 +55,28 @@ struct HostTests {
       interpreters: [Interpreter(name: "node", path: "/usr/bin/node", version: "16.1")])
     #expect(!host.canRunPods)
     let bad = host.findings.filter { $0.level != .good }.map(\.subject)
-    #expect(bad == ["kernel", "namespaces", "privileges", "cgroups", "seccomp", "node"])
+    #expect(bad == ["kernel", "namespaces", "privileges", "cgroups", "seccomp", "images", "node"])
     #expect(host.findings.allSatisfy { $0.level == .good || !$0.advice.isEmpty })
+  }
+
+  @Test func `who insists on full isolation runs where every guarantee is given, and is told which is not`() {
+    var host = HostCapabilities(
+      namespaces: ["mnt", "pid", "net", "ipc", "uts", "cgroup"], userNamespaces: false, privileged: true, seccomp: true,
+      kernel: "6.15", cgroups: CgroupLayout(mountinfo: "", ownGroups: "", controllers: { _ in nil }),
+      enforceable: ["memory", "cpu", "pids"], interpreters: [Interpreter(name: "node", path: nil, version: nil)],
+      egressLack: .init(what: "no libslirp", advice: "install it"))
+    // What functions run on and what they reach is no guarantee of isolation.
+    #expect(host.refusal(of: .full) == nil && host.refusal(of: .any) == nil)
+    host.kernel = "6.12"
+    #expect(host.absentGuarantees.map(\.subject) == ["images"])
+    #expect(host.refusal(of: .full)?.why.contains("images: functions of runtime image cannot run") == true)
+    #expect(host.refusal(of: .any) == nil)
+    host.kernel = "10.0"
+    host.enforceable = ["memory", "cpu"]
+    let refusal = host.refusal(of: .full)
+    #expect(refusal?.why.contains("cgroups") == true && refusal?.next.contains("pids cannot be limited") == true)
+    host.seccomp = false
+    #expect(host.absentGuarantees.map(\.subject) == ["cgroups", "seccomp"])
   }
 
   @Test func `an end is told in words`() {

@@ -104,7 +104,8 @@ struct CallTotals {
   var bytesIn: Int64 = 0
   var bytesOut: Int64 = 0
   var cold = 0
-  var coldPhases: [String: (sum: Double, count: Int)] = [:]
+  /// By phase: queued, placed, prepared, sandboxed, ready, first_byte. Only of calls that waited for a start.
+  var coldPhases: [String: Histogram] = [:]
   var errors: [CallErrorCode: Int] = [:]
   var retries = 0
   var clientGone = 0
@@ -126,13 +127,11 @@ struct CallTotals {
     cold += 1
     let startup = record.pod?.endpoint.startup
     let phases = [
-      ("placed", startup?.placed), ("prepared", startup?.prepared), ("sandboxed", startup?.sandboxed),
-      ("ready", startup?.ready), ("total", record.firstByte),
+      ("queued", record.queued), ("placed", startup?.placed), ("prepared", startup?.prepared),
+      ("sandboxed", startup?.sandboxed), ("ready", startup?.ready), ("first_byte", record.firstByte),
     ]
     for (phase, value) in phases {
-      guard let value else { continue }
-      let known = coldPhases[phase] ?? (0, 0)
-      coldPhases[phase] = (known.sum + value / 1000, known.count + 1)
+      if let value { coldPhases[phase, default: Histogram()].observe(seconds: value / 1000) }
     }
   }
 
@@ -148,10 +147,7 @@ struct CallTotals {
     bytesIn += other.bytesIn
     bytesOut += other.bytesOut
     cold += other.cold
-    for (phase, value) in other.coldPhases {
-      let known = coldPhases[phase] ?? (0, 0)
-      coldPhases[phase] = (known.sum + value.sum, known.count + value.count)
-    }
+    for (phase, value) in other.coldPhases { coldPhases[phase, default: Histogram()].merge(value) }
     errors.merge(other.errors, uniquingKeysWith: +)
     retries += other.retries
     clientGone += other.clientGone

@@ -82,12 +82,11 @@ final class GatewayMetrics: Sendable {
     out.counter("apus_gateway_cold_starts_total", "Calls that waited for a pod to start.", functions) {
       Double($0.cold)
     }
-    out.family("apus_gateway_cold_start_seconds", "summary", "Phases of the starts that calls waited for.")
+    let phases = "apus_gateway_cold_start_seconds"
+    out.family(phases, "histogram", "Phases of the starts that calls waited for.")
     for (key, metrics) in functions {
-      for (phase, value) in metrics.coldPhases.sorted(by: { $0.key < $1.key }) {
-        let labels = [("function", key), ("phase", phase)]
-        out.sample("apus_gateway_cold_start_seconds_sum", labels, value.sum)
-        out.sample("apus_gateway_cold_start_seconds_count", labels, Double(value.count))
+      for (phase, histogram) in metrics.coldPhases.sorted(by: { $0.key < $1.key }) {
+        out.samples(phases, [("function", key), ("phase", phase)], histogram)
       }
     }
     out.histogram("apus_gateway_request_duration_seconds", "Head in to answer out.", functions) { $0.duration }
@@ -134,16 +133,18 @@ extension MetricsText {
     _ name: String, _ help: String, _ rows: [(key: String, value: M)], _ value: (M) -> CallTotals.Histogram
   ) {
     family(name, "histogram", help)
-    for row in rows {
-      let histogram = value(row.value)
-      var total = 0
-      for (index, count) in histogram.buckets.enumerated() {
-        total += count
-        let bound = index < CallTotals.bounds.count ? "\(CallTotals.bounds[index])" : "+Inf"
-        sample("\(name)_bucket", [("function", row.key), ("le", bound)], Double(total))
-      }
-      sample("\(name)_sum", [("function", row.key)], histogram.sum)
-      sample("\(name)_count", [("function", row.key)], Double(histogram.count))
+    for row in rows { samples(name, [("function", row.key)], value(row.value)) }
+  }
+
+  /// One histogram of a family.
+  mutating func samples(_ name: String, _ labels: [(String, String)], _ histogram: CallTotals.Histogram) {
+    var total = 0
+    for (index, count) in histogram.buckets.enumerated() {
+      total += count
+      let bound = index < CallTotals.bounds.count ? "\(CallTotals.bounds[index])" : "+Inf"
+      sample("\(name)_bucket", labels + [("le", bound)], Double(total))
     }
+    sample("\(name)_sum", labels, histogram.sum)
+    sample("\(name)_count", labels, Double(histogram.count))
   }
 }

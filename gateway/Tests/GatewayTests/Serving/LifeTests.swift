@@ -178,6 +178,11 @@ private final class Tally: Sendable {
       #expect(metrics.contains("apus_gateway_requests_total{function=\"default/echo\",code=\"2xx\"} 5"))
       #expect(metrics.contains("apus_gateway_errors_total{function=\"default/echo\",reason=\"pod_crashed\"} 1"))
       #expect(metrics.contains("apus_gateway_cold_starts_total{function=\"default/echo\"} 1"))
+      for phase in ["queued", "ready", "first_byte"] {
+        let labels = "function=\"default/echo\",phase=\"\(phase)\""
+        #expect(metrics.contains("apus_gateway_cold_start_seconds_count{\(labels)} 1"), "\(phase)")
+        #expect(metrics.contains("apus_gateway_cold_start_seconds_bucket{\(labels),le=\"+Inf\"} 1"), "\(phase)")
+      }
     }
   }
 
