@@ -170,7 +170,7 @@ struct LogAdapterTests {
       let curl = "curl -s -w '%{http_code}' --cacert \(authority) -H 'Authorization: Bearer \(token)'"
       let json = "-H 'Content-Type: application/json'"
       func post(_ path: String, _ rest: String) async throws -> String {
-        try await cluster.bash("\(curl) \(rest) \(cluster.api)\(path)").output
+        try await cluster.bash("\(curl) \(rest) '\(cluster.api)\(path)'").output
       }
       #expect(try await post("/loki/api/v1/push", "\(json) --data-binary @loki.json") == "204")
       #expect(
