@@ -71,6 +71,20 @@ struct TemplateScreen {
     return true
   }
 
+  /// The part of a text, in lower case, that only what never varies can be: without the runs of letters and digits at its
+  /// ends, which may go on in a variable. Empty when a variable may be in the midst of it.
+  static func core(_ text: [UInt8]) -> [UInt8] {
+    var core = text[...]
+    while let first = core.first, Kind.letters.allows(first) { core.removeFirst() }
+    while let last = core.last, Kind.letters.allows(last) { core.removeLast() }
+    for run in core.split(whereSeparator: { !Kind.letters.allows($0) }) {
+      // A variable is a run that has a digit, or eight that are hexadecimal.
+      let isHex = run.count >= 8 && run.allSatisfy { JSONText.hexValue($0) != nil }
+      if isHex || run.contains(where: ASCII.isDigit) { return [] }
+    }
+    return Array(core)
+  }
+
   /// What characters the values of a list have.
   static func kind(_ list: ListColumn, otherwise: Kind) -> Kind {
     switch list {
