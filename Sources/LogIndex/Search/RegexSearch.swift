@@ -71,7 +71,7 @@ struct RegexSearch {
 
   private func verdicts(_ reader: TemplateReader, _ matcher: inout RegexMatcher) throws(BlockFault) -> [Verdict] {
     var kinds: [TemplateScreen.Kind] = []
-    for column in reader.column.columns { kinds.append(search.block.kind(column)) }
+    for column in reader.column.columns { kinds.append(try search.block.characters(column)) }
     let texts = reader.texts
     return reader.column.templates.enumerated().map { number, template in
       // What no value can hold rules most templates out.
