@@ -51,6 +51,9 @@ final class ListReader: Sendable {
   }
 
   let body: Body
+  /// Of a dictionary whose texts lie in the heap: all of them at hand, and the number of each value's.
+  private let flat: FlatTexts?
+  private let codes: Numbers
 
   /// Bytes that are decoded, in memory.
   var heldBytes: Int {
@@ -59,7 +62,7 @@ final class ListReader: Sendable {
     case .decimal(let digits, let scales): digits.heldBytes + scales.heldBytes
     case .padded(_, let values): values.heldBytes
     case .hex, .uuid, .text: 0
-    case .dictionary(let distinct, _, let numbers): distinct.heldBytes + numbers.heldBytes
+    case .dictionary(let distinct, _, let numbers): distinct.heldBytes + numbers.heldBytes + (flat?.heldBytes ?? 0)
     case .template(let reader): reader.heldBytes
     }
   }
@@ -79,6 +82,13 @@ final class ListReader: Sendable {
       body = .dictionary(
         try ListReader(values, block), count, try Self.absolute(try block.values(distances), count: count))
     case .template(let template): body = .template(try TemplateReader(template, block))
+    }
+    if case .dictionary(let distinct, let count, let numbers) = body {
+      flat = try FlatTexts(distinct, count: count, block)
+      codes = numbers
+    } else {
+      flat = nil
+      codes = Numbers([])
     }
   }
 
@@ -101,6 +111,7 @@ final class ListReader: Sendable {
 
   /// Appends the value of this number, as it is spelled; `row` is the record it belongs to.
   func append(_ index: Int, row: Int, of block: Block, to output: inout [UInt8]) throws(BlockFault) {
+    if let flat { return flat.append(Int(codes[index]), to: &output) }
     switch body {
     case .constant(let text): output += text
     case .decimal(let digits, let scales):
@@ -129,6 +140,37 @@ final class ListReader: Sendable {
   }
 }
 
+/// The texts of a dictionary, one after another.
+private struct FlatTexts: Sendable {
+  static let bytesMaximum = 64 * 1024
+
+  private let bytes: [UInt8]
+  private let ends: [UInt32]
+
+  /// Nil when they are of another form, or too many.
+  init?(_ distinct: ListReader, count: Int, _ block: Block) throws(BlockFault) {
+    guard case .text = distinct.body, count <= 4_096 else { return nil }
+    var bytes: [UInt8] = []
+    var ends: [UInt32] = []
+    ends.reserveCapacity(count)
+    for index in 0..<count {
+      try distinct.append(index, row: 0, of: block, to: &bytes)
+      guard bytes.count <= Self.bytesMaximum else { return nil }
+      ends.append(UInt32(bytes.count))
+    }
+    self.bytes = bytes
+    self.ends = ends
+  }
+
+  var heldBytes: Int { bytes.count + ends.count * 4 }
+
+  @inline(__always) func append(_ index: Int, to output: inout [UInt8]) {
+    let start = index == 0 ? 0 : Int(ends[index - 1])
+    let end = Int(ends[index])
+    bytes.withUnsafeBufferPointer { output.append(contentsOf: UnsafeBufferPointer(rebasing: $0[start..<end])) }
+  }
+}
+
 /// A column of templates ready to be read one by one.
 final class TemplateReader: Sendable {
   let column: TemplateColumn
@@ -141,6 +183,7 @@ final class TemplateReader: Sendable {
   /// Where each template's variables begin among all.
   private let starts: [Int]
   private let opened: Mutex<[ListReader?]>
+  private let flat = Mutex<TemplateTexts?>(nil)
 
   init(_ column: TemplateColumn, _ block: Block) throws(BlockFault) {
     self.column = column
@@ -171,6 +214,17 @@ final class TemplateReader: Sendable {
   /// Bytes that are decoded, in memory.
   var heldBytes: Int {
     numbers.heldBytes + ranks.heldBytes + opened.withLock { $0.reduce(0) { $0 + ($1?.heldBytes ?? 0) + 16 } }
+      + (flat.withLock { $0?.heldBytes ?? 0 })
+  }
+
+  /// What is known of the values from their templates alone; made when it is first asked for.
+  var texts: TemplateTexts {
+    flat.withLock { flat in
+      if let flat { return flat }
+      let made = TemplateTexts(column.templates)
+      flat = made
+      return made
+    }
   }
 
   func append(_ index: Int, row: Int, of block: Block, to output: inout [UInt8]) throws(BlockFault) {

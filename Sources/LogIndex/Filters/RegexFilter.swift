@@ -12,6 +12,7 @@ package struct RegexFilter: Sendable, Equatable {
     program = try RegexProgram(pattern, isFolded: isFolded)
   }
 
+  /// Whether both look for the same in the same field.
   package static func == (left: RegexFilter, right: RegexFilter) -> Bool {
     left.field == right.field && left.pattern == right.pattern && left.isFolded == right.isFolded
   }

@@ -10,10 +10,13 @@ struct RegexSearch {
 
   private let filter: RegexFilter
   private let search: BlockSearch
+  /// Of the texts that every match holds, what no variable can be part of.
+  private let cores: [[[UInt8]]]
 
   init(_ filter: RegexFilter, _ search: BlockSearch) {
     self.filter = filter
     self.search = search
+    cores = filter.program.literals.lists.map { $0.map(TemplateScreen.core) }.filter { !$0.contains([]) }
   }
 
   func matches(_ candidates: RowSet) throws(BlockFault) -> RowSet {
@@ -68,8 +71,18 @@ struct RegexSearch {
 
   private func verdicts(_ reader: TemplateReader, _ matcher: inout RegexMatcher) throws(BlockFault) -> [Verdict] {
     var kinds: [TemplateScreen.Kind] = []
-    for column in reader.column.columns { kinds.append(search.block.kind(column)) }
-    return reader.column.templates.map { verdict($0, kinds, &matcher) }
+    for column in reader.column.columns { kinds.append(try search.block.characters(column)) }
+    let texts = reader.texts
+    return reader.column.templates.enumerated().map { number, template in
+      // What no value can hold rules most templates out.
+      for choices in cores {
+        guard choices.allSatisfy({ TextFold.find($0, in: texts[number], from: texts[number].startIndex) == nil }) else {
+          continue
+        }
+        if !template.references { return .no }
+      }
+      return verdict(template, kinds, &matcher)
+    }
   }
 
   /// What a template alone says.

@@ -36,11 +36,11 @@ struct TextSearch {
       search.values(column, plan, candidates) { row, _ in rest.remove(row) }
       found = try search.leaf(.reserved(.msg), rest) { filter.matches($0) }
     }
-    let verdicts =
-      try [.perhaps]
-      + reader.column.templates.map { template throws(BlockFault) in
-        try verdict(template, reader.column)
-      }
+    let texts = reader.texts
+    var verdicts: [Verdict] = [.perhaps]
+    for (number, template) in reader.column.templates.enumerated() {
+      verdicts.append(try verdict(template, texts[number], reader.column))
+    }
     if !reader.hasPlain, verdicts.dropFirst().allSatisfy({ $0 == .no }) { return found }
     var text: [UInt8] = []
     var left = Self.bytesMaximum
@@ -62,26 +62,16 @@ struct TextSearch {
     return found
   }
 
-  /// What a template alone says. A variable stands as a byte that is part of a word and of no text.
-  private func verdict(_ template: TemplateColumn.Template, _ column: TemplateColumn) throws(BlockFault) -> Verdict {
-    var text: [UInt8] = []
-    var references: [Int] = []
-    var variables = 0
-    for piece in template.pieces {
-      switch piece {
-      case .literal(let literal): text += literal.contains(0x5C) ? JSONText.unescaped(literal[...]) : literal
-      case .variable:
-        text.append(0xFF)
-        variables += 1
-      case .reference(let reference):
-        text.append(0xFF)
-        references.append(column.columns[reference])
-      }
-    }
-    if filter.matches(text[...]) { return filter.parts.count > 1 && !references.isEmpty ? .perhaps : .yes }
-    if variables == 0, references.isEmpty { return .no }
+  /// What a template alone says.
+  private func verdict(
+    _ template: TemplateColumn.Template, _ text: ArraySlice<UInt8>, _ column: TemplateColumn
+  ) throws(BlockFault) -> Verdict {
+    if filter.matches(text) { return filter.parts.count > 1 && template.references ? .perhaps : .yes }
+    if template.variables.isEmpty, !template.references { return .no }
     guard let runs else { return .perhaps }
-    for reference in references where try mayHold(reference, runs) { return .perhaps }
+    for piece in template.pieces {
+      if case .reference(let reference) = piece, try mayHold(column.columns[reference], runs) { return .perhaps }
+    }
     return .no
   }
 
