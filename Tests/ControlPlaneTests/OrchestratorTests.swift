@@ -89,6 +89,19 @@ struct OrchestratorTests {
     #expect(worker.started.count == 4)
   }
 
+  @Test("one wish starts all of its pods, also more than are created at once")
+  func largeWish() async throws {
+    let cluster = try await TestCluster()
+    let worker = try await TestWorker("w1", cluster)
+    try await cluster.deploy("greet", code: "one", scale: .object(["max": .int(1000)]))
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    let pods = 2 * Orchestrator.startsPerTurn + 30
+    try await cluster.plane.orchestrator.want(
+      PodsWanted(gateway: "g", namespace: "default", function: "greet", revision: nil, pods: pods, reason: "queued"))
+    #expect(await cluster.pods("greet", .wanted, .placed, .starting, .ready).count == pods)
+    _ = worker
+  }
+
   @Test("an idle pod is stopped once every gateway gave it up, but never below the minimum")
   func idle() async throws {
     let cluster = try await TestCluster()

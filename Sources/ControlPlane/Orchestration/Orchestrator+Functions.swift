@@ -102,7 +102,7 @@ extension Orchestrator {
     // They may be there already: the workers of the server before this one bring them back.
     if awaitsWorkers(at: clock(), atMost: Self.rejoinGrace) { return }
     let missing = record.function.spec.scale.min - own[serving, default: 0]
-    for _ in 0..<max(0, min(missing, Self.startsPerWish)) {
+    for _ in 0..<max(0, min(missing, Self.startsPerTurn)) {
       createPod(key, revision: serving, why: "spec.scale.min is \(record.function.spec.scale.min)")
     }
   }

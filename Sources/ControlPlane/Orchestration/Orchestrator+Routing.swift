@@ -73,10 +73,18 @@ extension Orchestrator: RouteFeed, Activation {
         broadcast(.endpoint(pod.route))
       }
     }
-    let missing = min(target - pods.sums(of: key).counting[revision, default: 0], Self.startsPerWish)
-    guard missing > 0 else { return }
-    usage.note(key, "start \(missing) for \(target) pods: \(want.reason)")
-    for _ in 0..<missing { createPod(key, revision: revision, why: want.reason) }
+    // A gateway repeats its wish only after a while: all of it is done, with others in between.
+    var left = target - pods.sums(of: key).counting[revision, default: 0]
+    guard left > 0 else { return }
+    usage.note(key, "start \(left) for \(target) pods: \(want.reason)")
+    while left > 0 {
+      let missing = target - pods.sums(of: key).counting[revision, default: 0]
+      for _ in 0..<max(0, min(missing, left, Self.startsPerTurn)) {
+        createPod(key, revision: revision, why: want.reason)
+      }
+      left -= Self.startsPerTurn
+      if left > 0 { await Task.yield() }
+    }
   }
 
   /// A gateway gave a pod up: it is drained when every gateway did, unless it is idle and its function needs it; one that

@@ -22,8 +22,8 @@ package actor Orchestrator {
   static let failedShown: Int64 = 300_000
   /// How long a pod that ended well stays listed, milliseconds.
   static let endedShown: Int64 = 1000
-  /// Pods one wish may create at once.
-  static let startsPerWish = 100
+  /// Pods created at once; others have their turn before the next so many.
+  static let startsPerTurn = 100
   /// How long after a pod changed what people read of it is written, milliseconds: a start changes it four times, a burst
   /// changes hundreds.
   static let settlingMilliseconds = 20
