@@ -98,7 +98,7 @@ def teardown_s(cluster, pods, folders):
     return ended, time.perf_counter() - start
 
 
-def measure(cluster, folder, count):
+def measure(cluster, folder, count, kind):
     """The figures, and what they are made of printed."""
     print(f"\n{count} idle Python pods")
     place = folder / "idle"
@@ -136,6 +136,6 @@ def measure(cluster, folder, count):
           for name, pid in daemons.items()),
     ])
     print(f"ready after {filled:.2f} s; deleted: no process of them after {ended:.2f} s, no control group {gone:.2f} s")
-    return {f"idle_python_{count}_mb": pss + kernel, f"idle_python_{count}_pss_mb": pss,
-            f"idle_python_{count}_kernel_mb": kernel, f"idle_python_{count}_available_mb": available,
-            f"idle_python_{count}_fill_s": filled, f"teardown_{count}_s": gone}
+    return {f"idle_python_{count}{kind}_mb": pss + kernel, f"idle_python_{count}{kind}_pss_mb": pss,
+            f"idle_python_{count}{kind}_kernel_mb": kernel, f"idle_python_{count}{kind}_available_mb": available,
+            f"idle_python_{count}{kind}_fill_s": filled, f"teardown_{count}{kind}_s": gone}

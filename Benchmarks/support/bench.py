@@ -159,15 +159,15 @@ def result(area, figures):
 class Cluster:
     """A cluster of the release build in a folder of its own on free ports; gone at the end of the `with`."""
 
-    def __init__(self, workers=1):
-        self.workers = workers
+    def __init__(self, workers=1, flags=()):
+        self.workers, self.flags = workers, flags
 
     def __enter__(self):
         self.data = tempfile.mkdtemp(prefix="bench-", dir="/tmp")
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("APUS_")} | {"APUS_DATA": self.data}
         try:
             ports = ["--gateway-port", "0", "--api-port", "0", "--admin-port", "0"]
-            self.apus("up", "--workers", str(self.workers), *ports)
+            self.apus("up", "--workers", str(self.workers), *ports, *self.flags)
             self.read()
         except BaseException:
             self.__exit__()

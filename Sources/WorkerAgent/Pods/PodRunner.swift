@@ -52,7 +52,7 @@ actor PodRunner {
         hasReadiness: spec.probes.readiness != nil, hasLiveness: spec.probes.liveness != nil,
         servesPort: spec.runtime.servesPort, memoryLimit: spec.resources.memory.description,
         endpoint: PodEndpoint(
-          socket: services.socketPath(slot: slot), host: services.host, worker: services.address),
+          socket: stem?.socket ?? services.newSocketPath(slot: slot), host: services.host, worker: services.address),
         wantedAt: assignment.wantedAt), at: .now())
   }
 
@@ -218,7 +218,7 @@ actor PodRunner {
       listener = .success(stem.listener)
       return
     }
-    let path = services.socketPath(slot: slot)
+    let path = machine.plan.endpoint.socket
     do throws(WorkerError) {
       listener = .success(try Descriptors.listen(at: path))
     } catch {
@@ -387,7 +387,7 @@ actor PodRunner {
       close(fd)
     }
     listener = nil
-    unlink(services.socketPath(slot: slot))
+    unlink(machine.plan.endpoint.socket)
     run(.clean) { runner, start in
       await bridge?.close()
       await runner.cleaned(start)

@@ -29,8 +29,17 @@ struct PodServices: Sendable {
   let event: @Sendable (ReportedEvent) -> Void
   let finished: @Sendable (_ uid: String, _ slot: Int) -> Void
 
-  /// The unix socket of a slot.
-  func socketPath(slot: Int) -> String { "\(runFolder)/\(slot).s" }
+  /// Where a pod in a slot is to listen.
+  func newSocketPath(slot: Int) -> String { SocketPath.new(in: runFolder, slot: slot) }
+}
+
+/// Names of pods' sockets.
+enum SocketPath {
+  /// A name no pod had before or gets again: whoever still knows the socket of a pod that ended must meet nobody there, and
+  /// never the next pod of its slot, which may be another function's.
+  static func new(in folder: String, slot: Int) -> String {
+    "\(folder)/\(slot)-\(String(UInt64.random(in: 0 ... .max), radix: 36)).s"
+  }
 }
 
 /// Counts pods that wait until their `$PORT` process listens: the more there are, the more rarely each is asked, so that

@@ -8,14 +8,17 @@ final class WaitingStem: Sendable {
   let kind: StemKind
   /// The pod's number on this node; the taker's from then on.
   let slot: Int
+  /// The path of its socket, of which there is one at a time and never another.
+  let socket: String
   /// The listening socket; -1 once it is the taker's.
   let listener: CInt
   let pipes: StartPipes
   let pod: any WaitingPod
 
-  init(kind: StemKind, slot: Int, listener: CInt, pipes: StartPipes, pod: any WaitingPod) {
+  init(kind: StemKind, slot: Int, socket: String, listener: CInt, pipes: StartPipes, pod: any WaitingPod) {
     self.kind = kind
     self.slot = slot
+    self.socket = socket
     self.listener = listener
     self.pipes = pipes
     self.pod = pod

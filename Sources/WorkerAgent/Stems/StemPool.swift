@@ -141,16 +141,17 @@ final class StemPool: Sendable {
 
   private func make(_ kind: StemKind) async throws -> WaitingStem? {
     guard let slot = slots.takeSlot() else { return nil }
+    let socket = SocketPath.new(in: runFolder, slot: slot)
     var stem: WaitingStem?
     defer {
       if stem == nil {
-        unlink("\(runFolder)/\(slot).s")
+        unlink(socket)
         slots.giveSlot(slot)
       }
     }
-    let listener = try Descriptors.listen(at: "\(runFolder)/\(slot).s")
+    let listener = try Descriptors.listen(at: socket)
     do {
-      stem = try await make(kind, slot: slot, listener: listener)
+      stem = try await make(kind, slot: slot, socket: socket, listener: listener)
     } catch {
       Glibc.close(listener)
       throw error
@@ -159,7 +160,7 @@ final class StemPool: Sendable {
     return stem
   }
 
-  private func make(_ kind: StemKind, slot: Int, listener: CInt) async throws -> WaitingStem? {
+  private func make(_ kind: StemKind, slot: Int, socket: String, listener: CInt) async throws -> WaitingStem? {
     let pipes = try StartPipes(controls: controls, isPort: kind.servesPort)
     defer { pipes.closeOurCopies() }
     let place = StemPlace(
@@ -170,7 +171,8 @@ final class StemPool: Sendable {
         pipes.closeReaders()
         return nil
       }
-      let stem = WaitingStem(kind: kind, slot: slot, listener: listener, pipes: pipes, pod: pod)
+      let stem = WaitingStem(
+        kind: kind, slot: slot, socket: socket, listener: listener, pipes: pipes, pod: pod)
       if kind.warmth != .sandbox { try await warm(stem) }
       return stem
     } catch {
@@ -220,7 +222,7 @@ final class StemPool: Sendable {
   /// Ends a stem nobody took; its slot is free once its process is gone.
   private func end(_ stem: WaitingStem) {
     stem.discard()
-    unlink("\(runFolder)/\(stem.slot).s")
+    unlink(stem.socket)
     // Ends with the stem's process.
     Task {
       _ = await stem.pod.exit()

@@ -27,6 +27,8 @@ struct WorkerRole {
   let logMasks: LogMasks
   /// What it opens to pods with `egress: internet`.
   let egress: EgressNetwork
+  /// Whether its Python zygotes load no common modules.
+  let leanZygotes: Bool
   /// How the process ended before, when it was started again.
   let ending: String?
   let logger: Logger
@@ -105,6 +107,7 @@ struct WorkerRole {
     configuration.insecureRegistries = insecureRegistries
     configuration.logMasks = logMasks
     configuration.egress = egress
+    configuration.leanZygotes = leanZygotes
     configuration.egressProgram = installed.companion("apus-egress")
     configuration.gatewaySockets = { [folder] in folder.podSockets }
     return configuration

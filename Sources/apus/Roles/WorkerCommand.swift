@@ -29,6 +29,7 @@ struct WorkerCommand: AsyncParsableCommand {
 
   @OptionGroup var egress: EgressOptions
   @OptionGroup var isolation: IsolationOptions
+  @OptionGroup var zygotes: ZygoteOptions
 
   @Option(
     help: ArgumentHelp(
@@ -67,7 +68,7 @@ struct WorkerCommand: AsyncParsableCommand {
       cpu: cpu.flatMap(Quantity.init), memory: memory.flatMap(Quantity.init), pods: pods,
       listen: listen.map { ($0, port) }, insecureRegistries: InsecureRegistries.chosen(insecureRegistry),
       logMasks: try LogMaskFile.masks(logMasks),
-      egress: egress.network,
+      egress: egress.network, leanZygotes: zygotes.leanZygotes,
       ending: role.after, logger: role.logger("apus.worker")
     ).run()
   }

@@ -17,6 +17,7 @@ struct SuperviseCommand: AsyncParsableCommand {
   @OptionGroup var calls: CallOptions
   @OptionGroup var egress: EgressOptions
   @OptionGroup var isolation: IsolationOptions
+  @OptionGroup var zygotes: ZygoteOptions
   @Option var apiPort = 6440
   @Option var workers = 2
   @Flag var noRestart = false
@@ -36,7 +37,8 @@ struct SuperviseCommand: AsyncParsableCommand {
     let plan = Supervisor.Plan(
       folder: folder, workers: workers, restart: !noRestart,
       serverFlags: listening.flags + calls.flags + ["--api-port", "\(apiPort)"] + level,
-      workerFlags: ["--memory", share.description] + egress.flags + isolation.flags + level)
+      workerFlags: ["--memory", share.description] + egress.flags + isolation.flags + zygotes.flags
+        + level)
     let supervisor = Supervisor(plan: plan, executable: InstalledFiles.realExecutable(), logger: logger) {
       let cluster = try ClusterConnection.open(kubeconfig: folder.kubeconfig)
       return (cluster.api, try await cluster.tokens.createJoinToken(.node, life: .seconds(3600)))

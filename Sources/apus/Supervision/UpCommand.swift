@@ -23,6 +23,7 @@ struct UpCommand: AsyncParsableCommand {
   @OptionGroup var calls: CallOptions
   @OptionGroup var egress: EgressOptions
   @OptionGroup var isolation: IsolationOptions
+  @OptionGroup var zygotes: ZygoteOptions
   @Option(help: "The API's port; 0 takes a free one.") var apiPort = 6440
   @Option(help: "How many workers.") var workers = 2
   @Flag(help: "Do not start a process again when it ends.") var noRestart = false
@@ -59,7 +60,7 @@ struct UpCommand: AsyncParsableCommand {
   private func arguments(_ folder: DataFolder) -> [String] {
     ["supervise", "--data", folder.path, "--workers", "\(workers)", "--api-port", "\(apiPort)"]
       + ["--log-level", role.logLevel.rawValue] + listening.flags + calls.flags + egress.flags
-      + isolation.flags
+      + isolation.flags + zygotes.flags
       + (noRestart ? ["--no-restart"] : [])
   }
 
