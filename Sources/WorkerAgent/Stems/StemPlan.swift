@@ -10,8 +10,8 @@ struct StemPlan: Sendable {
   static let halfLife: Int64 = 60_000_000_000
   /// A kind that started no pod for this long has no stems, nanoseconds.
   static let keep: Int64 = 3_600_000_000_000
-  /// All stems together at most.
-  static let most = 512
+  /// All stems together at most. A worker has 1,500 slots for pods and stems: 1,052 are left for pods.
+  static let most = 448
   /// The part of the node's memory for pods that stems may take together: one twentieth.
   static let memoryShare: Int64 = 20
   /// Kinds known at once; the one used longest ago is forgotten.
