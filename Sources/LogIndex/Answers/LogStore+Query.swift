@@ -90,15 +90,24 @@ extension LogStore {
   ) async throws -> (looked: Int, cut: SearchCut?) {
     let deadline = SearchDeadline(end: .now + bounds.timeMaximum)
     let reading = StatsReading(query: query, all: gathered.all, scope: scope, deadline: deadline)
+    return try await readParts(query, scope: scope, bounds: bounds, until: deadline) { [self] source, budget in
+      gathered.withTables { add(source, reading, budget: budget, to: &$0) }
+    }
+  }
+
+  /// Reads the parts of the store that a query needs, the newest first, as far as the bounds allow; `read` answers how many
+  /// records of a part had to be looked at, and where that ended early.
+  func readParts(
+    _ query: LogQuery, scope: LogScope, bounds: LogQueryBounds, until deadline: SearchDeadline,
+    _ read: @escaping @Sendable (_ source: QuerySource, _ budget: Int) -> (Int, SearchCut?)
+  ) async throws -> (looked: Int, cut: SearchCut?) {
     var looked = 0
     for source in QuerySource.planned(view(), query, scope: scope) {
       try Task.checkCancellation()
       if looked >= bounds.recordsMaximum { return (looked, SearchCut(reason: .records, time: source.newest)) }
       if deadline.isOver { return (looked, SearchCut(reason: .time, time: source.newest)) }
       let budget = bounds.recordsMaximum - looked
-      let (more, cut) = try await QueryRun.detached { [self] in
-        gathered.withTables { add(source, reading, budget: budget, to: &$0) }
-      }
+      let (more, cut) = try await QueryRun.detached { read(source, budget) }
       looked += more
       if let cut { return (looked, cut) }
     }

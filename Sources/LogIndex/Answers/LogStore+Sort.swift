@@ -44,42 +44,32 @@ extension LogStore {
   ) async throws -> (looked: Int, cut: SearchCut?) {
     let deadline = SearchDeadline(end: .now + bounds.timeMaximum)
     let probes = BloomProbes(query.filter)
-    var looked = 0
-    for source in QuerySource.planned(view(), query, scope: scope) {
-      try Task.checkCancellation()
-      if looked >= bounds.recordsMaximum { return (looked, SearchCut(reason: .records, time: source.newest)) }
-      if deadline.isOver { return (looked, SearchCut(reason: .time, time: source.newest)) }
-      let budget = bounds.recordsMaximum - looked
-      let (more, cut) = try await QueryRun.detached { [self] in
-        kept.records.withLock { records -> (Int, SearchCut?) in
-          switch source.body {
-          case .memtable(let table):
-            let found = MemtableSearch(table, query, scope: scope).run(
-              after: query.after, matches: .max, budget: budget, deadline: deadline)
-            for (position, row) in found.rows {
-              if let record = try? IndexedRecord(table.bytes(row)) { records.add(record, position, table, row) }
-            }
-            return (found.scanned, found.cut)
-          case .block(let entry):
-            guard mayHold(entry, probes), let block = block(entry) else { return (0, nil) }
-            defer { noteSize(of: block, entry) }
-            do throws(BlockFault) {
-              let (found, looked, cut) = try search(block, query, scope: scope, budget: budget, deadline: deadline)
-              try records.add(found, of: block, entry)
-              return (looked, cut)
-            } catch let fault where fault == .outOfTime {
-              return (0, SearchCut(reason: .time, time: source.newest))
-            } catch {
-              quarantine(entry, error)
-              return (0, nil)
-            }
+    return try await readParts(query, scope: scope, bounds: bounds, until: deadline) { [self] source, budget in
+      kept.records.withLock { records -> (Int, SearchCut?) in
+        switch source.body {
+        case .memtable(let table):
+          let found = MemtableSearch(table, query, scope: scope).run(
+            after: query.after, matches: .max, budget: budget, deadline: deadline)
+          for (position, row) in found.rows {
+            if let record = try? IndexedRecord(table.bytes(row)) { records.add(record, position, table, row) }
+          }
+          return (found.scanned, found.cut)
+        case .block(let entry):
+          guard mayHold(entry, probes), let block = block(entry) else { return (0, nil) }
+          defer { noteSize(of: block, entry) }
+          do throws(BlockFault) {
+            let (found, looked, cut) = try search(block, query, scope: scope, budget: budget, deadline: deadline)
+            try records.add(found, of: block, entry)
+            return (looked, cut)
+          } catch let fault where fault == .outOfTime {
+            return (0, SearchCut(reason: .time, time: source.newest))
+          } catch {
+            quarantine(entry, error)
+            return (0, nil)
           }
         }
       }
-      looked += more
-      if let cut { return (looked, cut) }
     }
-    return (looked, nil)
   }
 }
 
