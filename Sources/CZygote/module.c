@@ -1,14 +1,14 @@
 // apus_zygote: the C part of the Python zygote. `serve()` waits on descriptor 3 for the spawner's SPAWN messages and forks
 // a pod for each; it returns only in a pod, unprivileged and with the pod's descriptors in their places. `wait()` says so on
 // the control pipe, waits until the pod is told what it is, and gives that environment as bytes: `NAME=value` and NUL for
-// each variable. `is_told()` says whether it would have to wait.
+// each variable.
 //
 // Single-threaded, as everyone who forks and goes on must be.
 #include "../CSandbox/include/csandbox.h"
+#include "memory.h"
 #include "python_abi.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -44,7 +44,7 @@ static void fork_pods(void) {
       PyOS_BeforeFork();
       pid_t pid = pod_clone(&spawn, &given, CLONE_PARENT, &pidfd);
       if (pid == 0) {
-        pod_main(&spawn, &given, 1);
+        pod_main(&spawn, &given, memory_shed);
         PyOS_AfterFork_Child();
         return;
       }
@@ -76,16 +76,10 @@ static PyObject *serve(PyObject *self, PyObject *none) {
   (void)none;
   // The worker's end is the spawner's end, and that one's is ours.
   prctl(PR_SET_PDEATHSIG, 9 /* SIGKILL */, 0, 0, 0);
+  memory_survey();
   if (filter_build() != 0) return PyErr_SetFromErrno(PyExc_OSError);
   fork_pods();
   return PyBool_FromLong(1);
-}
-
-static PyObject *is_told(PyObject *self, PyObject *none) {
-  (void)self;
-  (void)none;
-  struct pollfd payload = {.fd = APUS_PAYLOAD_FD, .events = POLLIN};
-  return PyBool_FromLong(poll(&payload, 1, 0) == 1);
 }
 
 static PyObject *wait_told(PyObject *self, PyObject *none) {
@@ -104,7 +98,6 @@ static PyObject *wait_told(PyObject *self, PyObject *none) {
 
 static struct python_method methods[] = {
   {"serve", serve, PYTHON_NO_ARGUMENTS, "Forks pods; returns in each of them."},
-  {"is_told", is_told, PYTHON_NO_ARGUMENTS, "Whether the pod was told what it is."},
   {"wait", wait_told, PYTHON_NO_ARGUMENTS, "Waits for that and answers the pod's environment."},
   {0},
 };
