@@ -19,10 +19,10 @@ def load(spec, folder):
     module_name = file[:-3].removeprefix("./").replace("/", ".")
     path = f"{folder}/{file}"
     try:
-        posix.stat(path)
-    except OSError:
-        raise SystemExit(f"handler {spec!r}: there is no file {file} in the package") from None
-    module = nested(module_name) if "." in module_name else execute(module_name, path, read(path))
+        source = read(path)
+    except OSError as error:
+        raise SystemExit(f"handler {spec!r}: there is no file {file} in the package ({error.strerror})") from None
+    module = nested(module_name) if "." in module_name else execute(module_name, path, source)
     handler = getattr(module, name, None)
     if not callable(handler):
         raise SystemExit(f"handler {spec!r}: {file} has no function {name}(event, context)")

@@ -26,6 +26,7 @@ SO_RCVTIMEO, SO_SNDTIMEO, POLLRDHUP = 20, 21, 0x2000
 READABLE = select.EPOLLIN | select.EPOLLRDHUP
 
 HEAD_END = b"\r\n\r\n"
+IDENTITY = (b"APUS_FUNCTION", b"APUS_REVISION", b"APUS_NAMESPACE", b"APUS_POD")
 REAP_CALLS = 8  # orphans are looked for after so many calls
 END = object()  # what next() gives when a generator is done
 
@@ -146,10 +147,10 @@ class Server:
     def __init__(self, handler, frames, environment, listener=LISTENER):
         self.handler = handler
         self.frames = frames
-        self.concurrency = max(1, int(environment.get("APUS_CONCURRENCY") or 1))
+        self.concurrency = max(1, int(environment.get(b"APUS_CONCURRENCY") or 1))
         self.threads = self.concurrency > 1
-        self.max_body = int(environment.get("APUS_MAX_BODY") or DEFAULT_MAX_BODY)
-        self.identity = tuple(environment.get(f"APUS_{name}", "") for name in ("FUNCTION", "REVISION", "NAMESPACE", "POD"))
+        self.max_body = int(environment.get(b"APUS_MAX_BODY") or DEFAULT_MAX_BODY)
+        self.identity = tuple([environment.get(name, b"").decode("utf-8", "replace") for name in IDENTITY])
         self.listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, listener)
         self.listener.setblocking(False)
         self.epoll = select.epoll()
@@ -459,11 +460,16 @@ def leave():
     posix._exit(0)
 
 
-def run(folder=None):
-    """Loads the handler, says so on the control pipe, serves until SIGTERM. Ends the process."""
+def stand_in():
+    """What functions find in the interpreter that would not be there."""
     import builtins
 
-    environment = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in posix.environ.items()}
+    builtins.exit = builtins.quit = sys.exit  # what the site module would have set
+    apus_frames.capture()
+
+
+def run(folder=None):
+    """Loads the handler, says so on the control pipe, serves until SIGTERM. Ends the process. After stand_in()."""
     for fd in (LISTENER, FRAME_PIPE, CONTROL_PIPE):
         try:
             posix.set_inheritable(fd, False)
@@ -471,12 +477,12 @@ def run(folder=None):
             if fd == LISTENER:
                 sys.stderr.write("the runner needs a listening unix socket on descriptor 3\n")
                 raise SystemExit(1) from None
-    builtins.exit = builtins.quit = sys.exit  # what the site module would have set
-    apus_frames.capture()
+    environment = posix.environ
     try:
-        if int(environment.get("APUS_CONCURRENCY") or 1) > 1:
+        if int(environment.get(b"APUS_CONCURRENCY") or 1) > 1:
             import threading  # noqa: F401  (must be imported by the main thread first)
-        handler = apus_load.load(environment.get("APUS_HANDLER") or "handler.py:handle", folder or posix.getcwd())
+        spec = environment.get(b"APUS_HANDLER", b"").decode("utf-8", "replace") or "handler.py:handle"
+        handler = apus_load.load(spec, folder or posix.getcwd())
         server = Server(handler, apus_frames.Frames(FRAME_PIPE), environment)
     except BaseException as error:
         text = str(error) + "\n" if isinstance(error, SystemExit) else apus_frames.traceback_of(error)

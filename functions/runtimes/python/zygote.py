@@ -20,6 +20,7 @@ COMMON = (
     "types", "typing", "unicodedata", "urllib.error", "urllib.parse", "urllib.request", "uuid", "zlib",
 )
 LEAN = ("os", "threading")
+FOLDER = "/function"  # where a pod has its function
 
 WARM_ROUNDS = 16  # Python 3.11 specialises code after eight calls, and once more where the first guess was wrong
 WARM_HANDLER = b"""
@@ -47,34 +48,22 @@ def preload(names):
             pass
 
 
-def take_fork_hooks(hooks):
-    """Puts what modules want done after a fork into `hooks`; answers what Python itself would have been told with."""
+def preload_without_hooks(names, in_pods):
+    """Preloads modules; what they want done around a fork is done around those of functions only. The fork that makes a
+    pod copies one thread, which holds no lock, and to make every lock anew would be a quarter of a megabyte of each pod's
+    own. `in_pods` makes such a callable of another."""
     register = posix.register_at_fork
-    posix.register_at_fork = lambda **wanted: hooks.append(wanted)
-    return register
-
-
-def give_fork_hooks_back(register):
+    posix.register_at_fork = lambda **hooks: register(**{when: in_pods(hook) for when, hook in hooks.items()})
+    preload(names)
     posix.register_at_fork = register
     if "os" in sys.modules:
         sys.modules["os"].register_at_fork = register
 
 
-def follow_fork(hooks, register):
-    """What the hooks would have done that a fork of one thread, which holds no lock, needs. They themselves make every
-    lock anew, half a megabyte a pod; a function that forks gets them."""
-    if "random" in sys.modules:
-        sys.modules["random"].seed()
-    if "threading" in sys.modules:
-        sys.modules["threading"].main_thread()._set_native_id()
-    for hook in hooks:
-        register(**hook)
-
-
 def open_streams():
     """Streams of descriptors 0, 1 and 2, whatever these are by then, made while they are pipes: no stream may believe
     that it can seek."""
-    import apus_frames
+    import apus_serve
 
     ends = posix.pipe()
     kept = [posix.dup(fd) for fd in range(3)]
@@ -83,7 +72,7 @@ def open_streams():
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)
     sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-    apus_frames.capture()
+    apus_serve.stand_in()
     for fd, own in enumerate(kept):
         posix.dup2(own, fd)
         posix.close(own)
@@ -99,7 +88,9 @@ def warm_up():
     import apus_load
     import apus_serve
 
+    path = sys.path[:]
     for _ in range(WARM_ROUNDS):
+        apus_load.load("runner.py:main", path[0])
         handler = apus_load.execute("apus_warm", "/function/warm.py", WARM_HANDLER).handle
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         server = apus_serve.Server(handler, apus_frames.Frames(-1), {}, posix.dup(ours.fileno()))
@@ -115,7 +106,9 @@ def warm_up():
         server.listener.close()
         posix.close(server.wake_read)
         posix.close(server.wake_write)
-    del sys.modules["apus_warm"]
+        sys.path[:] = path
+    for name in ("apus_warm", "runner"):
+        del sys.modules[name]
 
 
 def fill_holes():
@@ -125,22 +118,13 @@ def fill_holes():
     return [[bytes(size - header) for _ in range(FILLING)] for size in SMALL_SIZES]
 
 
-def become(payload):
-    """Takes the environment the pod was given: `NAME=value` and NUL for each variable."""
-    # os.environ, where os is loaded, is a view of this very dictionary.
-    for name in list(posix.environ):
-        posix.unsetenv(name)
-    posix.environ.clear()
-    for variable in payload.split(b"\0"):
-        name, separator, value = variable.partition(b"=")
-        if separator:
-            posix.putenv(name, value)
-            posix.environ[name] = value
+def become():
+    """Takes what the pod was told it is; `wait()` has put that into the environment."""
     if b"TZ" in posix.environ:
         import time
 
         time.tzset()
-    posix.chdir(b"/function")
+    posix.chdir(FOLDER)
     sys.argv[:] = ["/runtime/runner.py"]
 
 
@@ -149,13 +133,10 @@ def main():
 
     sys.dont_write_bytecode = True
     sys.path.insert(0, __file__.rpartition("/")[0] or ".")
-    hooks = []
-    register = take_fork_hooks(hooks)
     import apus_serve
     import apus_zygote
 
-    preload(LEAN if "lean" in sys.argv[1:] else COMMON)
-    give_fork_hooks_back(register)
+    preload_without_hooks(LEAN if "lean" in sys.argv[1:] else COMMON, apus_zygote.in_pods)
     open_streams()
     warm_up()
     # What is loaded now is never garbage: a collection in a pod would write to, and so copy, every page of it.
@@ -163,10 +144,13 @@ def main():
     filling = fill_holes()  # noqa: F841  (kept as long as this process is)
     gc.freeze()
     apus_zygote.serve()
-    # In a pod from here on; it may be told already what it is.
-    follow_fork(hooks, register)
-    become(apus_zygote.wait())
-    apus_serve.run()
+    # In a pod from here on; it may be told already what it is. The one hook that its own fork needs is random.seed(), here
+    # in fewer steps.
+    if "random" in sys.modules:
+        sys.modules["_random"].Random.seed(sys.modules["random"]._inst)
+    apus_zygote.wait(posix.environ)  # os.environ, where os is loaded, is a view of this very dictionary
+    become()
+    apus_serve.run(FOLDER)
 
 
 if __name__ == "__main__":
