@@ -12,7 +12,7 @@ final class Block: Sendable {
   let filter: BloomFilter
   /// The sequences acknowledged when the block was written, by worker.
   let workers: [String: UInt64]
-  private let columns: [ListColumn]
+  let columns: [ListColumn]
   private let heap: TextHeap
   private let timeDeltas: IntColumn
   private let arrivalDeltas: IntColumn

@@ -92,7 +92,8 @@ final class ListReader: Sendable {
     }
   }
 
-  private static func absolute(_ distances: [UInt64], count: Int) throws(BlockFault) -> Numbers {
+  /// The number of each value's text, of how far back each lies.
+  static func absolute(_ distances: [UInt64], count: Int) throws(BlockFault) -> Numbers {
     var next: UInt64 = 0
     var numbers: [UInt64] = []
     numbers.reserveCapacity(distances.count)
