@@ -15,20 +15,25 @@ struct TemplateWriter {
   }
 
   let base: UnsafePointer<UInt8>
-  private var tokenizer = Tokenizer()
-  private var table: [UInt64: Int] = [:]
+  private let tokenizer: Tokenizer
+  private var table = HashIndex()
   private var found: [Found] = []
   /// The template of each text; -1 for none.
   private var templates: [Int32] = []
   private var variables: [Span] = []
   private var variableStarts: [Int32] = []
 
-  init(base: UnsafePointer<UInt8>) { self.base = base }
+  init(base: UnsafePointer<UInt8>) {
+    self.base = base
+    tokenizer = Tokenizer(base: base)
+  }
 
+  /// Stores texts; `words` is told of the words in them, unless it is nil.
   mutating func write(
-    _ spans: [Span], references: [Tokenizer.Reference], columns: [Int], to parts: inout BlockParts
+    _ spans: [Span], references: inout TemplateReferences.Source, words: inout TokenSet?, to parts: inout BlockParts
   ) {
-    gather(spans, references)
+    gather(spans, &references, &words)
+    let columns = references.columns
     let kept = number()
     parts.meta.byte(ListForm.template.rawValue)
     parts.meta.varint(columns.count)
@@ -49,19 +54,25 @@ struct TemplateWriter {
     }
   }
 
-  private mutating func gather(_ spans: [Span], _ references: [Tokenizer.Reference]) {
-    var next = 0
+  private mutating func gather(
+    _ spans: [Span], _ references: inout TemplateReferences.Source, _ words: inout TokenSet?
+  ) {
     templates.reserveCapacity(spans.count)
     variableStarts.reserveCapacity(spans.count)
-    for (index, span) in spans.enumerated() {
-      let first = next
-      while next < references.count, references[next].value == index { next += 1 }
+    variables.reserveCapacity(spans.count * 2)
+    for span in spans {
+      references.advance()
       variableStarts.append(Int32(truncatingIfNeeded: variables.count))
-      guard span.length <= Tokenizer.bytesMaximum, tokenizer.read(span, base, references[first..<next]),
-        let template = template()
-      else {
+      guard tokenizer.read(span, references.wanted), let (template, isNew) = template() else {
         templates.append(-1)
+        words?.insertWords(span.bytes(base))
         continue
+      }
+      references.note(found: tokenizer.found)
+      if isNew || tokenizer.hasEscape {
+        words?.insertWords(span.bytes(base))
+      } else {
+        insertVaryingWords(span, &words)
       }
       found[template].count += 1
       templates.append(Int32(template))
@@ -69,17 +80,39 @@ struct TemplateWriter {
     }
   }
 
-  /// The number of the tokenizer's template; nil when there are too many.
-  private mutating func template() -> Int? {
+  /// Tells of the words that variables and references of the text read last are in: the others are its template's.
+  private func insertVaryingWords(_ span: Span, _ words: inout TokenSet?) {
+    guard words != nil else { return }
+    var done = Int(span.start)
+    for part in tokenizer.variables { insertWords(around: part, span, &done, &words) }
+    done = Int(span.start)
+    for part in tokenizer.references { insertWords(around: part, span, &done, &words) }
+  }
+
+  private func insertWords(around part: Span, _ span: Span, _ done: inout Int, _ words: inout TokenSet?) {
+    var (start, end) = (Int(part.start), part.end)
+    if end <= done { return }
+    while start > done, ASCII.isWord(base[start - 1]) { start -= 1 }
+    while end < span.end, ASCII.isWord(base[end]) { end += 1 }
+    words?.insertPlainWords(Span(start, end).bytes(base))
+    done = end
+  }
+
+  /// The number of the tokenizer's template, and whether it was not seen before; nil when there are too many.
+  private mutating func template() -> (number: Int, isNew: Bool)? {
     let skeleton = tokenizer.skeleton
-    let hash = skeleton.withUnsafeBufferPointer { text in
-      text.baseAddress.map { ByteHash.hash($0, text.count) } ?? 0
+    guard let text = skeleton.baseAddress else { return nil }
+    let hash = ByteHash.hash(text, skeleton.count)
+    if let number = table[hash] {
+      let isSame = found[number].skeleton.withUnsafeBufferPointer { other in
+        other.count == skeleton.count && other.baseAddress.map { ByteSearch.isSame($0, text, other.count) } ?? true
+      }
+      return isSame ? (number, false) : nil
     }
-    if let number = table[hash] { return found[number].skeleton == skeleton ? number : nil }
     guard found.count < Self.templatesMaximum else { return nil }
-    table[hash] = found.count
-    found.append(Found(skeleton: skeleton, variables: tokenizer.variables.count))
-    return found.count - 1
+    table.insert(hash, found.count)
+    found.append(Found(skeleton: Array(skeleton), variables: tokenizer.variables.count))
+    return (found.count - 1, true)
   }
 
   /// Numbers the templates that are kept from 1, the most frequent first.
