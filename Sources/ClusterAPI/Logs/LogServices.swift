@@ -25,6 +25,12 @@ package struct LogLines: Hashable, Sendable {
     self.bytes = bytes
     self.count = count
   }
+
+  /// Lines as they were received.
+  package init(ndjson bytes: [UInt8]) {
+    self.bytes = bytes
+    count = bytes.reduce(0) { $0 + ($1 == 10 ? 1 : 0) } + (bytes.last.map { $0 == 10 ? 0 : 1 } ?? 0)
+  }
 }
 
 extension LogLines {
