@@ -29,7 +29,7 @@ struct BlockWriter {
   /// The file; `workers` are the sequences that are acknowledged with it.
   mutating func file(workers: [String: UInt64]) -> [UInt8] {
     takeApart()
-    let columns = gather()
+    var columns = gather()
     var parts = BlockParts(level: level, isPlain: keepsLines)
     writeWorkers(workers, to: &parts)
     parts.meta.varint(shapes.columns.count)
@@ -40,8 +40,10 @@ struct BlockWriter {
     let references = TemplateReferences(
       shapes: shapes, order: order, rowShapes: rowShapes, rowSpans: rowSpans, spans: self.spans)
     let fields = describedFields()
-    for (number, column) in columns.enumerated() {
-      write(column, number, fields[number] ?? [], references, to: &parts)
+    for number in columns.indices {
+      write(columns[number], number, fields[number] ?? [], references, to: &parts)
+      // The memory of one is the next one's.
+      columns[number] = []
     }
     return assemble(parts)
   }

@@ -55,12 +55,7 @@ extension LogStore {
         try commit(appends, &writer)
       }
       for (append, acked) in zip(appends, acked) { append.done(.success(acked)) }
-      if rows > 0, hub.isListening {
-        let records = (first..<(first + rows)).compactMap { row in
-          (try? IndexedRecord(table.bytes(row))).map { TailRecord(id: table.id(row), record: $0) }
-        }
-        hub.publish(records)
-      }
+      if rows > 0 { hub.publish(table, rows: first..<(first + rows)) }
     } catch {
       fail(appends, error)
     }
