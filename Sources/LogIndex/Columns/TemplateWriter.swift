@@ -155,11 +155,11 @@ struct TemplateWriter {
     var variable = 0
     var isNumber = false
     for byte in skeleton {
-      if byte == Tokenizer.variable, !isNumber {
+      if byte == Tokenizer.variable || byte == Tokenizer.identifier, !isNumber {
         if constants[variable], let span = lists[variable].first {
           result.append(contentsOf: span.bytes(base))
         } else {
-          result.append(byte)
+          result.append(Tokenizer.variable)
         }
         variable += 1
       } else {

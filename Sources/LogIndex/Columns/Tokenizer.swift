@@ -1,8 +1,10 @@
 /// Splits a text, as JSON spells it, into what repeats and what varies: values that the record has in other columns are
-/// references; runs of letters and digits with a digit in them, or only the digits of such a run, are variables.
+/// references; UUIDs, and runs of letters and digits with a digit in them or only the digits of such a run, are variables.
 final class Tokenizer {
   /// Stands for a variable in a template's text.
   static let variable: UInt8 = 0x01
+  /// Stands for a variable that is a UUID in each text of its template; in the file it is a variable as any other.
+  static let identifier: UInt8 = 0x03
   /// Stands, with the number of the reference after it, for the value of another column.
   static let reference: UInt8 = 0x02
   static let referenceBase: UInt8 = 0x20
@@ -111,6 +113,13 @@ final class Tokenizer {
             index += 1
             kind = index < end ? classes[Int(base[index])] : Self.other
           } while kind < Self.other
+          if index - first == 8, kinds & Self.letter == 0, kind == Self.other, isUUID(first, start, end) {
+            copy(copied, first)
+            add(first, first + 36, Self.identifier)
+            index = first + 36
+            copied = index
+            continue
+          }
           let isWhole = kinds & Self.letter == 0 && index - first >= 8
           guard kinds & Self.digit != 0 || isWhole else { continue }
           copy(copied, first)
@@ -157,8 +166,16 @@ final class Tokenizer {
     }
   }
 
-  @inline(__always) private func add(_ start: Int, _ end: Int) {
-    skeletonBytes[skeletonCount] = Self.variable
+  /// Whether a UUID begins here that is a word for itself.
+  private func isUUID(_ index: Int, _ start: Int, _ end: Int) -> Bool {
+    let after = index + 36
+    guard after <= end, HexText.isUUID(UnsafeBufferPointer(start: base + index, count: 36)) else { return false }
+    if after < end, base[after] == 0x2D || ASCII.isWord(base[after]) { return false }
+    return index == start || base[index - 1] != 0x2D && !ASCII.isWord(base[index - 1])
+  }
+
+  @inline(__always) private func add(_ start: Int, _ end: Int, _ mark: UInt8 = Tokenizer.variable) {
+    skeletonBytes[skeletonCount] = mark
     skeletonCount += 1
     variables.append(Span(start, end))
   }
