@@ -70,6 +70,15 @@ def cpu_us(*pids):
     return sum((int(s[11]) + int(s[12])) * TICK_US for pid in pids if (s := stat(pid)))
 
 
+def thread_cpu_us(pid):
+    """Microseconds of CPU of a process's threads that live, finer than `cpu_us`."""
+    used = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError):
+            used += int(pathlib.Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[0])
+    return used / 1000
+
+
 def memory_kib(pid, field="VmRSS"):
     """A figure of /proc/PID/status: VmRSS now, VmHWM the highest."""
     text = pathlib.Path(f"/proc/{pid}/status").read_text()
@@ -166,9 +175,7 @@ class Cluster:
         self.data = tempfile.mkdtemp(prefix="bench-", dir="/tmp")
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("APUS_")} | {"APUS_DATA": self.data}
         try:
-            ports = ["--gateway-port", "0", "--api-port", "0", "--admin-port", "0"]
-            self.apus("up", "--workers", str(self.workers), *ports, *self.flags)
-            self.read()
+            self.up()
         except BaseException:
             self.__exit__()
             raise
@@ -191,6 +198,12 @@ class Cluster:
         if run.returncode:
             fail(f"apus {' '.join(map(str, arguments[:3]))}: {run.stderr}{run.stdout}")
         return run.stdout
+
+    def up(self):
+        """Starts the cluster's processes."""
+        ports = ["--gateway-port", "0", "--api-port", "0", "--admin-port", "0"]
+        self.apus("up", "--workers", str(self.workers), *ports, *self.flags)
+        self.read()
 
     def read(self):
         """Learns where everything is."""
@@ -231,15 +244,18 @@ class Cluster:
         """Ends the cluster's processes and starts them again on the same folder; what is to be done in between."""
         self.apus("down")
         between()
-        self.apus("up", "--workers", str(self.workers), "--gateway-port", "0", "--api-port", "0", "--admin-port", "0")
-        self.read()
+        self.up()
 
-    def logs(self, query, limit=10_000, stats=None, connection=None, since=None):
-        """The records a query finds, newest first; `since` so many seconds ago."""
+    def logs(self, query, limit=10_000, stats=None, connection=None):
+        """The records a query finds, newest first."""
+        return [json.loads(line) for line in self.log_bytes(query, limit, stats, connection).splitlines()]
+
+    def log_bytes(self, query, limit, stats=None, connection=None, since=None, namespace="default"):
+        """The same as it is sent, a line a record; `since` is a moment or so long ago (15m)."""
         parameters = {"query": query, "limit": limit} | ({"stats": stats} if stats else {})
-        parameters |= {"since": f"{since}s"} if since else {}
-        path = "/apis/apus.dev/v1/namespaces/default/logs?" + urllib.parse.urlencode(parameters)
-        return [json.loads(line) for line in self.call("GET", path, connection=connection).splitlines()]
+        parameters |= {"since": since} if since else {}
+        path = f"/apis/apus.dev/v1/namespaces/{namespace}/logs?{urllib.parse.urlencode(parameters)}"
+        return self.call("GET", path, connection=connection)
 
     def metrics(self):
         """Every sample of the gateway's /metrics, by name and labels as they are written."""

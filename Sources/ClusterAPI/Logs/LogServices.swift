@@ -25,9 +25,22 @@ package struct LogLines: Hashable, Sendable {
     self.bytes = bytes
     self.count = count
   }
+
+  /// Lines as they were received.
+  package init(ndjson bytes: [UInt8]) {
+    self.bytes = bytes
+    count = bytes.reduce(0) { $0 + ($1 == 10 ? 1 : 0) } + (bytes.last.map { $0 == 10 ? 0 : 1 } ?? 0)
+  }
 }
 
 extension LogLines {
+  /// Adds a line that has no newline yet.
+  package mutating func append(_ line: [UInt8]) {
+    bytes += line
+    bytes.append(10)
+    count += 1
+  }
+
   /// The lines of NDJSON without their newlines; empty ones are left out. By memchr(3): it is done to every record.
   package static func split(_ bytes: UnsafeRawBufferPointer) -> [[UInt8]] {
     guard let base = bytes.baseAddress else { return [] }
@@ -87,6 +100,19 @@ package struct LogRequest: Codable, Hashable, Sendable {
 package protocol LogQueries: Sendable {
   /// Record lines, newest first; with `stats`, one JSON row a group; with `explain`, a line a step.
   func query(_ request: LogRequest) async throws(APIStatus) -> AsyncThrowingStream<[UInt8], any Error>
+  /// The same, many lines in one piece, for one who passes them on as they are.
+  func answer(_ request: LogRequest) async throws(APIStatus) -> AsyncThrowingStream<LogLines, any Error>
   /// Record lines as they arrive, from now on; a line `{"dropped":n}` where the reader was too slow.
   func follow(_ request: LogRequest) async throws(APIStatus) -> AsyncThrowingStream<[UInt8], any Error>
+}
+
+extension LogQueries {
+  /// `query`, a line in one piece.
+  package func answer(_ request: LogRequest) async throws(APIStatus) -> AsyncThrowingStream<LogLines, any Error> {
+    let lines = try await query(request)
+    return AsyncThrowingStream {
+      var reader = lines.makeAsyncIterator()
+      return try await reader.next().map { LogLines(bytes: $0 + [10], count: 1) }
+    }
+  }
 }

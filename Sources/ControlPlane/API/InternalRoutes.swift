@@ -86,9 +86,14 @@ struct InternalRoutes: Sendable {
     }
     try context.require(.appendLogs(source: source))
     let bytes = try await request.bytes(upTo: Self.logBatchMax)
-    var lines = bytes.withUnsafeReadableBytes(LogLines.split)
-    if case .node(let node) = context.principal, let stamp = services.stamp { lines = try await stamp(node, lines) }
-    let acked = try await services.logSink.append(source: source, firstSequence: first, lines: lines)
+    let acked: UInt64
+    if case .node(let node) = context.principal, let stamp = services.stamp {
+      let lines = try await stamp(node, bytes.withUnsafeReadableBytes(LogLines.split))
+      acked = try await services.logSink.append(source: source, firstSequence: first, lines: lines)
+    } else {
+      let lines = LogLines(ndjson: Array(buffer: bytes))
+      acked = try await services.logSink.append(source: source, firstSequence: first, lines: lines)
+    }
     return .json(.object(["acked": .int(Int64(clamping: acked))]))
   }
 

@@ -46,16 +46,25 @@ extension LogStore {
   package func stats(
     _ query: LogQuery, scope: LogScope, bounds: LogQueryBounds = LogQueryBounds()
   ) async throws -> LogStatResult {
-    guard let stats = query.stats else { return LogStatResult(columns: [], rows: [], scanned: 0) }
-    let gathered = try await gather(query, [stats], scope: scope, bounds: bounds)
-    var result = LogStatResult(
-      columns: stats.columns, rows: [], scanned: gathered.scanned, truncated: gathered.cut?.reason,
-      completeSince: gathered.cut.map { $0.time &+ 1 })
-    gathered.withTables { tables in
-      if tables[0].isFull { result.truncated = .groups }
-      result.rows = tables[0].rows(limit: query.limit)
+    guard let stats = query.stats, let answer = try await statLines(query, scope: scope, bounds: bounds) else {
+      return LogStatResult(columns: [], rows: [], scanned: 0)
     }
-    return result
+    return LogStatResult(
+      columns: stats.columns, rows: (0..<answer.lines.count).map { answer.lines.row($0) }, scanned: answer.scanned,
+      truncated: answer.truncated, completeSince: answer.completeSince)
+  }
+
+  /// The same in words, for one who sends them on; nil without a stats pipe.
+  package func statLines(
+    _ query: LogQuery, scope: LogScope, bounds: LogQueryBounds = LogQueryBounds()
+  ) async throws -> LogStatAnswer? {
+    guard let stats = query.stats else { return nil }
+    let gathered = try await gather(query, [stats], scope: scope, bounds: bounds)
+    let table = gathered.withTables { $0[0] }
+    let lines = try await QueryRun.detached { table.lines(limit: query.limit) }
+    return LogStatAnswer(
+      lines: lines, scanned: gathered.scanned, truncated: table.isFull ? .groups : gathered.cut?.reason,
+      completeSince: gathered.cut.map { $0.time &+ 1 })
   }
 
   /// Gathers several statistics of the same records. What the bounds cut is gathered once more without the records that

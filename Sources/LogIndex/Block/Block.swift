@@ -12,7 +12,7 @@ final class Block: Sendable {
   let filter: BloomFilter
   /// The sequences acknowledged when the block was written, by worker.
   let workers: [String: UInt64]
-  private let columns: [ListColumn]
+  let columns: [ListColumn]
   private let heap: TextHeap
   private let timeDeltas: IntColumn
   private let arrivalDeltas: IntColumn
@@ -97,8 +97,8 @@ final class Block: Sendable {
   }
 
   /// What characters the values of a column have, as far as its form tells.
-  func kind(_ number: Int) -> TemplateScreen.Kind {
-    number < columns.count ? TemplateScreen.kind(columns[number], otherwise: .any) : .any
+  func kind(_ number: Int) -> TextKind {
+    number < columns.count ? TextKind(columns[number], otherwise: .any) : .any
   }
 
   func values(_ column: IntColumn) throws(BlockFault) -> [UInt64] {
@@ -116,6 +116,11 @@ final class Block: Sendable {
   }
 
   func text(_ number: Int) throws(BlockFault) -> ArraySlice<UInt8> { try heap.text(number, bytes) }
+
+  /// Which of so many texts of the heap from one on may hold what is looked for, the first as 0.
+  func texts(_ texts: Range<Int>, holding finder: LiteralFinder) throws(BlockFault) -> RowSet {
+    try heap.texts(texts, bytes, holding: finder)
+  }
 
   /// The shape of each record and what is needed to find its values.
   func rows() throws(BlockFault) -> BlockRows {
@@ -165,65 +170,6 @@ final class Block: Sendable {
     let reader = try ListReader(columns[number], self)
     opened.withLock { $0.columns[number] = reader }
     return reader
-  }
-}
-
-/// Which shape each record has, and how many values each column has before any record.
-struct BlockRows: Sendable {
-  static let group = 256
-
-  let shapes: Numbers
-  /// By shape and column: whether records of the shape have a value there.
-  private let members: [Bool]
-  private let columns: Int
-  /// By group of records and column: the values before it.
-  private let before: [UInt32]
-
-  init(_ shapes: Numbers, shapes all: [Shape], counts: [Int]) throws(BlockFault) {
-    self.shapes = shapes
-    columns = counts.count
-    var members = Array(repeating: false, count: all.count * counts.count)
-    var lists: [[Int]] = []
-    for (number, shape) in all.enumerated() {
-      let list = shape.slots.filter { !SlotKind.isTime($0.kind) }.map(\.column)
-      guard Set(list).count == list.count else { throw BlockFault("a shape has a column twice") }
-      lists.append(list)
-      for column in list { members[number * counts.count + column] = true }
-    }
-    var totals = Array(repeating: UInt32(0), count: counts.count)
-    var before: [UInt32] = []
-    var perShape = Array(repeating: UInt32(0), count: all.count)
-    func settle() {
-      for (shape, rows) in perShape.enumerated() where rows > 0 {
-        for column in lists[shape] { totals[column] += rows }
-        perShape[shape] = 0
-      }
-    }
-    for (row, shape) in shapes.enumerated() {
-      if row % Self.group == 0 {
-        settle()
-        before += totals
-      }
-      perShape[Int(shape)] += 1
-    }
-    settle()
-    for (total, count) in zip(totals, counts) where Int(total) != count {
-      throw BlockFault("a column's values do not match the records")
-    }
-    self.members = members
-    self.before = before
-  }
-
-  var heldBytes: Int { shapes.heldBytes + before.count * 4 + members.count }
-
-  @inline(__always) func has(_ shape: UInt32, _ column: Int) -> Bool { members[Int(shape) * columns + column] }
-
-  /// Which of a column's values belongs to a record that has one there.
-  func ordinal(_ row: Int, _ column: Int) -> Int {
-    let group = row / Self.group
-    var ordinal = Int(before[group * columns + column])
-    for other in (group * Self.group)..<row where has(shapes[other], column) { ordinal += 1 }
-    return ordinal
   }
 }
 
@@ -280,13 +226,40 @@ final class TextHeap: Sendable {
     open.withLock { $0.reduce(chunks.count * 48) { $0 + $1.chunk.bytes.count + $1.chunk.ends.count * 8 } }
   }
 
-  func text(_ number: Int, _ file: [UInt8]) throws(BlockFault) -> ArraySlice<UInt8> {
+  /// The last chunk that begins with a text or before it.
+  private func place(of number: Int) -> Int {
     var low = 0
     var high = chunks.count
     while low + 1 < high {
       let middle = (low + high) / 2
       if chunks[middle].first <= number { low = middle } else { high = middle }
     }
+    return low
+  }
+
+  /// Which of some texts may hold what is looked for, the first of them as 0.
+  func texts(
+    _ texts: Range<Int>, _ file: [UInt8], holding finder: LiteralFinder
+  ) throws(BlockFault) -> RowSet {
+    var set = RowSet(rows: texts.count)
+    var number = texts.isEmpty ? chunks.count : place(of: texts.lowerBound)
+    while number < chunks.count, chunks[number].first < texts.upperBound {
+      let chunk = chunks[number]
+      let part = texts.clamped(to: chunk.first..<(chunk.first + chunk.count))
+      if !part.isEmpty {
+        let open = try opened(number, file)
+        let ends = open.ends[(part.lowerBound - chunk.first)..<(part.upperBound - chunk.first)]
+        let start = part.lowerBound == chunk.first ? 0 : open.ends[part.lowerBound - chunk.first - 1]
+        finder.mark(
+          open.bytes, from: open.start, start: start, ends: ends, first: part.lowerBound - texts.lowerBound, in: &set)
+      }
+      number += 1
+    }
+    return set
+  }
+
+  func text(_ number: Int, _ file: [UInt8]) throws(BlockFault) -> ArraySlice<UInt8> {
+    let low = place(of: number)
     guard low < chunks.count, number >= chunks[low].first, number - chunks[low].first < chunks[low].count else {
       throw BlockFault("a text is missing")
     }

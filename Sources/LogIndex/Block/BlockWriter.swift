@@ -29,7 +29,7 @@ struct BlockWriter {
   /// The file; `workers` are the sequences that are acknowledged with it.
   mutating func file(workers: [String: UInt64]) -> [UInt8] {
     takeApart()
-    let columns = gather()
+    var columns = gather()
     var parts = BlockParts(level: level, isPlain: keepsLines)
     writeWorkers(workers, to: &parts)
     parts.meta.varint(shapes.columns.count)
@@ -37,10 +37,13 @@ struct BlockWriter {
     for shape in shapes.shapes { shape.write(to: &parts.meta) }
     IntWriter.write(order.map { UInt64(rowShapes[Int($0)]) }, to: &parts)
     writeTimes(to: &parts)
-    let references = TemplateReferences(shapes: shapes, order: order, rowShapes: rowShapes, rowSpans: rowSpans)
+    let references = TemplateReferences(
+      shapes: shapes, order: order, rowShapes: rowShapes, rowSpans: rowSpans, spans: self.spans)
     let fields = describedFields()
-    for (number, column) in columns.enumerated() {
-      write(column, number, fields[number] ?? [], references, to: &parts)
+    for number in columns.indices {
+      write(columns[number], number, fields[number] ?? [], references, to: &parts)
+      // The memory of one is the next one's.
+      columns[number] = []
     }
     return assemble(parts)
   }
@@ -176,18 +179,24 @@ struct BlockWriter {
       return list.writeText(spans, to: &parts)
     }
     let survey = list.survey(spans)
-    if column.role == .msg {
-      for span in survey.distinct?.spans ?? spans { tokens.insertWords(span.bytes(base)) }
-    }
     describe(fields, survey.distinct?.spans ?? (column.role == .call ? spans : nil))
     let isText = column.kind == SlotKind.string && column.role != .call
     guard isText, spans.count >= 16, survey.distinct == nil, !survey.isTyped else {
+      if column.role == .msg {
+        for span in survey.distinct?.spans ?? spans { tokens.insertWords(span.bytes(base)) }
+      }
       return list.write(spans, survey, to: &parts)
     }
     parts.meta.varint(spans.count)
-    let found = column.role == .msg ? references.find(column: number, self.spans, base) : ([], [])
+    var source = column.role == .msg ? references.source(column: number) : .none
+    var words: TokenSet?
+    if column.role == .msg {
+      words = tokens
+      tokens = TokenSet()
+    }
     var writer = TemplateWriter(base: base)
-    writer.write(spans, references: found.0, columns: found.1, to: &parts)
+    writer.write(spans, references: &source, words: &words, to: &parts)
+    if let words { tokens = words }
   }
 }
 

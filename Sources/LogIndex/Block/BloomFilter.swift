@@ -127,7 +127,8 @@ struct TokenSet {
     }
   }
 
-  private mutating func insertPlainWords(_ text: UnsafeBufferPointer<UInt8>) {
+  /// Inserts the words of a text without escapes.
+  mutating func insertPlainWords(_ text: UnsafeBufferPointer<UInt8>) {
     var index = 0
     let count = text.count
     while index < count {

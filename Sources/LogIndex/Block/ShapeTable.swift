@@ -1,5 +1,3 @@
-internal import Glibc
-
 /// Numbers the shapes of lines and gives their values columns.
 struct ShapeTable {
   static let shapesMaximum = 2_048
@@ -24,38 +22,93 @@ struct ShapeTable {
   private(set) var shapes: [Shape] = [.whole(column: 0)]
   private(set) var columns: [Column] = [Column(kind: SlotKind.raw, role: .none)]
   private var keys: [ColumnKey: Int] = [:]
-  private var table: [UInt64: Int] = [:]
-  private var flats: [[UInt8]] = [[]]
-  private var scratch: [UInt8] = []
+  private var table = HashIndex()
+  /// Of each shape: the next with the same hash, 0 for none.
+  private var others: [Int] = [0]
+  /// What stands between values, of all shapes one after another, and where each shape's begins.
+  private var gaps: [Gap] = []
+  private var gapStarts: [Int] = [0, 0]
+  private var gapBytes: [UInt8] = []
+
+  /// A text of a shape and the kind of the value behind it.
+  private struct Gap {
+    var start: UInt32
+    var count: UInt32
+    var kind: UInt8
+  }
+
+  /// Shapes of one hash that are compared; the lines of more are kept whole.
+  private static let othersMaximum = 8
 
   /// The shape of a line the scanner has just read; 0 for one that is kept whole.
   mutating func number(_ slots: [LineSlot], _ line: UnsafePointer<UInt8>, _ count: Int) -> Int {
-    flatten(slots, line, count)
-    let hash = scratch.withUnsafeBufferPointer { text in
-      text.baseAddress.map { ByteHash.hash($0, text.count) } ?? 0
+    let hash = Self.hash(slots, line, count)
+    let first = table[hash] ?? 0
+    var candidate = first
+    for _ in 0..<Self.othersMaximum where candidate > 0 {
+      if isSame(candidate, slots, line, count) { return candidate }
+      candidate = others[candidate]
     }
-    if let number = table[hash] { return flats[number] == scratch ? number : 0 }
-    guard shapes.count < Self.shapesMaximum, columns.count + slots.count < Self.columnsMaximum,
+    guard candidate == 0, shapes.count < Self.shapesMaximum, columns.count + slots.count < Self.columnsMaximum,
       slotsTotal + slots.count <= Self.slotsMaximum
     else { return 0 }
     slotsTotal += slots.count
-    table[hash] = shapes.count
-    flats.append(scratch)
-    shapes.append(shape(slots, line, count))
-    return shapes.count - 1
+    let number = shapes.count
+    if first > 0 {
+      others.append(others[first])
+      others[first] = number
+    } else {
+      others.append(0)
+      table.insert(hash, number)
+    }
+    let made = shape(slots, line, count)
+    shapes.append(made)
+    for (place, gap) in made.gaps.enumerated() {
+      let kind = place < made.slots.count ? made.slots[place].kind : 0
+      gaps.append(Gap(start: UInt32(gapBytes.count), count: UInt32(gap.count), kind: kind))
+      gapBytes += gap
+    }
+    gapStarts.append(gaps.count)
+    return number
   }
 
-  /// The line with each value replaced by a byte that no line has and the value's kind.
-  private mutating func flatten(_ slots: [LineSlot], _ line: UnsafePointer<UInt8>, _ count: Int) {
-    scratch.removeAll(keepingCapacity: true)
-    var start = 0
+  /// A hash of the kinds of values and of how much stands between them, and what right before each.
+  private static func hash(_ slots: [LineSlot], _ line: UnsafePointer<UInt8>, _ count: Int) -> UInt64 {
+    var hash = UInt64(truncatingIfNeeded: slots.count)
+    var start: Int32 = 0
     for slot in slots {
-      scratch.append(contentsOf: UnsafeBufferPointer(start: line + start, count: Int(slot.start) - start))
-      scratch.append(0)
-      scratch.append(slot.kind)
-      start = Int(slot.end)
+      var word = UInt64(truncatingIfNeeded: slot.start - start) << 8 | UInt64(slot.kind)
+      if slot.start >= 12 {
+        word ^= UnsafeRawPointer(line).loadUnaligned(fromByteOffset: Int(slot.start) - 12, as: UInt64.self) << 1
+      }
+      // A value that is next to another value is not part of the shape.
+      if slot.start - start < 12 { word = UInt64(truncatingIfNeeded: slot.start - start) << 8 | UInt64(slot.kind) }
+      hash = ByteHash.mix(hash ^ word)
+      start = slot.end
     }
-    scratch.append(contentsOf: UnsafeBufferPointer(start: line + start, count: count - start))
+    return ByteHash.mix(hash ^ UInt64(truncatingIfNeeded: count - Int(start)))
+  }
+
+  /// Whether the line is the shape with other values.
+  private func isSame(_ shape: Int, _ slots: [LineSlot], _ line: UnsafePointer<UInt8>, _ count: Int) -> Bool {
+    let first = gapStarts[shape]
+    guard gapStarts[shape + 1] - first == slots.count + 1 else { return false }
+    return gaps.withUnsafeBufferPointer { gaps in
+      gapBytes.withUnsafeBufferPointer { bytes in
+        guard let base = bytes.baseAddress else { return false }
+        var start = 0
+        for (place, slot) in slots.enumerated() {
+          let gap = gaps[first + place]
+          guard gap.kind == slot.kind, Int(gap.count) == Int(slot.start) - start,
+            ByteSearch.isSame(base + Int(gap.start), line + start, Int(gap.count))
+          else { return false }
+          start = Int(slot.end)
+        }
+        let last = gaps[first + slots.count]
+        return Int(last.count) == count - start
+          && ByteSearch.isSame(base + Int(last.start), line + start, count - start)
+      }
+    }
   }
 
   private mutating func shape(_ slots: [LineSlot], _ line: UnsafePointer<UInt8>, _ count: Int) -> Shape {

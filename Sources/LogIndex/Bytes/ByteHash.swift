@@ -1,5 +1,3 @@
-internal import Glibc
-
 /// Fast hashes of bytes for tables in memory; never written to a file.
 enum ByteHash {
   @inline(__always) static func hash(_ start: UnsafePointer<UInt8>, _ count: Int, seed: UInt64 = 0) -> UInt64 {
@@ -46,7 +44,7 @@ struct Span: Equatable {
 
   /// Whether two spans of one buffer are the same text.
   @inline(__always) func isSame(_ other: Span, _ base: UnsafePointer<UInt8>) -> Bool {
-    length == other.length && memcmp(base + Int(start), base + Int(other.start), Int(length)) == 0
+    length == other.length && ByteSearch.isSame(base + Int(start), base + Int(other.start), Int(length))
   }
 
   @inline(__always) func bytes(_ base: UnsafePointer<UInt8>) -> UnsafeBufferPointer<UInt8> {

@@ -56,21 +56,12 @@ struct IntColumn: Sendable {
     return nil
   }
 
-  /// Whether single values can be read without the others.
-  var isDirect: Bool {
+  /// Reads single values without the others; nil when that cannot be done.
+  var direct: IntReader? {
     switch layout {
-    case .constant, .packed: true
-    case .sized, .runs, .bytes: false
-    }
-  }
-
-  /// One value of a direct column.
-  @inline(__always) func direct(_ index: Int, _ data: UnsafeRawBufferPointer) -> UInt64 {
-    switch layout {
-    case .constant(let value): value
-    case .packed(let least, let width, let bit):
-      least &+ BitReader.read(data, bit: bit + index * width, width: width)
-    case .sized, .runs, .bytes: 0
+    case .constant(let value): .constant(value)
+    case .packed(let least, let width, let bit): .packed(least: least, width: width, bit: bit)
+    case .sized, .runs, .bytes: nil
     }
   }
 

@@ -2,13 +2,15 @@ internal import Synchronization
 
 /// Integers ready to be read one by one.
 enum IntReader: Sendable {
-  case direct(IntColumn)
+  case constant(UInt64)
+  /// As many bits each, from a bit of the block's numbers on.
+  case packed(least: UInt64, width: Int, bit: Int)
   case wide([UInt64])
   case narrow(Numbers)
 
   init(_ column: IntColumn, _ block: Block) throws(BlockFault) {
-    if column.isDirect {
-      self = .direct(column)
+    if let direct = column.direct {
+      self = direct
       return
     }
     let values = try block.values(column)
@@ -21,7 +23,7 @@ enum IntReader: Sendable {
 
   var heldBytes: Int {
     switch self {
-    case .direct: 0
+    case .constant, .packed: 0
     case .wide(let values): values.count * 8
     case .narrow(let values): values.heldBytes
     }
@@ -29,7 +31,8 @@ enum IntReader: Sendable {
 
   @inline(__always) func value(_ index: Int, _ data: UnsafeRawBufferPointer) -> UInt64 {
     switch self {
-    case .direct(let column): column.direct(index, data)
+    case .constant(let value): value
+    case .packed(let least, let width, let bit): least &+ BitReader.read(data, bit: bit + index * width, width: width)
     case .wide(let values): values[index]
     case .narrow(let values): UInt64(values[index])
     }
@@ -92,7 +95,8 @@ final class ListReader: Sendable {
     }
   }
 
-  private static func absolute(_ distances: [UInt64], count: Int) throws(BlockFault) -> Numbers {
+  /// The number of each value's text, of how far back each lies.
+  static func absolute(_ distances: [UInt64], count: Int) throws(BlockFault) -> Numbers {
     var next: UInt64 = 0
     var numbers: [UInt64] = []
     numbers.reserveCapacity(distances.count)
@@ -176,14 +180,14 @@ final class TemplateReader: Sendable {
   let column: TemplateColumn
   /// The template of each value, from 1.
   let numbers: Numbers
-  /// Whether some values have no template.
-  let hasPlain: Bool
+  /// How many values have no template.
+  let plainCount: Int
+  var hasPlain: Bool { plainCount > 0 }
   /// How many values before each have the same template.
   let ranks: Numbers
   /// Where each template's variables begin among all.
   private let starts: [Int]
   private let opened: Mutex<[ListReader?]>
-  private let flat = Mutex<TemplateTexts?>(nil)
 
   init(_ column: TemplateColumn, _ block: Block) throws(BlockFault) {
     self.column = column
@@ -198,8 +202,8 @@ final class TemplateReader: Sendable {
     for (template, count) in zip(column.templates, counts.dropFirst()) where template.count < Int(count) {
       throw BlockFault("a template's variables are missing")
     }
-    hasPlain = counts[0] > 0
-    guard Int(counts[0]) <= block.header.texts - column.firstText else { throw BlockFault("texts are missing") }
+    plainCount = Int(counts[0])
+    guard plainCount <= block.header.texts - column.firstText else { throw BlockFault("texts are missing") }
     self.ranks = Numbers(ranks)
     var starts: [Int] = []
     var total = 0
@@ -214,17 +218,6 @@ final class TemplateReader: Sendable {
   /// Bytes that are decoded, in memory.
   var heldBytes: Int {
     numbers.heldBytes + ranks.heldBytes + opened.withLock { $0.reduce(0) { $0 + ($1?.heldBytes ?? 0) + 16 } }
-      + (flat.withLock { $0?.heldBytes ?? 0 })
-  }
-
-  /// What is known of the values from their templates alone; made when it is first asked for.
-  var texts: TemplateTexts {
-    flat.withLock { flat in
-      if let flat { return flat }
-      let made = TemplateTexts(column.templates)
-      flat = made
-      return made
-    }
   }
 
   func append(_ index: Int, row: Int, of block: Block, to output: inout [UInt8]) throws(BlockFault) {
@@ -240,18 +233,22 @@ final class TemplateReader: Sendable {
       case .variable(let variable):
         try variables(number - 1, variable, block).append(rank, row: row, of: block, to: &output)
       case .reference(let reference):
-        let other = column.columns[reference]
-        let rows = try block.rows()
-        guard other < block.columnCounts.count, rows.has(rows.shapes[row], other) else {
-          throw BlockFault("a template refers to nothing")
-        }
-        let reader = try block.column(other)
-        if case .template(let reader) = reader.body, reader.column.columns.count > 0 {
-          throw BlockFault("a template refers to another with references")
-        }
-        try reader.append(rows.ordinal(row, other), row: row, of: block, to: &output)
+        try Self.append(column.columns[reference], row: row, of: block, to: &output)
       }
     }
+  }
+
+  /// Appends what a record has in a column that a template refers to.
+  static func append(_ other: Int, row: Int, of block: Block, to output: inout [UInt8]) throws(BlockFault) {
+    let rows = try block.rows()
+    guard other < block.columnCounts.count, rows.has(rows.shapes[row], other) else {
+      throw BlockFault("a template refers to nothing")
+    }
+    let reader = try block.column(other)
+    if case .template(let reader) = reader.body, reader.column.columns.count > 0 {
+      throw BlockFault("a template refers to another with references")
+    }
+    try reader.append(rows.ordinal(row, other), row: row, of: block, to: &output)
   }
 
   func variables(_ template: Int, _ variable: Int, _ block: Block) throws(BlockFault) -> ListReader {

@@ -71,20 +71,21 @@ struct ListWriter {
 
   private func distinct(_ spans: [Span], _ traits: Traits) -> (spans: [Span], numbers: [UInt64])? {
     var table = SpanTable()
-    var numbers: [UInt64] = []
-    numbers.reserveCapacity(spans.count)
     let most = Self.distinctMaximum(spans.count, traits.isUUID || (traits.isHex && !traits.isDecimal), traits.any)
-    var previous: Span?
-    for span in spans {
-      if let previous, let last = numbers.last, previous.isSame(span, base) {
-        numbers.append(last)
-      } else {
-        numbers.append(UInt64(table.number(span, base)))
-        if table.count > most { return nil }
+    var last = -1
+    var isFew = true
+    let numbers = [UInt64](unsafeUninitializedCapacity: spans.count) { buffer, filled in
+      for (index, span) in spans.enumerated() {
+        if last < 0 || !span.isSame(spans[index - 1], base) {
+          last = table.number(span, base)
+          isFew = table.count <= most
+          if !isFew { break }
+        }
+        buffer[index] = UInt64(truncatingIfNeeded: last)
+        filled = index + 1
       }
-      previous = span
     }
-    return (table.spans, numbers)
+    return isFew ? (table.spans, numbers) : nil
   }
 
   private static func distinctMaximum(_ count: Int, _ isIdentifier: Bool, _ isTyped: Bool) -> Int {

@@ -37,4 +37,26 @@ struct Numbers: Sendable, RandomAccessCollection {
       }
     }
   }
+
+  /// Lends the numbers to one who reads many of them.
+  @inline(__always) func withReader<T, E: Error>(_ body: (Reader) throws(E) -> T) throws(E) -> T {
+    try raw.withUnsafeBufferPointer { (bytes: UnsafeBufferPointer<UInt8>) throws(E) -> T in
+      try body(Reader(bytes: UnsafeRawBufferPointer(bytes), shift: shift, count: count))
+    }
+  }
+
+  struct Reader {
+    fileprivate let bytes: UnsafeRawBufferPointer
+    fileprivate let shift: Int
+    let count: Int
+
+    @inline(__always) subscript(_ index: Int) -> UInt32 {
+      precondition(index >= 0 && index < count)
+      switch shift {
+      case 0: return UInt32(bytes[index])
+      case 1: return UInt32(bytes.loadUnaligned(fromByteOffset: index << 1, as: UInt16.self))
+      default: return bytes.loadUnaligned(fromByteOffset: index << 2, as: UInt32.self)
+      }
+    }
+  }
 }

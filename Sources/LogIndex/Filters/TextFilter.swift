@@ -6,10 +6,29 @@ package struct TextFilter: Sendable, Equatable {
   /// The literal parts between the stars, lowered; one part means no star. Either end may be empty.
   let parts: [[UInt8]]
   let isASCII: Bool
+  /// The same as an expression; nil for what is not ASCII only, where upper and lower case are Unicode's.
+  let program: RegexProgram?
 
   init(parts: [[UInt8]]) {
-    isASCII = parts.allSatisfy { $0.allSatisfy { $0 < 0x80 } }
+    let isASCII = parts.allSatisfy { $0.allSatisfy { $0 < 0x80 } }
+    self.isASCII = isASCII
     self.parts = parts.map { TextFold.lowered($0) }
+    program = isASCII ? Self.program(self.parts) : nil
+  }
+
+  /// Whether both look for the same.
+  package static func == (left: TextFilter, right: TextFilter) -> Bool { left.parts == right.parts }
+
+  private static func program(_ parts: [[UInt8]]) -> RegexProgram? {
+    guard parts.contains(where: { !$0.isEmpty }) else { return nil }
+    var nodes: [RegexNode] = []
+    if let first = parts.first?.first, ASCII.isWord(first) { nodes.append(.edge(.word)) }
+    for (number, part) in parts.drop(while: \.isEmpty).enumerated() {
+      if number > 0 { nodes.append(.repeated(.set(ScalarSet.spaces.inverted), least: 0, most: nil)) }
+      for byte in part { nodes.append(.set(ScalarSet(Unicode.Scalar(byte)).folded)) }
+    }
+    if let last = parts.last?.last, ASCII.isWord(last) { nodes.append(.edge(.word)) }
+    return try? RegexProgram(.sequence(nodes))
   }
 
   func matches(_ record: IndexedRecord) -> Bool {

@@ -26,6 +26,8 @@ struct RegexMatcher {
   private var mark: UInt32 = 0
   /// One byte of each class.
   private let samples: [UInt8]
+  /// Rises when states are forgotten: the numbers of those before mean nothing then.
+  private(set) var generation = 0
   /// Rises with the work done, roughly a unit a nanosecond.
   private(set) var work = 0
 
@@ -40,17 +42,32 @@ struct RegexMatcher {
   }
 
   /// Whether the expression matches anywhere in a text.
-  mutating func matches(_ text: ArraySlice<UInt8>) -> Bool {
-    let state = run(text, from: start)
-    return state == Self.found || (state != Self.dead && next(state, program.classCount) == Self.found)
+  mutating func matches(_ text: ArraySlice<UInt8>) -> Bool { matches(endingIn: run(text, from: start)) }
+
+  /// The state before any byte.
+  let start: Int32 = 2
+  /// No match is possible any more.
+  static func isDead(_ state: Int32) -> Bool { state == dead }
+  /// There is a match, whatever follows.
+  static func isFound(_ state: Int32) -> Bool { state == found }
+
+  /// The state that a text leads to.
+  mutating func advance(_ state: Int32, _ text: ArraySlice<UInt8>) -> Int32 {
+    state <= Self.found ? state : run(text, from: state)
   }
 
-  /// Whether it matches whatever follows this beginning of a text.
-  mutating func matches(beginning text: ArraySlice<UInt8>) -> Bool { run(text, from: start) == Self.found }
+  /// The state that a byte of a class leads to.
+  mutating func advance(_ state: Int32, class kind: Int) -> Int32 {
+    state <= Self.found ? state : next(state, kind)
+  }
 
-  private let start: Int32 = 2
+  /// Whether there is a match when the text ends in a state.
+  mutating func matches(endingIn state: Int32) -> Bool {
+    state == Self.found || (state != Self.dead && next(state, program.classCount) == Self.found)
+  }
 
   private mutating func clear() {
+    generation += 1
     states = [
       State(steps: [], isStart: false, isAfterWord: false), State(steps: [-1], isStart: false, isAfterWord: false),
     ]

@@ -27,8 +27,12 @@ final class RegexProgram: Sendable {
   private static let idleMaximum = 4
 
   /// Compiles an expression; throws where it is wrong, or at its start when it would be too large.
-  init(_ text: [UInt8], isFolded: Bool) throws(RegexFault) {
-    let node = try RegexParser.parse(text, isFolded: isFolded)
+  convenience init(_ text: [UInt8], isFolded: Bool) throws(RegexFault) {
+    try self.init(try RegexParser.parse(text, isFolded: isFolded))
+  }
+
+  /// The same of an expression that is taken apart.
+  init(_ node: RegexNode) throws(RegexFault) {
     var maker = RegexMaker()
     // Anything may come before what is looked for.
     let loop = maker.reserve()

@@ -3,6 +3,8 @@
 struct BlockSearch {
   /// Bytes of values read between two looks at the clock.
   private static let bytesMaximum = 1 << 16
+  /// So many distinct values are looked at however few records are asked about.
+  private static let distinctMaximum = 64
 
   let block: Block
   let rows: BlockRows
@@ -66,11 +68,15 @@ struct BlockSearch {
       var left = candidates
       try narrow(&left, to: range)
       return left
-    case .text(let filter): return try TextSearch(filter, self).matches(candidates)
+    case .text(let filter):
+      if let program = filter.program {
+        return try ProgramSearch(program, of: .reserved(.msg), self).matches(candidates)
+      }
+      return try leaf(.reserved(.msg), candidates) { filter.matches($0) }
     case .equals(let filter):
       return try leaf(filter.field, candidates, equals: filter.isText ? filter.text : nil) { filter.matches($0) }
     case .pattern(let filter): return try leaf(filter.field, candidates) { filter.matches($0) }
-    case .regex(let filter): return try RegexSearch(filter, self).matches(candidates)
+    case .regex(let filter): return try ProgramSearch(filter.program, of: filter.field, self).matches(candidates)
     case .exists(let filter):
       return try leaf(filter.field, candidates, number: { _ in true }) { $0?.isPresent ?? false }
     case .range(let filter):
@@ -96,9 +102,6 @@ struct BlockSearch {
   struct FieldPlan {
     var columns: [Int: UInt8] = [:]
     var places: [ShapeFields.Place]
-
-    /// Whether values may lie elsewhere than in a column.
-    func hasMore(than column: Int) -> Bool { columns.count > 1 || columns[column] == nil || places.contains(.unknown) }
 
     /// By shape: whether the field's value is in this column; of a key that is there twice only the last is.
     func owners(_ column: Int, _ shapes: [Shape]) -> [Bool] {
@@ -165,63 +168,94 @@ struct BlockSearch {
       {
         continue
       }
-      try eachValue(column, reader, kind, plan, candidates, number, condition) { found.insert($0) }
+      try eachValue(column, reader, kind, plan, candidates, number, condition, &found)
     }
     return found
+  }
+
+  /// The candidates whose value of the field is in a column.
+  func holders(_ column: Int, _ plan: FieldPlan, _ candidates: RowSet) -> RowSet {
+    var holders = candidates
+    let presence = rows.presence(column)
+    if !presence.isAll { holders.formIntersection(presence.rows) }
+    let owners = plan.owners(column, block.shapes)
+    let isShared = owners.indices.contains { !owners[$0] && rows.has(UInt32($0), column) }
+    if isShared { candidates.forEach { if !owners[Int(rows.shapes[$0])] { holders.remove($0) } } }
+    return holders
   }
 
   /// Calls `body` with the candidates whose value of the field is in a column, and its number there.
   @inline(__always) func values<E: Error>(
     _ column: Int, _ plan: FieldPlan, _ candidates: RowSet, _ body: (Int, Int) throws(E) -> Void
   ) throws(E) {
-    var ordinal = 0
-    let shapes = rows.shapes
-    let owners = plan.owners(column, block.shapes)
-    for row in shapes.indices where rows.has(shapes[row], column) {
-      if owners[Int(shapes[row])], candidates.contains(row) { try body(row, ordinal) }
-      ordinal += 1
+    let presence = rows.presence(column)
+    try holders(column, plan, candidates).forEach { row throws(E) in try body(row, presence.ordinal(row)) }
+  }
+
+  /// The records, all of which have a value in a column, whose number there is wanted.
+  func select(_ column: Int, _ holders: RowSet, _ numbers: Numbers, _ isWanted: [Bool]) -> RowSet {
+    var found = RowSet(rows: block.rowCount)
+    let presence = rows.presence(column)
+    numbers.withReader { numbers in
+      isWanted.withUnsafeBufferPointer { isWanted in
+        for place in holders.words.indices {
+          var rest = holders.words[place]
+          if rest == 0 { continue }
+          var bits: UInt64 = 0
+          let first = presence.ordinal(place << 6)
+          if rest == .max {
+            for bit in 0..<64 where isWanted[Int(numbers[first + bit])] { bits |= 1 << UInt64(bit) }
+          } else {
+            let all = presence.isAll ? .max : presence.rows.words[place]
+            while rest != 0 {
+              let bit = UInt64(rest.trailingZeroBitCount)
+              let ordinal = first + (all & ((1 << bit) &- 1)).nonzeroBitCount
+              if isWanted[Int(numbers[ordinal])] { bits |= 1 << bit }
+              rest &= rest - 1
+            }
+          }
+          found.setWord(place, bits)
+        }
+      }
     }
+    return found
   }
 
   private func eachValue(
     _ column: Int, _ reader: ListReader, _ kind: UInt8, _ plan: FieldPlan, _ candidates: RowSet,
-    _ number: ((Double) -> Bool)?, _ condition: (FieldValue?) -> Bool, _ found: (Int) -> Void
+    _ number: ((Double) -> Bool)?, _ condition: (FieldValue?) -> Bool, _ found: inout RowSet
   ) throws(BlockFault) {
+    let holders = holders(column, plan, candidates)
+    if case .dictionary(let distinct, let count, let numbers) = reader.body,
+      count <= max(Self.distinctMaximum, holders.count)
+    {
+      // Each distinct value is looked at once.
+      var isWanted = Array(repeating: false, count: count)
+      for value in 0..<count {
+        isWanted[value] = condition(FieldValue(slot: kind, raw: try distinct.text(value, row: 0, of: block)))
+      }
+      if isWanted.contains(true) { found.formUnion(select(column, holders, numbers, isWanted)) }
+      return
+    }
+    let presence = rows.presence(column)
     switch reader.body {
     case .constant(let text):
-      guard condition(FieldValue(slot: kind, raw: text)) else { return }
-      values(column, plan, candidates) { row, _ in found(row) }
-    case .dictionary(let distinct, let count, let numbers):
-      // Each distinct value is looked at once, and only when a candidate has it.
-      var verdicts = Array(repeating: UInt8(2), count: count)
-      try values(column, plan, candidates) { (row, ordinal) throws(BlockFault) in
-        let value = Int(numbers[ordinal])
-        if verdicts[value] == 2 {
-          let text = try distinct.text(value, row: row, of: block)
-          verdicts[value] = condition(FieldValue(slot: kind, raw: text)) ? 1 : 0
-        }
-        if verdicts[value] == 1 { found(row) }
-      }
-    case .decimal(let digits, let scales):
-      if let number, kind == SlotKind.number {
-        try values(column, plan, candidates) { (row, ordinal) throws(BlockFault) in
-          if number(try BlockNumbers.number(digits, scales, ordinal, block)) { found(row) }
-        }
-        return
-      }
-      fallthrough
+      if condition(FieldValue(slot: kind, raw: text)) { found.formUnion(holders) }
+    case .decimal(let digits, let scales) where number != nil && kind == SlotKind.number:
+      guard let number else { return }
+      try BlockNumbers.each(digits, scales, of: holders, presence, block) { if number($1) { found.insert($0) } }
     default:
       var text: [UInt8] = []
       var left = Self.bytesMaximum
-      try values(column, plan, candidates) { (row, ordinal) throws(BlockFault) in
+      try holders.forEach { row throws(BlockFault) in
         text.removeAll(keepingCapacity: true)
-        try reader.append(ordinal, row: row, of: block, to: &text)
+        try reader.append(presence.ordinal(row), row: row, of: block, to: &text)
         left -= text.count + 16
         if left < 0 {
           left = Self.bytesMaximum
           try deadline.check()
         }
-        if condition(FieldValue(slot: kind, raw: text)) { found(row) }
+        if condition(FieldValue(slot: kind, raw: text)) { found.insert(row) }
       }
     }
   }
@@ -263,15 +297,34 @@ enum BlockNumbers {
     1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
   ]
 
-  /// The same number that reading its spelling gives.
-  static func number(
-    _ digits: IntReader, _ scales: IntReader, _ index: Int, _ block: Block
-  ) throws(BlockFault) -> Double {
-    let (value, scale) = block.withData { (ZigZag.decode(digits.value(index, $0)), scales.value(index, $0)) }
-    guard scale < 19 else { throw BlockFault("a number is too long") }
-    if value.magnitude <= 1 << 53 { return Double(value) / powers[Int(scale)] }
+  /// Calls `body` with each of the records, all of which have a number in a column, and the same number that reading its
+  /// spelling gives.
+  @inline(__always) static func each(
+    _ digits: IntReader, _ scales: IntReader, of holders: RowSet, _ presence: Presence, _ block: Block,
+    _ body: (Int, Double) -> Void
+  ) throws(BlockFault) {
+    let isSound = block.withData { data in
+      var isSound = true
+      holders.forEach { row in
+        let ordinal = presence.ordinal(row)
+        let (value, scale) = (ZigZag.decode(digits.value(ordinal, data)), scales.value(ordinal, data))
+        if scale > 18 {
+          isSound = false
+        } else if value.magnitude <= 1 << 53 {
+          body(row, Double(value) / powers[Int(scale)])
+        } else {
+          body(row, number(PlainDecimal(digits: value, scale: UInt8(scale))))
+        }
+      }
+      return isSound
+    }
+    guard isSound else { throw BlockFault("a number is too long") }
+  }
+
+  /// What is not exact as a whole number of small parts is read as it would be spelled.
+  @inline(never) private static func number(_ decimal: PlainDecimal) -> Double {
     var text: [UInt8] = []
-    PlainDecimal(digits: value, scale: UInt8(scale)).append(to: &text)
+    decimal.append(to: &text)
     return Decimal.parse(text) ?? .nan
   }
 }

@@ -45,7 +45,7 @@ struct BlockStats {
   /// The group of each record, -1 for none; of one group for all, only that.
   private func groups(_ found: RowSet, _ table: inout StatsTable) throws(BlockFault) -> [Int32] {
     if stats.keys.isEmpty, stats.bucket == nil {
-      return [Int32(table.group(bucket: 0, keys: table.combination([])) ?? -1)]
+      return [Int32(table.group(bucket: 0, keys: table.combination([[UInt8]?]())) ?? -1)]
     }
     let columns = try stats.keys.map { field throws(BlockFault) in try keys(field, found) }
     var groups = Array(repeating: Int32(-1), count: block.rowCount)
@@ -92,6 +92,7 @@ struct BlockStats {
 
   /// One number for all keys of each record; nil when they are too many for that.
   private func codes(_ columns: [Keys]) -> [UInt32]? {
+    if columns.count == 1 { return columns[0].numbers }
     var codes = Array(repeating: UInt32(0), count: block.rowCount)
     var most: UInt64 = 1
     for column in columns {
@@ -124,21 +125,28 @@ struct BlockStats {
     }
     for (column, kind) in plan.columns {
       let reader = try block.column(column)
-      if case .dictionary(let distinct, let count, let numbers) = reader.body {
-        var translated: [UInt32?] = Array(repeating: nil, count: count)
-        try search.values(column, plan, found) { (row, ordinal) throws(BlockFault) in
-          let value = Int(numbers[ordinal])
-          if let number = translated[value] {
-            keys.numbers[row] = number
-          } else {
-            let made = number(FieldValue(slot: kind, raw: try distinct.text(value, row: row, of: block)))
-            translated[value] = made
-            keys.numbers[row] = made
+      let holders = search.holders(column, plan, found)
+      let presence = search.rows.presence(column)
+      switch reader.body {
+      case .constant(let text):
+        let made = number(FieldValue(slot: kind, raw: text))
+        holders.forEach { keys.numbers[$0] = made }
+      case .dictionary(let distinct, let count, let numbers):
+        // Each distinct text is read once, and only when a record has it.
+        var translated = Array(repeating: UInt32.max, count: count)
+        try numbers.withReader { (numbers: Numbers.Reader) throws(BlockFault) in
+          try holders.forEach { row throws(BlockFault) in
+            let value = Int(numbers[presence.ordinal(row)])
+            if translated[value] == .max {
+              translated[value] = number(FieldValue(slot: kind, raw: try distinct.text(value, row: row, of: block)))
+            }
+            keys.numbers[row] = translated[value]
           }
         }
-      } else {
-        try search.values(column, plan, found) { (row, ordinal) throws(BlockFault) in
-          keys.numbers[row] = number(FieldValue(slot: kind, raw: try reader.text(ordinal, row: row, of: block)))
+      default:
+        try holders.forEach { row throws(BlockFault) in
+          let text = try reader.text(presence.ordinal(row), row: row, of: block)
+          keys.numbers[row] = number(FieldValue(slot: kind, raw: text))
         }
       }
     }
@@ -148,31 +156,61 @@ struct BlockStats {
   private func addNumbers(
     _ field: LogField, _ found: RowSet, _ groups: [Int32], _ function: Int, _ table: inout StatsTable
   ) throws(BlockFault) {
-    func add(_ row: Int, _ number: Double?) {
-      let group = groups.count == 1 ? groups[0] : groups[row]
-      if group >= 0, let number { table.add(Int(group), function: function, exists: true, number: number) }
-    }
+    var run = NumberRun(function: function)
+    let only = groups.count == 1 ? groups[0] : nil
     let plan = search.plan(field)
     if plan.places.contains(.unknown) {
       try found.forEach { row throws(BlockFault) in
         guard plan.places[Int(search.rows.shapes[row])] == .unknown else { return }
         let bytes = try block.record(row)
-        add(row, (try? IndexedRecord(bytes))?.value(field)?.number)
+        if let number = (try? IndexedRecord(bytes))?.value(field)?.number {
+          run.add(number, only ?? groups[row], to: &table)
+        }
       }
     }
     for (column, kind) in plan.columns {
       let reader = try block.column(column)
+      let holders = search.holders(column, plan, found)
+      let presence = search.rows.presence(column)
       if case .decimal(let digits, let scales) = reader.body {
-        try search.values(column, plan, found) { (row, ordinal) throws(BlockFault) in
-          if kind == SlotKind.number || kind == SlotKind.string {
-            add(row, try BlockNumbers.number(digits, scales, ordinal, block))
-          }
+        guard kind == SlotKind.number || kind == SlotKind.string else { continue }
+        try BlockNumbers.each(digits, scales, of: holders, presence, block) { row, number in
+          run.add(number, only ?? groups[row], to: &table)
         }
         continue
       }
-      try search.values(column, plan, found) { (row, ordinal) throws(BlockFault) in
-        add(row, FieldValue(slot: kind, raw: try reader.text(ordinal, row: row, of: block)).number)
+      try holders.forEach { row throws(BlockFault) in
+        let text = try reader.text(presence.ordinal(row), row: row, of: block)
+        if let number = FieldValue(slot: kind, raw: text).number { run.add(number, only ?? groups[row], to: &table) }
       }
     }
+    run.flush(to: &table)
+  }
+}
+
+/// Numbers of one group that came one after another; blocks are ordered by function, so that these are often many.
+private struct NumberRun {
+  private static let countMaximum = 4_096
+
+  private let function: Int
+  private var group: Int32 = -1
+  private var numbers: [Double] = []
+
+  init(function: Int) {
+    self.function = function
+    numbers.reserveCapacity(Self.countMaximum)
+  }
+
+  @inline(__always) mutating func add(_ number: Double, _ group: Int32, to table: inout StatsTable) {
+    if group != self.group || numbers.count == Self.countMaximum {
+      flush(to: &table)
+      self.group = group
+    }
+    if group >= 0 { numbers.append(number) }
+  }
+
+  mutating func flush(to table: inout StatsTable) {
+    if !numbers.isEmpty { table.add(Int(group), function: function, numbers) }
+    numbers.removeAll(keepingCapacity: true)
   }
 }

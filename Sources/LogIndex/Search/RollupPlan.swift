@@ -26,22 +26,53 @@ struct RollupPlan: Sendable {
   /// Adds the counts of a block that is covered.
   func add(_ rollup: Rollup, _ stats: LogStats, to table: inout StatsTable) {
     let places = stats.keys.compactMap { Rollup.fields.firstIndex(of: $0) }
+    let verdicts = rollup.keys.map { admits($0.texts) ? Self.verdict(filter, $0.texts) : .no }
+    // A span that begins inside the block's first minute, but before its records, takes all of it.
+    let first = range.since.map { $0 < .min + Rollup.minute ? .min : $0 - Rollup.minute + 1 } ?? .min
+    let end = range.until ?? .max
     var combination: Int?
     var key = -1
     for cell in rollup.cells {
       let start = cell.minute &* Rollup.minute
-      // A span that begins inside the block's first minute, but before its records, takes all of it.
-      guard range.since.map({ start &+ Rollup.minute > $0 }) ?? true, range.until.map({ start < $0 }) ?? true else {
-        continue
+      guard start >= first, start < end else { continue }
+      switch verdicts[cell.key] {
+      case .no: continue
+      case .yes: break
+      case .perhaps: if !Self.matches(filter, rollup.keys[cell.key].texts, start) { continue }
       }
-      let texts = rollup.keys[cell.key].texts
-      guard admits(texts), Self.matches(filter, texts, start) else { continue }
       if key != cell.key {
         key = cell.key
-        combination = table.combination(places.map { texts[$0] })
+        combination = table.combination(places.lazy.map { rollup.keys[cell.key].texts[$0] })
       }
-      guard let group = table.group(bucket: table.bucket(start), keys: combination) else { continue }
+      let bucket = stats.bucket == Rollup.minute ? start : table.bucket(start)
+      guard let group = table.group(bucket: bucket, keys: combination) else { continue }
       for function in stats.functions.indices { table.count(group, function: function, cell.count) }
+    }
+  }
+
+  /// What a filter says of all cells of a key.
+  private enum Verdict {
+    case yes, no
+    /// It depends on their time.
+    case perhaps
+  }
+
+  private static func verdict(_ filter: LogFilter, _ texts: [[UInt8]?]) -> Verdict {
+    switch filter {
+    case .all(let filters):
+      let verdicts = filters.map { verdict($0, texts) }
+      return verdicts.contains(.no) ? .no : verdicts.contains(.perhaps) ? .perhaps : .yes
+    case .any(let filters):
+      let verdicts = filters.map { verdict($0, texts) }
+      return verdicts.contains(.yes) ? .yes : verdicts.contains(.perhaps) ? .perhaps : .no
+    case .not(let filter):
+      switch verdict(filter, texts) {
+      case .yes: return .no
+      case .no: return .yes
+      case .perhaps: return .perhaps
+      }
+    case .time: return .perhaps
+    default: return matches(filter, texts, 0) ? .yes : .no
     }
   }
 

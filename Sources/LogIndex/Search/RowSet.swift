@@ -22,7 +22,10 @@ struct RowSet: Sendable, Equatable {
   @inline(__always) mutating func insert(_ row: Int) { words[row >> 6] |= 1 << UInt64(row & 63) }
   @inline(__always) mutating func remove(_ row: Int) { words[row >> 6] &= ~(1 << UInt64(row & 63)) }
 
+  mutating func setWord(_ place: Int, _ word: UInt64) { words[place] = word }
+
   mutating func formUnion(_ other: RowSet) { for index in words.indices { words[index] |= other.words[index] } }
+  mutating func formIntersection(_ other: RowSet) { for index in words.indices { words[index] &= other.words[index] } }
   mutating func subtract(_ other: RowSet) { for index in words.indices { words[index] &= ~other.words[index] } }
 
   /// Calls `body` with each record, in order.

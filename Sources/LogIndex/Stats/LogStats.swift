@@ -105,6 +105,23 @@ package enum LogStatValue: Sendable, Equatable {
     case .none, .text, .time: 0
     }
   }
+
+  /// Appends the value as JSON.
+  func append(to output: inout [UInt8]) {
+    switch self {
+    case .none: output += "null".utf8
+    case .text(let text): JSONText.appendQuoted(text.utf8, to: &output)
+    case .count(let count): output += String(count).utf8
+    case .number(let number): output += Self.spelled(number).utf8
+    case .time(let time): JSONText.appendQuoted(RecordTime.text(time).utf8, to: &output)
+    }
+  }
+
+  private static func spelled(_ number: Double) -> String {
+    guard number.isFinite else { return "null" }
+    if number == number.rounded(), abs(number) < 1e15 { return String(Int64(number)) }
+    return "\(number)"
+  }
 }
 
 /// One row of statistics, a value a column.
@@ -119,22 +136,10 @@ package struct LogStatRow: Sendable, Equatable {
       if output.count > 1 { output.append(0x2C) }
       JSONText.appendQuoted(column.utf8, to: &output)
       output.append(0x3A)
-      switch value {
-      case .none: output += Array("null".utf8)
-      case .text(let text): JSONText.appendQuoted(text.utf8, to: &output)
-      case .count(let count): output += Array(String(count).utf8)
-      case .number(let number): output += Array(Self.spelled(number).utf8)
-      case .time(let time): JSONText.appendQuoted(RecordTime.text(time).utf8, to: &output)
-      }
+      value.append(to: &output)
     }
     output.append(0x7D)
     return output
-  }
-
-  private static func spelled(_ number: Double) -> String {
-    guard number.isFinite else { return "null" }
-    if number == number.rounded(), abs(number) < 1e15 { return String(Int64(number)) }
-    return "\(number)"
   }
 }
 
@@ -144,6 +149,18 @@ package struct LogStatResult: Sendable, Equatable {
   package var columns: [String]
   /// The rows.
   package var rows: [LogStatRow]
+  /// The records read.
+  package var scanned: Int
+  /// Why the answer is not of all records, when it is not.
+  package var truncated: LogTruncation?
+  /// Of a cut answer: it is that of the records from this moment on; nanoseconds since 1970.
+  package var completeSince: Int64?
+}
+
+/// The same, with rows that are put into words as they are sent.
+package struct LogStatAnswer: Sendable {
+  /// The rows.
+  package var lines: LogStatLines
   /// The records read.
   package var scanned: Int
   /// Why the answer is not of all records, when it is not.

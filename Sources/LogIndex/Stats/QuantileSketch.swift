@@ -9,6 +9,7 @@ struct QuantileSketch {
   static let exactMaximum = 20_000
   private static let gamma = 1.02
   private static let logGamma = log(1.02)
+  private static let logSmallest = log(1e-9)
   /// Numbers nearer to zero than this count as zero.
   private static let smallest = 1e-9
 
@@ -16,19 +17,21 @@ struct QuantileSketch {
   private var buckets: [Int: Int] = [:]
   private var count = 0
 
-  mutating func add(_ number: Double, budget: inout Int) {
-    count += 1
-    if let kept = exact {
-      if kept.count < Self.exactMaximum, budget > 0 {
-        exact?.append(number)
-        budget -= 1
-        return
-      }
-      budget += kept.count
+  /// Adds numbers; `budget` is how many more may be kept by all sketches together.
+  mutating func add(_ numbers: [Double], budget: inout Int) {
+    count += numbers.count
+    var rest = numbers[...]
+    if let kept = exact?.count {
+      let fitting = rest.prefix(max(0, min(Self.exactMaximum - kept, budget)))
+      exact?.append(contentsOf: fitting)
+      budget -= fitting.count
+      rest = rest.dropFirst(fitting.count)
+      if rest.isEmpty { return }
+      budget += kept + fitting.count
+      for value in exact ?? [] { buckets[Self.bucket(value), default: 0] += 1 }
       exact = nil
-      for value in kept { buckets[Self.bucket(value), default: 0] += 1 }
     }
-    buckets[Self.bucket(number), default: 0] += 1
+    for number in rest { buckets[Self.bucket(number), default: 0] += 1 }
   }
 
   /// The nearest-rank percentile: the smallest number with at least `rank` percent of all at or below it.
@@ -77,7 +80,7 @@ struct QuantileSketch {
     let size = abs(number)
     guard size > smallest else { return 0 }
     // A difference of logarithms: the quotient of a large number and the smallest would be infinite.
-    let step = Int(((log(size) - log(smallest)) / logGamma).rounded(.up)) + 1
+    let step = Int(((log(size) - logSmallest) / logGamma).rounded(.up)) + 1
     return number < 0 ? -step : step
   }
 

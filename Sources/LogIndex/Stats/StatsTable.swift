@@ -1,31 +1,26 @@
 /// Gathers statistics record by record, within bounds on groups and memory.
-struct StatsTable {
+struct StatsTable: Sendable {
   static let groupsMaximum = 100_000
   static let exactValuesMaximum = 1_000_000
 
-  private struct Group {
-    var bucket: Int64
-    /// The number of its combination of keys.
-    var keys: Int
-  }
-
-  private let stats: LogStats
+  let stats: LogStats
   private let groupsMaximum: Int
-  /// The texts of keys that were seen together, each combination once.
-  private var combinations: [[[UInt8]?]] = []
-  private var combinationNumbers: [[[UInt8]?]: Int] = [:]
-  private var groups: [Group] = []
-  /// By the number of the combination: by bucket.
-  private var groupNumbers: [[Int64: Int]] = []
-  /// One for each function of each group.
-  private var accumulators: [StatsAccumulator] = []
+  /// The texts of keys that were seen together.
+  private var combinations = KeyTable()
+  private var groups = GroupTable()
+  /// Of each function that only counts: its count in each group.
+  private var counts: [[Int]]
+  /// Of each other function: what it has of each group.
+  private var accumulators: [[StatsAccumulator]]
   private var exactValues = StatsTable.exactValuesMaximum
   /// Whether a record fell into a group beyond the most there may be.
   private(set) var isFull = false
 
   init(_ stats: LogStats, groupsMaximum: Int = StatsTable.groupsMaximum) {
     self.stats = stats
-    self.groupsMaximum = groupsMaximum
+    self.groupsMaximum = max(1, groupsMaximum)
+    counts = Array(repeating: [], count: stats.functions.count)
+    accumulators = Array(repeating: [], count: stats.functions.count)
   }
 
   mutating func add(_ record: IndexedRecord) {
@@ -33,120 +28,84 @@ struct StatsTable {
     guard let group = group(bucket: bucket(record.time), keys: combination(texts)) else { return }
     for (index, function) in stats.functions.enumerated() {
       let value = function.field.flatMap { record.value($0) }
-      add(
-        group, function: index, exists: function.field == nil || value?.isPresent ?? false,
-        number: function.kind == .count ? nil : value?.number)
+      if function.kind == .count {
+        if function.field == nil || value?.isPresent ?? false { count(group, function: index, 1) }
+      } else if let number = value?.number {
+        add(group, function: index, [number])
+      }
     }
   }
 
   /// The number of a combination of keys; nil when there are too many.
-  mutating func combination(_ texts: [[UInt8]?]) -> Int? {
-    if let number = combinationNumbers[texts] { return number }
-    guard combinations.count < groupsMaximum else {
-      isFull = true
-      return nil
-    }
-    combinationNumbers[texts] = combinations.count
-    combinations.append(texts)
-    groupNumbers.append([:])
-    return combinations.count - 1
+  mutating func combination(_ texts: some Sequence<[UInt8]?>) -> Int? {
+    let number = combinations.number(texts, most: groupsMaximum)
+    if number == nil { isFull = true }
+    return number
   }
 
   /// The number of a group, made if need be; nil when there are too many.
-  mutating func group(bucket: Int64, keys: Int?) -> Int? {
+  @inline(__always) mutating func group(bucket: Int64, keys: Int?) -> Int? {
     guard let keys else { return nil }
-    if let group = groupNumbers[keys][bucket] { return group }
-    guard groups.count < groupsMaximum else {
+    guard let group = groups.number(bucket, keys, most: groupsMaximum) else {
       isFull = true
       return nil
     }
-    groupNumbers[keys][bucket] = groups.count
-    groups.append(Group(bucket: bucket, keys: keys))
-    for function in stats.functions { accumulators.append(StatsAccumulator(function.kind)) }
-    return groups.count - 1
+    return group
   }
 
-  /// Adds one record's value to one function of a group.
-  mutating func add(_ group: Int, function: Int, exists: Bool, number: Double?) {
-    accumulators[group * stats.functions.count + function].add(
-      exists: exists, number: number, exactValues: &exactValues)
+  /// Adds numbers to one function of a group.
+  mutating func add(_ group: Int, function: Int, _ numbers: [Double]) {
+    makeRoom(function)
+    accumulators[function][group].add(numbers, exactValues: &exactValues)
   }
 
   /// Adds so many records to a function that counts.
-  mutating func count(_ group: Int, function: Int, _ records: Int) {
-    accumulators[group * stats.functions.count + function].count(records)
+  @inline(__always) mutating func count(_ group: Int, function: Int, _ records: Int) {
+    if counts[function].count <= group { makeRoom(function) }
+    counts[function][group] += records
+  }
+
+  /// Has a function know all groups there are.
+  private mutating func makeRoom(_ function: Int) {
+    let kind = stats.functions[function].kind
+    if kind == .count {
+      counts[function].append(contentsOf: repeatElement(0, count: groups.count - counts[function].count))
+    } else if accumulators[function].count < groups.count {
+      let more = groups.count - accumulators[function].count
+      accumulators[function].append(contentsOf: repeatElement(StatsAccumulator(kind), count: more))
+    }
+  }
+
+  /// What a function has come to in each group.
+  private func figures(_ function: Int) -> [StatFigure] {
+    if stats.functions[function].kind == .count {
+      let known = counts[function].map { StatFigure.count($0) }
+      return known + repeatElement(.count(0), count: groups.count - known.count)
+    }
+    let known = accumulators[function].map { $0.figure() }
+    return known + repeatElement(.none, count: groups.count - known.count)
   }
 
   /// The rows, in order and cut to the limit.
   func rows(limit: Int?) -> [LogStatRow] {
-    let width = stats.functions.count
-    let keys = combinations.map { texts -> [LogStatValue] in
+    let lines = lines(limit: limit)
+    return (0..<lines.count).map { lines.row($0) }
+  }
+
+  /// The same, ready to be put into words.
+  func lines(limit: Int?) -> LogStatLines {
+    let keys = combinations.combinations.map { texts -> [LogStatValue] in
       texts.map { $0.map { .text(String(decoding: $0, as: UTF8.self)) } ?? .none }
     }
-    // Combinations are put in order once; then most of the order of many groups is that of two numbers.
-    let ranks = Self.ranks(keys)
-    let known = groups.enumerated().sorted {
-      ($0.element.bucket, ranks[$0.element.keys]) < ($1.element.bucket, ranks[$1.element.keys])
+    if groups.count == 0, stats.keys.isEmpty, stats.bucket == nil {
+      // Of no record at all there is one row.
+      var empty = self
+      _ = empty.group(bucket: 0, keys: empty.combination([[UInt8]?]()))
+      return empty.lines(limit: limit)
     }
-    var rows = known.map { number, group in
-      var values: [LogStatValue] = []
-      values.reserveCapacity(1 + stats.keys.count + width)
-      if stats.bucket != nil { values.append(.time(group.bucket)) }
-      values += keys[group.keys]
-      for accumulator in accumulators[(number * width)..<((number + 1) * width)] { values.append(accumulator.value()) }
-      return LogStatRow(values: values)
-    }
-    if rows.isEmpty, stats.keys.isEmpty, stats.bucket == nil {
-      rows = [LogStatRow(values: stats.functions.map { StatsAccumulator($0.kind).value() })]
-    }
-    if !stats.order.isEmpty {
-      rows.sort { isBefore($0, $1) }
-    } else {
-      // Texts that are alike but not the same byte for byte leave the order to the values.
-      var start = 0
-      while start < rows.count {
-        var end = start + 1
-        while end < rows.count, known[end].element.bucket == known[start].element.bucket,
-          ranks[known[end].element.keys] == ranks[known[start].element.keys]
-        {
-          end += 1
-        }
-        if end > start + 1 { rows[start..<end].sort { isBefore($0, $1) } }
-        start = end
-      }
-    }
-    return limit.map { Array(rows.prefix($0)) } ?? rows
-  }
-
-  /// The place of each combination in their order; the same for those that no order tells apart.
-  private static func ranks(_ keys: [[LogStatValue]]) -> [Int] {
-    func isBefore(_ left: Int, _ right: Int) -> Bool {
-      for (mine, others) in zip(keys[left], keys[right]) {
-        if let before = mine.isBefore(others) { return before }
-      }
-      return false
-    }
-    var ranks = Array(repeating: 0, count: keys.count)
-    var rank = 0
-    var previous: Int?
-    for number in keys.indices.sorted(by: isBefore) {
-      if let previous, isBefore(previous, number) { rank += 1 }
-      ranks[number] = rank
-      previous = number
-    }
-    return ranks
-  }
-
-  private func isBefore(_ left: LogStatRow, _ right: LogStatRow) -> Bool {
-    for step in stats.order {
-      if let before = left.values[step.column].isBefore(right.values[step.column]) {
-        return before != step.isDescending
-      }
-    }
-    for (mine, others) in zip(left.values, right.values) {
-      if let before = mine.isBefore(others) { return before }
-    }
-    return false
+    let figures = stats.functions.indices.map { self.figures($0) }
+    let order = StatsOrder(stats, groups, keys: keys, figures: figures).numbers(limit: limit)
+    return LogStatLines(stats, groups, keys: keys, figures: figures, order: order)
   }
 
   func bucket(_ time: Int64) -> Int64 {
@@ -167,7 +126,7 @@ struct StatsTable {
   }
 }
 
-/// One function of one group.
+/// One function of one group, but a count.
 struct StatsAccumulator {
   private let kind: LogStats.Kind
   private var count = 0
@@ -178,23 +137,17 @@ struct StatsAccumulator {
 
   init(_ kind: LogStats.Kind) { self.kind = kind }
 
-  mutating func count(_ records: Int) { count += records }
-
-  mutating func add(exists: Bool, number: Double?, exactValues: inout Int) {
-    guard kind != .count else {
-      if exists { count += 1 }
-      return
+  mutating func add(_ numbers: [Double], exactValues: inout Int) {
+    count += numbers.count
+    for number in numbers {
+      total += number
+      smallest = min(smallest, number)
+      largest = max(largest, number)
     }
-    guard let number else { return }
-    count += 1
-    total += number
-    smallest = min(smallest, number)
-    largest = max(largest, number)
-    if case .percentile = kind { quantiles.add(number, budget: &exactValues) }
+    if case .percentile = kind { quantiles.add(numbers, budget: &exactValues) }
   }
 
-  func value() -> LogStatValue {
-    if kind == .count { return .count(count) }
+  func figure() -> StatFigure {
     if count == 0 { return .none }
     switch kind {
     case .count: return .count(count)
@@ -203,6 +156,39 @@ struct StatsAccumulator {
     case .max: return .number(largest)
     case .avg: return .number(total / Double(count))
     case .percentile(let rank): return .number(min(max(quantiles.percentile(rank), smallest), largest))
+    }
+  }
+}
+
+/// What a function has come to.
+enum StatFigure: Sendable {
+  case none
+  case count(Int)
+  case number(Double)
+
+  var value: LogStatValue {
+    switch self {
+    case .none: .none
+    case .count(let count): .count(count)
+    case .number(let number): .number(number)
+    }
+  }
+
+  /// Nil when neither comes first.
+  func isBefore(_ other: StatFigure) -> Bool? {
+    switch (self, other) {
+    case (.none, .none): nil
+    case (.none, _): true
+    case (_, .none): false
+    default: number == other.number ? nil : number < other.number
+    }
+  }
+
+  private var number: Double {
+    switch self {
+    case .none: 0
+    case .count(let count): Double(count)
+    case .number(let number): number
     }
   }
 }

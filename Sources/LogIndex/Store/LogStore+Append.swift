@@ -12,10 +12,17 @@ extension LogStore {
   package func append(
     worker: String, firstSequence: UInt64, records lines: [[UInt8]]
   ) async throws(LogIndexError) -> UInt64 {
+    try await append(worker: worker, firstSequence: firstSequence, lines: RecordLines(lines))
+  }
+
+  /// The same of lines in one piece.
+  package func append(
+    worker: String, firstSequence: UInt64, lines: RecordLines
+  ) async throws(LogIndexError) -> UInt64 {
     guard firstSequence <= UInt64(Int64.max) - UInt64(lines.count) else {
       throw .storage("sequence \(firstSequence) is beyond 2^63")
     }
-    let bytes = lines.reduce(0) { $0 + $1.count }
+    let bytes = lines.bytes.count
     let result = await withCheckedContinuation { continuation in
       let append = PendingAppend(worker: worker, firstSequence: firstSequence, lines: lines, bytes: bytes) {
         continuation.resume(returning: $0)
@@ -48,12 +55,7 @@ extension LogStore {
         try commit(appends, &writer)
       }
       for (append, acked) in zip(appends, acked) { append.done(.success(acked)) }
-      if rows > 0, hub.isListening {
-        let records = (first..<(first + rows)).compactMap { row in
-          (try? IndexedRecord(table.bytes(row))).map { TailRecord(id: table.id(row), record: $0) }
-        }
-        hub.publish(records)
-      }
+      if rows > 0 { hub.publish(table, rows: first..<(first + rows)) }
     } catch {
       fail(appends, error)
     }

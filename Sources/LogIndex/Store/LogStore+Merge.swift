@@ -49,7 +49,7 @@ extension LogStore {
     }
   }
 
-  /// Runs on the sealer's queue. A failure leaves all as it was; the next round tries again.
+  /// Runs on the sealer's thread. A failure leaves all as it was; the next round tries again.
   private func merge(_ run: [BlockEntry]) {
     let (isClosed, known) = state.withLock { ($0.isClosed, Set($0.blocks.map(\.name))) }
     // What retention deleted meanwhile must not come back.

@@ -30,7 +30,7 @@ extension LogStore {
       state.sealsUnderWay += 1
     }
     sealing.async { [self] in seal(job) }
-    while state.withLock({ $0.sealsUnderWay - $0.waiting.count }) >= options.sealsMaximum { sealing.sync {} }
+    while state.withLock({ $0.sealsUnderWay - $0.waiting.count }) >= options.sealsMaximum { sealing.wait() }
   }
 
   private func makeTable(firstID: Int64, rows: Int, bytes: Int) -> Memtable {
@@ -38,7 +38,7 @@ extension LogStore {
   }
 
   /// Makes a block of a memtable: its file, then the catalogue's entry, then the segment goes. Runs on the sealer's
-  /// queue.
+  /// thread.
   func seal(_ job: SealJob) {
     if state.withLock({ $0.isClosed }) { return }
     do {

@@ -19,7 +19,7 @@ package final class LogStore: Sendable {
   let writer: Mutex<StoreWriter>
   let state: Mutex<State>
   let writing = DispatchQueue(label: "LogIndex.writer")
-  let sealing = DispatchQueue(label: "LogIndex.sealer", qos: .utility)
+  let sealing = QuietThread(name: "log-sealer")
 
   /// What readers see, and what waits to become a block.
   struct State: Sendable {

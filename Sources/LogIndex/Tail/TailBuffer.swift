@@ -29,6 +29,8 @@ final class TailBuffer: Sendable {
   }
 
   let id: Int
+  /// What a record must have to be offered.
+  let screen: TailScreen
   private let query: LogQuery
   private let scope: LogScope
   private let projection: LogProjection?
@@ -38,6 +40,7 @@ final class TailBuffer: Sendable {
 
   init(id: Int, query: LogQuery, scope: LogScope, recordsMaximum: Int, bytesMaximum: Int) {
     self.id = id
+    screen = TailScreen(query, scope: scope)
     self.query = query
     self.scope = scope
     self.projection = query.fields.map { LogProjection(fields: $0) }

@@ -41,25 +41,23 @@ final class TailHub: Sendable {
     state.withLock { _ = $0.tails.removeValue(forKey: id) }
   }
 
-  /// Whether anyone would see what is published.
-  var isListening: Bool { state.withLock { !$0.tails.isEmpty } }
-
-  func publish(_ records: [TailRecord]) {
-    guard !records.isEmpty else { return }
+  /// Hands over new records of a memtable that can be read by now; they are read beside the writer.
+  func publish(_ table: Memtable, rows: Range<Int>) {
+    guard !rows.isEmpty else { return }
     let (isTaken, tails) = state.withLock { state -> (Bool, [TailBuffer]) in
       if state.tails.isEmpty { return (false, []) }
-      if state.backlog + records.count > max(options.tailRecordsMaximum * 4, records.count) {
-        state.dropped += Int64(records.count)
+      if state.backlog + rows.count > max(options.tailRecordsMaximum * 4, rows.count) {
+        state.dropped += Int64(rows.count)
         return (false, Array(state.tails.values))
       }
-      state.backlog += records.count
+      state.backlog += rows.count
       return (true, [])
     }
     guard isTaken else {
-      for tail in tails { tail.missed(records.count) }
+      for tail in tails { tail.missed(rows.count) }
       return
     }
-    work.async { [self] in deliver(records) }
+    work.async { [self] in deliver(table, rows) }
   }
 
   func close() {
@@ -75,13 +73,23 @@ final class TailHub: Sendable {
     state.withLock { ($0.tails.count, $0.dropped) }
   }
 
-  private func deliver(_ records: [TailRecord]) {
+  private func deliver(_ table: Memtable, _ rows: Range<Int>) {
     let tails = state.withLock { state in
-      state.backlog -= records.count
+      state.backlog -= rows.count
       return Array(state.tails.values)
     }
     var dropped = 0
-    for tail in tails { dropped += tail.offer(records) }
+    // A record is decoded when the first tail may want it, once for all of them.
+    var decoded: [Int: IndexedRecord] = [:]
+    for tail in tails {
+      var records: [TailRecord] = []
+      for row in rows where tail.screen.mayMatch(table.row(row), of: table) {
+        guard let record = decoded[row] ?? (try? IndexedRecord(table.bytes(row))) else { continue }
+        if tails.count > 1 { decoded[row] = record }
+        records.append(TailRecord(id: table.id(row), record: record))
+      }
+      if !records.isEmpty { dropped += tail.offer(records) }
+    }
     if dropped > 0 { state.withLock { $0.dropped += Int64(dropped) } }
   }
 }

@@ -2,7 +2,7 @@
 struct PendingAppend: Sendable {
   var worker: String
   var firstSequence: UInt64
-  var lines: [[UInt8]]
+  var lines: RecordLines
   var bytes: Int
   var done: @Sendable (Result<UInt64, LogIndexError>) -> Void
 

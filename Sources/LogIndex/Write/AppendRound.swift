@@ -40,7 +40,7 @@ struct AppendRound {
 
   private mutating func take(_ append: PendingAppend) -> UInt64 {
     let before = workers[append.worker]
-    guard !append.lines.isEmpty, append.lastSequence > before ?? 0 || before == nil else { return before ?? 0 }
+    guard append.lines.count > 0, append.lastSequence > before ?? 0 || before == nil else { return before ?? 0 }
     var first = 0
     var skipped: UInt64 = 0
     if let before {
@@ -49,7 +49,10 @@ struct AppendRound {
     }
     var good: [Row?] = []
     good.reserveCapacity(append.lines.count - first)
-    for line in append.lines[first...] { good.append(scan(line)) }
+    let lines = append.lines.lines[first...]
+    append.lines.bytes.withUnsafeBufferPointer { bytes in
+      for line in lines { good.append(scan(bytes, line)) }
+    }
     let rejected = good.count { $0 == nil }
     var head = ByteWriter()
     head.blob(Array(append.worker.utf8))
@@ -58,13 +61,15 @@ struct AppendRound {
     head.varint(rejected)
     head.varint(good.count - rejected)
     payload += head.bytes
-    for (line, row) in zip(append.lines[first...], good) {
+    for (line, row) in zip(lines, good) {
       guard var row else { continue }
       head.removeAll()
       head.varint(row.length)
       payload += head.bytes
       row.start = payload.count
-      line.withUnsafeBufferPointer { payload.append(contentsOf: $0[..<row.length]) }
+      append.lines.bytes.withUnsafeBufferPointer {
+        payload.append(contentsOf: UnsafeBufferPointer(rebasing: $0[line.start..<(line.start + row.length)]))
+      }
       rows.append(row)
       rowBytes += row.length
       totals.recordBytes += Int64(row.length)
@@ -78,15 +83,13 @@ struct AppendRound {
   }
 
   /// A line that is a record, its break cut off; nil for another.
-  private mutating func scan(_ line: [UInt8]) -> Row? {
-    line.withUnsafeBufferPointer { line in
-      guard let base = line.baseAddress else { return nil }
-      var end = line.count
-      while end > 0, line[end - 1] == 0x0A || line[end - 1] == 0x0D { end -= 1 }
-      guard scanner.scan(base, end) else { return nil }
-      return Row(
-        start: 0, length: end, time: scanner.time, level: scanner.level?.rawValue ?? 0, hasEscape: scanner.hasEscape)
-    }
+  private mutating func scan(_ bytes: UnsafeBufferPointer<UInt8>, _ line: RecordLines.Line) -> Row? {
+    guard let base = bytes.baseAddress.map({ $0 + line.start }) else { return nil }
+    var end = line.count
+    while end > 0, base[end - 1] == 0x0A || base[end - 1] == 0x0D { end -= 1 }
+    guard scanner.scan(base, end) else { return nil }
+    return Row(
+      start: 0, length: end, time: scanner.time, level: scanner.level?.rawValue ?? 0, hasEscape: scanner.hasEscape)
   }
 
   /// Reads a frame back: calls `body` with each record, and answers what was acknowledged and counted with it.

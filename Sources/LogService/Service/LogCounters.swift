@@ -1,3 +1,4 @@
+internal import LogIndex
 internal import Synchronization
 
 /// What the log service has done since it was opened.
@@ -56,9 +57,11 @@ final class LogCounters: Sendable {
   }
 
   /// Notes what the records of a batch tell of lines that were lost before they could be sent.
-  func read(_ lines: [[UInt8]], firstSequence: UInt64, of source: String) {
-    for (index, line) in lines.enumerated() where DropRecord.mayBe(line) {
-      guard let drop = DropRecord(line) else { continue }
+  func read(_ lines: RecordLines, firstSequence: UInt64, of source: String) {
+    var next = 0
+    while let index = lines.first(with: DropRecord.stream, from: next) {
+      next = index + 1
+      guard let drop = DropRecord(lines[index]) else { continue }
       let sequence = firstSequence + UInt64(index)
       state.withLock { sums in
         guard sequence > sums.told[source] ?? 0 else { return }

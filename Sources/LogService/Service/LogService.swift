@@ -42,13 +42,24 @@ package final class LogService: LogSink, LogQueries, Service {
   package func append(
     source: String, firstSequence: UInt64, lines: [[UInt8]]
   ) async throws(APIStatus) -> UInt64 {
+    try await append(source: source, firstSequence: firstSequence, lines: RecordLines(lines))
+  }
+
+  /// The same of lines in one piece.
+  package func append(
+    source: String, firstSequence: UInt64, lines: ClusterAPI.LogLines
+  ) async throws(APIStatus) -> UInt64 {
+    try await append(source: source, firstSequence: firstSequence, lines: RecordLines(ndjson: lines.bytes))
+  }
+
+  private func append(source: String, firstSequence: UInt64, lines: RecordLines) async throws(APIStatus) -> UInt64 {
     // What comes through an adapter is counted there.
     let entrance: LogCounters.Entrance? =
       source.hasPrefix("edge/") ? nil : source.hasPrefix("gateway/") ? .gateway : .worker
     do throws(LogIndexError) {
-      let acked = try await store.append(worker: source, firstSequence: firstSequence, records: lines)
+      let acked = try await store.append(worker: source, firstSequence: firstSequence, lines: lines)
       if entrance == .worker { counters.read(lines, firstSequence: firstSequence, of: source) }
-      if let entrance { counters.took(lines.count, bytes: lines.reduce(0) { $0 + $1.count }, from: entrance) }
+      if let entrance { counters.took(lines.count, bytes: lines.bytesCount, from: entrance) }
       return acked
     } catch {
       if let entrance { counters.refused(lines.count, from: entrance) }

@@ -13,10 +13,10 @@ import Testing
     let column = try IntColumn(&reader, size: parts.data.count, most: values.count)
     #expect(reader.isAtEnd && column.count == values.count)
     let read = try parts.data.withUnsafeBytes { try column.values($0) }
-    if column.isDirect {
+    if let direct = column.direct {
       parts.data.withUnsafeBytes { data in
-        for index in values.indices where column.direct(index, data) != values[index] {
-          Issue.record("value \(index) is \(column.direct(index, data)) instead of \(values[index])")
+        for index in values.indices where direct.value(index, data) != values[index] {
+          Issue.record("value \(index) is \(direct.value(index, data)) instead of \(values[index])")
         }
       }
     }

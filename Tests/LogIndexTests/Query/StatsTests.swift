@@ -76,7 +76,7 @@ import Testing
     var sketch = QuantileSketch()
     var budget = 10
     let large = [Double.greatestFiniteMagnitude, -Double.greatestFiniteMagnitude, 1e300, 1e-300]
-    for number in 0..<30_000 { sketch.add(large[number % large.count], budget: &budget) }
+    for number in 0..<30_000 { sketch.add([large[number % large.count]], budget: &budget) }
     #expect(sketch.percentile(1) < -1e300 && sketch.percentile(30) < 1e-8 && sketch.percentile(99) > 1e299)
   }
 
@@ -88,7 +88,7 @@ import Testing
     for _ in 0..<30_000 {
       let value = Double.random(in: -50...1, using: &random) * Double.random(in: 0...1_000, using: &random)
       all.append(value)
-      sketch.add(value, budget: &budget)
+      sketch.add([value], budget: &budget)
     }
     all.sort()
     for rank in [1, 10, 50, 90, 99] {

@@ -50,7 +50,7 @@ import Testing
 
   @Test func `appends that overtook each other are written in the order of their sequences`() {
     let appends = [7, 1, 4, 1].map { first in
-      PendingAppend(worker: "w", firstSequence: first, lines: [[], [], []], bytes: 0) { _ in }
+      PendingAppend(worker: "w", firstSequence: first, lines: RecordLines([[], [], []]), bytes: 0) { _ in }
     }
     #expect(AppendRound.order(appends) == [1, 3, 2, 0])
     #expect(appends[0].lastSequence == 9)
@@ -98,7 +98,7 @@ import Testing
   @Test func `a queue that is full says busy and one that is closed says closed`() async throws {
     var queue = AppendQueue(bytesMaximum: 100, appendsMaximum: 3)
     func append(_ bytes: Int) -> PendingAppend {
-      PendingAppend(worker: "w", firstSequence: 1, lines: [[]], bytes: bytes) { _ in }
+      PendingAppend(worker: "w", firstSequence: 1, lines: RecordLines([[]]), bytes: bytes) { _ in }
     }
     #expect(queue.admit(append(500)) == .wake)
     #expect(queue.admit(append(1)) == .busy)

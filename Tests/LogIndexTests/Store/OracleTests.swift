@@ -113,7 +113,7 @@ import Testing
     return records
   }
 
-  private func randomQuery(_ random: inout SeededGenerator, depth: Int = 0) -> String {
+  func randomQuery(_ random: inout SeededGenerator, depth: Int = 0) -> String {
     if depth < 3, random.chance(45) {
       let left = randomQuery(&random, depth: depth + 1)
       let right = randomQuery(&random, depth: depth + 1)

@@ -31,8 +31,8 @@ struct LogRoutes: Sendable {
       }
       return StreamResponse.live(lines, to: request, contentType: "application/x-ndjson", encode: { $0 + [10] })
     }
-    let lines = try await services.logQueries.query(search)
-    return StreamResponse.finite(lines, contentType: "application/x-ndjson") { $0 + [10] }
+    let pieces = try await services.logQueries.answer(search)
+    return StreamResponse.finite(pieces, contentType: "application/x-ndjson") { $0.bytes }
   }
 
   /// What a request asks for.
