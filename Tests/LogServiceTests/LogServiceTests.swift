@@ -95,12 +95,44 @@ import Testing
     await service.store.close()
   }
 
+  @Test func `an answer cut by the bytes a query may read says so`() async throws {
+    let service = try service { $0.bounds = LogQueryBounds(bytesMaximum: 2_000) }
+    let batch = try (1...50).map { try record($0, level: .error) }
+    _ = try await service.append(source: "n1/s", firstSequence: 1, lines: batch)
+    let most = 2_000 / (batch.reduce(0) { $0 + $1.count } / 50)
+    let cut = #"{"truncated":"scan","since":"2026-11-20T00:00:00.0\#(50 - most)000001Z"}"#
+    let found = try await lines(try await service.query(LogRequest(namespaces: nil)))
+    #expect(found.count == most + 1 && found.last == cut)
+    let rows = try await lines(try await service.query(LogRequest(namespaces: nil, stats: "count(n) as n")))
+    #expect(rows == [#"{"n":\#(most)}"#, cut])
+    await service.store.close()
+  }
+
+  /// More records than a batch and more bytes than a piece.
+  @Test func `an answer in pieces is the answer in lines`() async throws {
+    let service = try service()
+    _ = try await service.append(source: "n1/s", firstSequence: 1, lines: try (1...2_000).map { try record($0) })
+    for stats in [nil, "count() as n by (call, level)", "count() by (level)"] {
+      let request = LogRequest(namespaces: nil, limit: 5_000, stats: stats)
+      let found = try await lines(try await service.query(request))
+      var pieces: [LogLines] = []
+      for try await piece in try await service.answer(request) { pieces.append(piece) }
+      #expect(pieces.flatMap(\.bytes) == found.flatMap { Array($0.utf8) + [10] })
+      #expect(pieces.reduce(0) { $0 + $1.count } == found.count)
+      #expect((pieces.count > 1) == (found.count == 2_000) && pieces.count < 10)
+    }
+    await service.store.close()
+  }
+
   @Test func `a query can be explained instead of answered`() async throws {
     let service = try service()
     _ = try await service.append(source: "n1/s", firstSequence: 1, lines: try (1...5).map { try record($0) })
     let steps = try await lines(
       try await service.query(LogRequest(namespaces: ["web"], query: "level:error", explain: true)))
     #expect(steps.first == #"{"step":"query: level:error"}"# && steps.contains { $0.contains("5 records in memory") })
+    let plan = service.store.explain(
+      try LogQuery.parse("level:error | limit 100"), scope: LogScope(namespaces: ["web"]))
+    #expect(steps.dropFirst(2).dropLast() == plan.steps.map { "{\"step\":\"\($0)\"}" }[...])
     await #expect(throws: APIStatus.self) {
       try await service.query(LogRequest(namespaces: nil, query: "level:loud", explain: true))
     }

@@ -79,7 +79,7 @@ extension LogStore {
     for attempt in 0..<3 {
       let gathered = GatheredStats(all)
       var pass = bounds
-      if attempt > 0 { pass.recordsMaximum = .max }
+      if attempt > 0 { (pass.recordsMaximum, pass.bytesMaximum) = (.max, .max) }
       let (looked, missed) = try await gather(query, into: gathered, scope: scope, bounds: pass)
       scanned += attempt == 0 ? looked : 0
       gathered.scanned = scanned
@@ -110,17 +110,17 @@ extension LogStore {
     _ query: LogQuery, scope: LogScope, bounds: LogQueryBounds, until deadline: SearchDeadline,
     _ read: @escaping @Sendable (_ source: QuerySource, _ budget: Int) -> (Int, SearchCut?)
   ) async throws -> (looked: Int, cut: SearchCut?) {
-    var looked = 0
+    var budget = ReadBudget(bounds)
     for source in QuerySource.planned(view(), query, scope: scope) {
       try Task.checkCancellation()
-      if looked >= bounds.recordsMaximum { return (looked, SearchCut(reason: .records, time: source.newest)) }
-      if deadline.isOver { return (looked, SearchCut(reason: .time, time: source.newest)) }
-      let budget = bounds.recordsMaximum - looked
-      let (more, cut) = try await QueryRun.detached { read(source, budget) }
-      looked += more
-      if let cut { return (looked, cut) }
+      let (rows, bound) = budget.rows(of: source)
+      if rows == 0 { return (budget.looked, SearchCut(reason: bound, time: source.newest)) }
+      if deadline.isOver { return (budget.looked, SearchCut(reason: .time, time: source.newest)) }
+      let (looked, cut) = try await QueryRun.detached { read(source, rows) }
+      budget.take(looked, of: source)
+      if let cut { return (budget.looked, cut.because(of: bound)) }
     }
-    return (looked, nil)
+    return (budget.looked, nil)
   }
 
   /// Adds one part of the store to statistics; answers how many records had to be looked at, and where that ended early.

@@ -10,7 +10,7 @@ extension LogStore {
     for attempt in 0..<3 {
       let kept = KeptRecords(SortedRecords(order: query.order, limit: limit))
       var pass = bounds
-      if attempt > 0 { pass.recordsMaximum = .max }
+      if attempt > 0 { (pass.recordsMaximum, pass.bytesMaximum) = (.max, .max) }
       let (looked, cut) = try await sort(query, into: kept, scope: scope, bounds: pass)
       if attempt == 0 { batch.scanned = looked }
       if let cut {

@@ -17,7 +17,7 @@ actor QueryRun {
   init(store: LogStore, query: LogQuery, scope: LogScope, limit: Int?, bounds: LogQueryBounds) {
     self.store = store
     self.bounds = bounds
-    reader = Reader(store: store, query: query, scope: scope, remaining: limit ?? .max, budget: bounds.recordsMaximum)
+    reader = Reader(store: store, query: query, scope: scope, remaining: limit ?? .max, budget: ReadBudget(bounds))
   }
 
   struct Step: Sendable {
@@ -76,11 +76,11 @@ extension QueryRun {
     private var waiting: [QuerySource]
     private var open: [OpenSource] = []
     private var remaining: Int
-    private(set) var budget: Int
+    private var budget: ReadBudget
     /// Set when not everything could be looked at: only what is newer is given out, so that the answer has no holes.
     private(set) var cut: SearchCut?
 
-    init(store: LogStore, query: LogQuery, scope: LogScope, remaining: Int, budget: Int) {
+    init(store: LogStore, query: LogQuery, scope: LogScope, remaining: Int, budget: ReadBudget) {
       self.store = store
       self.query = query
       self.scope = scope
@@ -112,13 +112,14 @@ extension QueryRun {
     /// Some records, at most `count`; none when one part was read and nothing in it can be given out yet.
     mutating func page(_ count: Int, _ deadline: SearchDeadline) throws -> Step {
       var step = Step()
-      let before = budget
+      let before = budget.looked
       var picked: [(Int, Int)] = []
       while picked.count < min(count, remaining) {
         let best = best
         if let source = waiting.last, best.flatMap({ open[$0].head?.time }).map({ source.newest >= $0 }) ?? true {
-          if budget == 0 {
-            end(SearchCut(reason: .records, time: source.newest))
+          let (rows, bound) = budget.rows(of: source)
+          if rows == 0 {
+            end(SearchCut(reason: bound, time: source.newest))
             continue
           }
           if best == nil, !picked.isEmpty { break }
@@ -141,7 +142,7 @@ extension QueryRun {
       }
       remaining -= picked.count
       open.removeAll { $0.head == nil }
-      step.scanned = before - budget
+      step.scanned = budget.looked - before
       return step
     }
 
@@ -152,18 +153,19 @@ extension QueryRun {
     }
 
     private mutating func opened(_ source: QuerySource, _ deadline: SearchDeadline) throws -> OpenSource? {
+      let (most, bound) = budget.rows(of: source)
       switch source.body {
       case .memtable(let table):
         let found = MemtableSearch(table, query, scope: scope).run(
-          after: query.after, matches: remaining, budget: budget, deadline: deadline)
-        budget -= found.scanned
-        cut = found.cut?.united(cut) ?? cut
+          after: query.after, matches: remaining, budget: most, deadline: deadline)
+        budget.take(found.scanned, of: source)
+        cut = found.cut?.because(of: bound).united(cut) ?? cut
         return OpenSource(body: .memtable(table), rows: found.rows)
       case .block(let entry):
         guard store.mayHold(entry, probes), let block = store.block(entry) else { return nil }
         defer { store.noteSize(of: block, entry) }
         do throws(BlockFault) {
-          return OpenSource(body: .block(block, entry), rows: try rows(block, deadline))
+          return OpenSource(body: .block(block, entry), rows: try rows(block, of: source, deadline))
         } catch let fault where fault == .outOfTime {
           end(SearchCut(reason: .time, time: source.newest))
           return nil
@@ -175,11 +177,12 @@ extension QueryRun {
     }
 
     private mutating func rows(
-      _ block: Block, _ deadline: SearchDeadline
+      _ block: Block, of source: QuerySource, _ deadline: SearchDeadline
     ) throws(BlockFault) -> [(LogPosition, Int)] {
-      let (found, looked, cut) = try store.search(block, query, scope: scope, budget: budget, deadline: deadline)
-      self.cut = cut?.united(self.cut) ?? self.cut
-      budget -= looked
+      let (most, bound) = budget.rows(of: source)
+      let (found, looked, cut) = try store.search(block, query, scope: scope, budget: most, deadline: deadline)
+      self.cut = cut?.because(of: bound).united(self.cut) ?? self.cut
+      budget.take(looked, of: source)
       if found.isEmpty { return [] }
       let (times, arrivals) = (try block.times(), try block.arrivals())
       var rows: [(LogPosition, Int)] = []

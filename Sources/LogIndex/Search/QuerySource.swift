@@ -8,16 +8,20 @@ struct QuerySource: Sendable {
   let body: Body
   let oldest: Int64
   let newest: Int64
+  /// Bytes of a record as it was sent; at least 1.
+  let averageBytes: Int64
 
   init(_ table: Memtable) {
     let extent = table.readable
     body = .memtable(table)
     (oldest, newest) = (extent.oldest, extent.newest)
+    averageBytes = max(1, Int64(extent.bytes) / Int64(max(1, extent.rows)))
   }
 
   init(_ entry: BlockEntry) {
     body = .block(entry)
     (oldest, newest) = (entry.oldest, entry.newest)
+    averageBytes = max(1, entry.rawBytes / Int64(max(1, entry.rows)))
   }
 
   /// The parts that may hold matches, the newest first.

@@ -20,6 +20,11 @@ struct SearchCut: Sendable, Equatable {
   /// Nanoseconds since 1970.
   var time: Int64
 
+  /// The same with the bound there was on how many records a part's search looks at.
+  func because(of bound: LogTruncation) -> SearchCut {
+    reason == .records ? SearchCut(reason: bound, time: time) : self
+  }
+
   /// Both cuts together: less is complete.
   func united(_ other: SearchCut?) -> SearchCut {
     guard let other else { return self }

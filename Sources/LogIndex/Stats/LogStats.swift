@@ -87,25 +87,6 @@ package enum LogStatValue: Sendable, Equatable {
   /// The start of a span, nanoseconds since 1970.
   case time(Int64)
 
-  func isBefore(_ other: LogStatValue) -> Bool? {
-    switch (self, other) {
-    case (.none, .none): nil
-    case (.none, _): true
-    case (_, .none): false
-    case (.text(let left), .text(let right)): left == right ? nil : left < right
-    case (.time(let left), .time(let right)): left == right ? nil : left < right
-    default: number == other.number ? nil : number < other.number
-    }
-  }
-
-  private var number: Double {
-    switch self {
-    case .count(let count): Double(count)
-    case .number(let number): number
-    case .none, .text, .time: 0
-    }
-  }
-
   /// Appends the value as JSON.
   func append(to output: inout [UInt8]) {
     switch self {

@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// Puts the groups of statistics in order. Spans and combinations of keys get places in their order once, so that most of
 /// the order of many groups is that of small numbers.
 struct StatsOrder {
@@ -11,23 +13,23 @@ struct StatsOrder {
 
   private let stats: LogStats
   private let groups: GroupTable
-  private let keys: [[LogStatValue]]
+  private let keys: [[[UInt8]?]]
   private let figures: [[StatFigure]]
-  /// The place of each combination; the same for those that no order tells apart.
+  /// The place of each combination.
   private let places: [Int32]
-  private let placesCount: Int
 
-  init(_ stats: LogStats, _ groups: GroupTable, keys: [[LogStatValue]], figures: [[StatFigure]]) {
+  init(_ stats: LogStats, _ groups: GroupTable, keys: [[[UInt8]?]], figures: [[StatFigure]]) {
     self.stats = stats
     self.groups = groups
     self.keys = keys
     self.figures = figures
-    (places, placesCount) = Self.places(keys.count) { left, right in
-      for (mine, others) in zip(keys[left], keys[right]) {
-        if let before = mine.isBefore(others) { return before }
-      }
-      return false
-    }
+    places =
+      Self.places(keys.count) { left, right in
+        for (mine, others) in zip(keys[left], keys[right]) {
+          if let before = Self.isBefore(mine, others) { return before }
+        }
+        return false
+      }.places
   }
 
   /// The groups' numbers in order, cut to the limit.
@@ -39,29 +41,12 @@ struct StatsOrder {
   /// By time, then by keys.
   private func byTime() -> [Int32] {
     let ofGroups = groups.keys.map { places[Int($0)] }
-    var numbers = Self.sorted((0..<groups.count).map { Int32($0) }, by: ofGroups, below: placesCount)
+    var numbers = Self.sorted((0..<groups.count).map { Int32($0) }, by: ofGroups, below: keys.count)
     if stats.bucket != nil {
       let (spans, count) = spans()
       numbers = Self.sorted(numbers, by: spans, below: count)
     }
-    if placesCount < keys.count { settle(&numbers) }
     return numbers
-  }
-
-  /// Keys that are alike but not the same byte for byte leave the order to the figures.
-  private func settle(_ numbers: inout [Int32]) {
-    func isAlike(_ left: Int32, _ right: Int32) -> Bool {
-      let (left, right) = (Int(left), Int(right))
-      return groups.buckets[left] == groups.buckets[right]
-        && places[Int(groups.keys[left])] == places[Int(groups.keys[right])]
-    }
-    var start = 0
-    while start < numbers.count {
-      var end = start + 1
-      while end < numbers.count, isAlike(numbers[start], numbers[end]) { end += 1 }
-      if end > start + 1 { numbers[start..<end].sort { isBefore(Int($0), Int($1)) } }
-      start = end
-    }
   }
 
   /// As the query says; what it leaves open by time, keys and figures.
@@ -72,7 +57,7 @@ struct StatsOrder {
       let key = step.column - first
       guard key < stats.keys.count else { return (.figure(key - stats.keys.count), step.isDescending) }
       let keys = keys
-      let places = Self.places(keys.count) { keys[$0][key].isBefore(keys[$1][key]) ?? false }.places
+      let places = Self.places(keys.count) { Self.isBefore(keys[$0][key], keys[$1][key]) ?? false }.places
       return (.key(places), step.isDescending)
     }
     return (0..<groups.count).map { Int32($0) }.sorted { left, right in
@@ -98,6 +83,13 @@ struct StatsOrder {
       if let before = figures[left].isBefore(figures[right]) { return before }
     }
     return false
+  }
+
+  /// Texts by their bytes, which is the order of their characters' numbers; what is absent before all.
+  private static func isBefore(_ left: [UInt8]?, _ right: [UInt8]?) -> Bool? {
+    guard let left, let right else { return left == nil && right == nil ? nil : left == nil }
+    let order = memcmp(left, right, min(left.count, right.count))
+    return order != 0 ? order < 0 : isBefore(left.count, right.count)
   }
 
   private static func isBefore<T: Comparable>(_ left: T, _ right: T) -> Bool? { left == right ? nil : left < right }

@@ -104,7 +104,7 @@ struct StatsTable: Sendable {
       return empty.lines(limit: limit)
     }
     let figures = stats.functions.indices.map { self.figures($0) }
-    let order = StatsOrder(stats, groups, keys: keys, figures: figures).numbers(limit: limit)
+    let order = StatsOrder(stats, groups, keys: combinations.combinations, figures: figures).numbers(limit: limit)
     return LogStatLines(stats, groups, keys: keys, figures: figures, order: order)
   }
 

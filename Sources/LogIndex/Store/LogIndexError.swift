@@ -24,6 +24,8 @@ package enum LogIndexError: Error, Equatable, Sendable, CustomStringConvertible 
 package enum LogTruncation: String, Sendable, Equatable {
   /// The most records were read.
   case records
+  /// The most bytes of records were read.
+  case scan
   /// The most time was spent.
   case time
   /// There were more groups than statistics keep.

@@ -49,12 +49,17 @@ package struct LogIndexOptions: Sendable {
 package struct LogQueryBounds: Sendable {
   /// Records read at most.
   package var recordsMaximum: Int
+  /// Bytes of records read at most, as they were sent.
+  package var bytesMaximum: Int64
   /// Time spent at most.
   package var timeMaximum: Duration
 
-  /// Bounds; by default ten million records and thirty seconds.
-  package init(recordsMaximum: Int = 10_000_000, timeMaximum: Duration = .seconds(30)) {
+  /// Bounds; by default ten million records, 8 GiB of them, and thirty seconds.
+  package init(
+    recordsMaximum: Int = 10_000_000, bytesMaximum: Int64 = 8 << 30, timeMaximum: Duration = .seconds(30)
+  ) {
     self.recordsMaximum = recordsMaximum
+    self.bytesMaximum = bytesMaximum
     self.timeMaximum = timeMaximum
   }
 }

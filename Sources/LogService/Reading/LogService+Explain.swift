@@ -20,6 +20,8 @@ extension LogService {
     let steps = ["query: \(text)\(stats)", "namespaces: \(names)"]
     let bounds = options.bounds
     return steps + store.explain(query, scope: LogScope(namespaces: request.namespaces)).steps
-      + ["cut after \(bounds.timeMaximum) or \(bounds.recordsMaximum) records read"]
+      + [
+        "cut after \(bounds.timeMaximum), \(bounds.recordsMaximum) records or \(bounds.bytesMaximum) bytes of records read"
+      ]
   }
 }

@@ -72,6 +72,69 @@ import Testing
     #expect(throws: LogQueryError.self) { try LogQuery.parse("", stats: "count() nonsense") }
   }
 
+  /// More groups than a table begins with, and more rows than a piece holds.
+  @Test(arguments: [
+    "count() as n, max(x) by (a, b) per 1m", "count(), avg(x) by (b) per 7m", "count() by (a, b)",
+    "count() as n, p50(x) by (a) per 1ms", "count() as n, sum(x) by (a, b) per 1h | sort by (n desc, b)",
+    "count() as n by (a, b) | sort by (b desc, n) | limit 1000", "sum(x) as s by (a) per 1m | sort by (time desc, s)",
+  ])
+  func `many rows are in order, in pieces as in values`(_ pipe: String) throws {
+    var random = SeededGenerator(seed: 12)
+    let query = try LogQuery.parse("| stats \(pipe)")
+    let stats = try #require(query.stats)
+    var table = StatsTable(stats)
+    for _ in 0..<6_000 {
+      // A letter in two spellings too.
+      let a = random.pick(["\u{E9}", "e\u{301}", "x\\\"y", "", "null", "é\(Int.random(in: 0..<40, using: &random))"])
+      var fields = random.chance(80) ? ["\"a\":\(a.isEmpty ? "null" : "\"\(a)\"")"] : []
+      fields.append("\"b\":\(Int.random(in: 0..<60, using: &random))")
+      if random.chance(70) { fields.append("\"x\":\(random.pick(["1", "2.5", "-7", "1e3"]))") }
+      let time = day + Int64.random(in: -40..<40, using: &random) * 60_000_000_000
+      table.add(try IndexedRecord(line("m", time: time, fields: fields.joined(separator: ","))))
+    }
+    let rows = table.rows(limit: query.limit)
+    #expect(rows == rows.sorted { Self.isBefore($0, $1, stats) } && rows.count > 50)
+    var lines = table.lines(limit: query.limit)
+    var bytes: [UInt8] = []
+    var pieces = 0
+    while let (piece, count) = lines.piece() {
+      #expect(piece.count < LogStatLines.pieceBytes + 1_024 && piece.count { $0 == 10 } == count)
+      bytes += piece
+      pieces += 1
+    }
+    #expect(pieces == (bytes.count + LogStatLines.pieceBytes - 1) / LogStatLines.pieceBytes)
+    #expect(bytes == rows.flatMap { $0.json(columns: stats.columns) + [10] })
+  }
+
+  /// As the query says, then by all values from the left.
+  private static func isBefore(_ left: LogStatRow, _ right: LogStatRow, _ stats: LogStats) -> Bool {
+    for step in stats.order {
+      if let before = isBefore(left.values[step.column], right.values[step.column]) {
+        return before != step.isDescending
+      }
+    }
+    for (mine, others) in zip(left.values, right.values) {
+      if let before = isBefore(mine, others) { return before }
+    }
+    return false
+  }
+
+  private static func isBefore(_ left: LogStatValue, _ right: LogStatValue) -> Bool? {
+    func key(_ value: LogStatValue) -> (Int, Double, [UInt8]) {
+      switch value {
+      case .none: (0, 0, [])
+      case .count(let count): (1, Double(count), [])
+      case .number(let number): (1, number, [])
+      case .time(let time): (1, Double(time - day), [])
+      case .text(let text): (1, 0, Array(text.utf8))
+      }
+    }
+    let (left, right) = (key(left), key(right))
+    if left.0 != right.0 { return left.0 < right.0 }
+    if left.1 != right.1 { return left.1 < right.1 }
+    return left.2 == right.2 ? nil : left.2.lexicographicallyPrecedes(right.2)
+  }
+
   @Test func `percentiles of numbers of any size are no trap`() {
     var sketch = QuantileSketch()
     var budget = 10

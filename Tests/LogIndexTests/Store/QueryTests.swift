@@ -106,7 +106,12 @@ import Testing
       for _ in 0..<150 {
         let text = random.pick(["*", "m1", "m0 OR m2", "msg:/m[12]/"])
         let query = try LogQuery.parse(text)
-        let bounds = LogQueryBounds(recordsMaximum: Int.random(in: 1...700, using: &random))
+        let most = Int.random(in: 1...700, using: &random)
+        // All records are of the same length.
+        let (bounds, reason): (LogQueryBounds, LogTruncation) = random.pick([
+          (LogQueryBounds(recordsMaximum: most), .records),
+          (LogQueryBounds(bytesMaximum: Int64(most * records[0].1.utf8.count)), .scan),
+        ])
         let all = newestFirst.filter { query.matches(Array($0.1.utf8), scope: .all) }
         var found: [LogEntry] = []
         var cut: (LogTruncation?, Int64?) = (nil, nil)
@@ -114,8 +119,8 @@ import Testing
           found += batch.entries
           cut = (batch.truncated, batch.completeSince)
         }
-        let place = "seed \(seed): \(text) with \(bounds.recordsMaximum)"
-        #expect((cut.0 == nil) == (bounds.recordsMaximum >= 650) && (cut.0 == nil) == (cut.1 == nil), "\(place)")
+        let place = "seed \(seed): \(text) with \(most) because of \(reason)"
+        #expect(cut.0 == (most >= 650 ? nil : reason) && (cut.0 == nil) == (cut.1 == nil), "\(place)")
         let complete = all.filter { $0.0.time >= cut.1 ?? .min }
         #expect(found.map(\.position) == complete.map(\.0), "\(place)")
         var counted = query
@@ -123,12 +128,13 @@ import Testing
         let rows = try await store.stats(counted, scope: .all, bounds: bounds)
         let wanted = all.filter { $0.0.time >= rows.completeSince ?? .min }
         #expect(rows.rows.first?.values.first == .count(wanted.count), "\(place)")
-        #expect((rows.truncated == nil) == (bounds.recordsMaximum >= 650), "\(place)")
+        #expect(rows.truncated == (most >= 650 ? nil : reason), "\(place)")
         counted.stats = nil
         counted.order = try LogQuery.parse("| sort by msg").order
         for try await batch in store.query(counted, scope: .all, bounds: bounds) {
           let since = batch.completeSince ?? .min
           #expect(batch.entries.count == all.count { $0.0.time >= since }, "\(place)")
+          #expect(batch.truncated == (most >= 650 ? nil : reason), "\(place)")
         }
       }
       await store.close()

@@ -33,6 +33,8 @@ import Testing
         "function:order* NOT level:error | stats count() per 1h", "| top level", "| uniq function",
         "time:>=2026-11-20T00:05:00Z function:* | stats count() as n by (level) | sort by (n desc)",
         "NOT level:* | stats count()",
+        "(level:error time:>=2026-11-20T00:05:00Z OR function:order time:<2026-11-20T00:20:00Z) | stats count() by (level) per 1m",
+        "NOT (time:<2026-11-20T00:03:00Z OR namespace:team-a) | stats count(), count() as n by (namespace) per 10m",
       ] {
         let query = try LogQuery.parse(text)
         let scope = random.pick([LogScope.all, LogScope(namespaces: ["team-a", ""])])
