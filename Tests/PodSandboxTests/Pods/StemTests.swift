@@ -160,6 +160,7 @@ struct StemTests {
       """
     let folder = try Self.code(["handler.py": tool])
     try await withPodHost { host in
+      _ = try await host.zygote()  // else the number of the next one's thread is that of the pod's by chance
       let done = try await Self.run(host, .zygote, folder.path) { _ in }
       #expect(done.out == "True 1", "\(done.err)")
     }

@@ -144,10 +144,12 @@ def main():
     filling = fill_holes()  # noqa: F841  (kept as long as this process is)
     gc.freeze()
     apus_zygote.serve()
-    # In a pod from here on; it may be told already what it is. The one hook that its own fork needs is random.seed(), here
-    # in fewer steps.
+    # In a pod from here on; it may be told already what it is. What hooks do that its own fork needs, in fewer steps:
+    # random.seed(), and the number of the one thread.
     if "random" in sys.modules:
         sys.modules["_random"].Random.seed(sys.modules["random"]._inst)
+    if "threading" in sys.modules:
+        sys.modules["threading"]._main_thread._native_id = sys.modules["_thread"].get_native_id()
     apus_zygote.wait(posix.environ)  # os.environ, where os is loaded, is a view of this very dictionary
     become()
     apus_serve.run(FOLDER)
