@@ -21,6 +21,13 @@ struct ServerCommand: AsyncParsableCommand {
     help: ArgumentHelp("With --no-gateway: the gateway through which asynchronous calls are run.", valueName: "url"))
   var callsThrough: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Mask in log records that others push what these regular expressions match, as apus worker does; off masks "
+        + "nothing ($APUS_LOG_MASKS).",
+      valueName: "file"))
+  var logMasks: String?
+
   func validate() throws {
     try listening.check()
     if let callsThrough, !callsThrough.hasPrefix("http://"), !callsThrough.hasPrefix("https://") {
@@ -36,7 +43,7 @@ struct ServerCommand: AsyncParsableCommand {
     let folder = DataFolder.choose(role.data)
     try await ServerRole(
       folder: folder, listening: listening, calls: calls, callsThrough: callsThrough, apiPort: apiPort,
-      gateway: !noGateway, ending: role.after,
+      gateway: !noGateway, logMasks: try LogMaskFile.masks(logMasks), ending: role.after,
       logger: role.logger("apus.server")
     ).run()
   }
