@@ -20,7 +20,7 @@ import Testing
   @Test func `secrets are masked in what each protocol brings, and the rest keeps its spelling`() throws {
     let loki = try LokiPush(
       Array(
-        (#"{"streams":[{"stream":{"app":"shop","api_key":"k1"},"values":[["#
+        (#"{"streams":[{"stream":{"app":"shop","api_key":"k1"},"values":["#
           + #"["1","login password=hunter2 ok",{"url":"redis://a:pa55@c"}],"#
           + #"["2","\nghp_0123456789abcdefABCDEF0123456789abcd"]]}]}"#).utf8), tenant: nil)
     let otlp = try OTLPLogs(
