@@ -15,6 +15,40 @@ import Testing
     try JSONDecoder().decode(LogRecord.self, from: Data(try record.line()))
   }
 
+  // MARK: Masks
+
+  @Test func `secrets are masked in what each protocol brings, and the rest keeps its spelling`() throws {
+    let loki = try LokiPush(
+      Array(
+        (#"{"streams":[{"stream":{"app":"shop","api_key":"k1"},"values":["#
+          + #"["1","login password=hunter2 ok",{"url":"redis://a:pa55@c"}],"#
+          + #"["2","\nghp_0123456789abcdefABCDEF0123456789abcd"]]}]}"#).utf8), tenant: nil)
+    let otlp = try OTLPLogs(
+      Array(
+        (#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"Authorization: Bearer abc.def"},"#
+          + #""attributes":[{"key":"db.password","value":{"intValue":"7"}},{"key":"n","value":{"doubleValue":1.50}}]}]}]}]}"#)
+          .utf8), now: Self.now)
+    let document =
+      #"{"message":"to postgres://shop:pa55@db/x","user":{"secret":"s3","n":1.0},"n":1e2,"odd":[1.0,"Bearer 0123456789"]}"#
+    let bulk = try ElasticBulk(
+      Array("{\"index\":{\"_index\":\"app\"}}\n\(document)\n".utf8), index: nil, now: 0)
+    var lines = LogAdapters.lines(loki.records + otlp.records, .standard).lines
+    for item in bulk.items { lines.append(try item.line.get()) }
+    let texts = lines.map { String(decoding: $0, as: UTF8.self) }
+    for secret in ["hunter2", "k1", "pa55", "ghp_0123", "abc.def", "s3", "0123456789"] {
+      #expect(!texts.contains { $0.contains(secret) }, "\(secret) in \(texts)")
+    }
+    #expect(texts[0].contains("login password=*** ok") && texts[0].contains("redis://a:***@c"))
+    #expect(texts[2].contains("Bearer ***") && texts[2].contains("\"db.password\":\"***\""))
+    #expect(texts[3].contains("postgres://shop:***@db/x") && texts[3].contains("\"n\":1e2"))
+    let own = LogAdapters.lines(loki.records, try LogMasks(file: "ok$")).lines.map {
+      String(decoding: $0, as: UTF8.self)
+    }
+    #expect(own.count == 2 && own[0].contains("password=*** ***"))
+    let off = LogAdapters.lines(loki.records, .off).lines
+    #expect(String(decoding: off[0], as: UTF8.self).contains("hunter2"))
+  }
+
   // MARK: JSON
 
   @Test func `JSON is taken strictly, and keeps its spelling`() throws {

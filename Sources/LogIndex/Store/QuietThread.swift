@@ -10,7 +10,7 @@ internal import Synchronization
 /// after the jobs it was given.
 final class QuietThread: Sendable {
   /// What is added to the thread's nice value.
-  private static let nice: CInt = 10
+  private static let nice: CInt = 5
 
   private struct State {
     var jobs: [@Sendable () -> Void] = []

@@ -21,8 +21,8 @@ struct ElasticBulk {
 
   private(set) var items: [Item] = []
 
-  /// Reads a body; `index` is of the path. Throws for a body that is not of this form: then nothing of it is taken.
-  init(_ body: [UInt8], index: String?, now: Int64) throws(ElasticError) {
+  /// Reads a body and masks its documents; `index` is of the path. Throws for a body that is not of this form: then nothing of it is taken.
+  init(_ body: [UInt8], index: String?, masks: LogMasks = .standard, now: Int64) throws(ElasticError) {
     guard body.last == 0x0A else {
       throw ElasticError(
         400, "illegal_argument_exception", "The bulk request must be terminated by a newline [\\n]")
@@ -50,7 +50,7 @@ struct ElasticBulk {
         document = next
       }
       // Records of one moment keep their order by a nanosecond each.
-      items.append(try Self.item(name, about, document, index: index, now: now + number))
+      items.append(try Self.item(name, about, document, index: index, masks: masks, now: now + number))
       number += 1
     }
     guard !items.isEmpty else {
@@ -59,7 +59,7 @@ struct ElasticBulk {
   }
 
   private static func item(
-    _ name: String, _ about: JSONSlice, _ document: ArraySlice<UInt8>?, index: String?, now: Int64
+    _ name: String, _ about: JSONSlice, _ document: ArraySlice<UInt8>?, index: String?, masks: LogMasks, now: Int64
   ) throws(ElasticError) -> Item {
     guard let index = about["_index"]?.string ?? index else {
       throw ElasticError(400, "action_request_validation_exception", "Validation Failed: 1: index is missing;")
@@ -70,19 +70,20 @@ struct ElasticBulk {
         action: name, index: index, id: id,
         line: .failure(.unsupported("[\(name)] is not for logs: records are added, and go by their retention")))
     }
-    return Item(action: name, index: index, id: id, line: line(document, index: index, id: id, now: now))
+    return Item(action: name, index: index, id: id, line: line(document, index: index, id: id, masks: masks, now: now))
   }
 
-  /// The record's line of a document.
+  /// The record's line of a document, masked.
   static func line(
-    _ document: ArraySlice<UInt8>, index: String, id: String?, now: Int64
+    _ document: ArraySlice<UInt8>, index: String, id: String?, masks: LogMasks, now: Int64
   ) -> Result<[UInt8], ElasticError> {
     Result { () throws(ElasticError) in
       try ElasticIndices.check(index)
       guard let document = JSONSlice(document) else {
         throw ElasticError(400, "document_parsing_exception", "failed to parse: the document is not JSON")
       }
-      let record = try ElasticDocument.record(document, index: index, id: id, now: now)
+      var record = try ElasticDocument.record(document, index: index, id: id, now: now)
+      record.mask(masks)
       do throws(PushFault) { return try record.line() } catch {
         throw ElasticError(400, "document_parsing_exception", "failed to parse: \(error)")
       }

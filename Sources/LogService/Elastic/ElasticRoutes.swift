@@ -16,6 +16,8 @@ struct ElasticRoutes: Sendable {
 
   let service: LogService
   let lanes: PushLanes
+  /// What is masked before anything is kept.
+  let masks: LogMasks
   let now: @Sendable () -> Timestamp
 
   /// Adds the routes.
@@ -137,7 +139,7 @@ struct ElasticRoutes: Sendable {
   private func bulk(_ request: Request, _ context: AdminContext) async throws -> Response {
     let started = ContinuousClock.now
     let body = try await PushBody.bytes(request)
-    let bulk = try ElasticBulk(body, index: try Self.index(context), now: now().nanoseconds)
+    let bulk = try ElasticBulk(body, index: try Self.index(context), masks: masks, now: now().nanoseconds)
     var lines: [[UInt8]] = []
     for item in bulk.items {
       if case .success(let line) = item.line { lines.append(line) }
@@ -171,7 +173,7 @@ struct ElasticRoutes: Sendable {
     let id = context.parameters.get("id").map { PercentEncoding.decode($0) }
     let body = try await PushBody.bytes(request)
     let stamp = now().nanoseconds
-    let line = try ElasticBulk.line(body[...], index: index, id: id, now: stamp).get()
+    let line = try ElasticBulk.line(body[...], index: index, id: id, masks: masks, now: stamp).get()
     let outcome = await service.push([line], lanes, from: .elasticsearch)
     if let failure = outcome.failure { throw failure }
     var answer = ElasticBulk.written

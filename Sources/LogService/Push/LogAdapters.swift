@@ -10,18 +10,24 @@ internal import NIOCore
 package struct LogAdapters: Sendable {
   private let service: LogService
   private let lanes: PushLanes
+  private let masks: LogMasks
   private let now: @Sendable () -> Timestamp
 
-  /// Adapters of a log service; `now` is the time of what is sent without one.
-  package init(_ service: LogService, now: @escaping @Sendable () -> Timestamp = { Timestamp.now() }) {
+  /// Adapters of a log service; `masks` is what is masked before anything is kept, `now` the time of what is sent without
+  /// one.
+  package init(
+    _ service: LogService, masks: LogMasks = .standard,
+    now: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
+  ) {
     self.service = service
+    self.masks = masks
     self.lanes = PushLanes(sink: service)
     self.now = now
   }
 
   /// Adds the routes to a server whose requests are authenticated.
   package func register(on router: Router<AdminContext>) {
-    ElasticRoutes(service: service, lanes: lanes, now: now).register(on: router)
+    ElasticRoutes(service: service, lanes: lanes, masks: masks, now: now).register(on: router)
     router.post("/loki/api/v1/push") { try await loki($0, $1) }
     router.post("/v1/logs") { try await otlp($0, $1) }
   }
@@ -53,7 +59,7 @@ package struct LogAdapters: Sendable {
     do throws(PushFault) { push = try LokiPush(body, tenant: tenant) } catch {
       throw APIStatus.badRequest("\(error)")
     }
-    let (lines, faults) = Self.lines(push.records)
+    let (lines, faults) = Self.lines(push.records, masks)
     let outcome = await service.push(lines, lanes, from: .loki)
     service.counters.refused(faults.count, from: .loki)
     if let failure = outcome.failure { throw failure }
@@ -84,7 +90,7 @@ package struct LogAdapters: Sendable {
     do throws(PushFault) { logs = try OTLPLogs(body, now: now()) } catch {
       throw APIStatus.badRequest("\(error)")
     }
-    let (lines, faults) = Self.lines(logs.records)
+    let (lines, faults) = Self.lines(logs.records, masks)
     let outcome = await service.push(lines, lanes, from: .otlp)
     service.counters.refused(faults.count, from: .otlp)
     if let failure = outcome.failure { throw failure }
@@ -117,12 +123,13 @@ package struct LogAdapters: Sendable {
     return response
   }
 
-  /// The lines of records, and why others have none.
-  private static func lines(_ records: [PushRecord]) -> (lines: [[UInt8]], faults: [PushFault]) {
+  /// The lines of records, masked, and why others have none.
+  static func lines(_ records: [PushRecord], _ masks: LogMasks) -> (lines: [[UInt8]], faults: [PushFault]) {
     var lines: [[UInt8]] = []
     var faults: [PushFault] = []
     lines.reserveCapacity(records.count)
-    for record in records {
+    for var record in records {
+      record.mask(masks)
       do throws(PushFault) { lines.append(try record.line()) } catch { faults.append(error) }
     }
     return (lines, faults)

@@ -30,6 +30,26 @@ struct PushRecord {
   /// Adds a field that is text.
   mutating func add(_ name: String, text: String) { fields.append((name, JSONOutput.quoted(text))) }
 
+  /// Masks what is secret in the message and the fields.
+  mutating func mask(_ masks: LogMasks) {
+    message = masks.masked(message)
+    for index in fields.indices {
+      if let value = Self.masked(fields[index].value, name: fields[index].name, masks) { fields[index].value = value }
+    }
+  }
+
+  /// A field's value, masked; nil when nothing in it is secret, so that it keeps its spelling.
+  private static func masked(_ value: [UInt8], name: String, _ masks: LogMasks) -> [UInt8]? {
+    guard let read = try? JSONValue(bytes: value) else {
+      // What cannot be looked into must not be kept where something in it looks like a secret.
+      return value.withUnsafeBytes { masks.mayHold($0) } ? JSONOutput.quoted(LogMasks.mask) : nil
+    }
+    let masked = masks.masked(read, name: name)
+    if masked == read { return nil }
+    if case .string(let text) = masked { return JSONOutput.quoted(text) }
+    return Array(masked.encoded())
+  }
+
   /// The record as the line that is stored; throws why the store would not take it.
   func line() throws(PushFault) -> [UInt8] {
     var output: [UInt8] = []

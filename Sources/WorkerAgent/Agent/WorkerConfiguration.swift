@@ -1,3 +1,4 @@
+package import ClusterModel
 package import ImageStore
 package import PodSandbox
 

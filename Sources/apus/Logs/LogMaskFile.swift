@@ -1,4 +1,4 @@
-import WorkerAgent
+import ClusterModel
 
 /// The masks of log lines that an operator chose.
 enum LogMaskFile {

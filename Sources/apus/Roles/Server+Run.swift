@@ -24,6 +24,8 @@ struct ServerRole {
   let callsThrough: String?
   let apiPort: Int
   let gateway: Bool
+  /// What is masked in log records that others push.
+  let logMasks: LogMasks
   /// How the process ended before, when it was started again.
   let ending: String?
   let logger: Logger
@@ -137,7 +139,7 @@ struct ServerRole {
       authenticator: tokens, failure: LogAdapters.failure, logger: logger
     ) { router in
       APIRoutes.register(on: router, services: services)
-      LogAdapters(logs).register(on: router)
+      LogAdapters(logs, masks: logMasks).register(on: router)
     }
   }
 

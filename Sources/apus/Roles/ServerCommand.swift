@@ -22,6 +22,13 @@ struct ServerCommand: AsyncParsableCommand {
     help: ArgumentHelp("With --no-gateway: the gateway through which asynchronous calls are run.", valueName: "url"))
   var callsThrough: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Mask in log records that others push what these regular expressions match, as apus worker does; off masks "
+        + "nothing ($APUS_LOG_MASKS).",
+      valueName: "file"))
+  var logMasks: String?
+
   func validate() throws {
     try listening.check()
     if let callsThrough, !callsThrough.hasPrefix("http://"), !callsThrough.hasPrefix("https://") {
@@ -37,7 +44,7 @@ struct ServerCommand: AsyncParsableCommand {
     let folder = DataFolder.choose(role.data)
     try await ServerRole(
       folder: folder, listening: listening, calls: calls, logOptions: logs.options, callsThrough: callsThrough,
-      apiPort: apiPort, gateway: !noGateway, ending: role.after,
+      apiPort: apiPort, gateway: !noGateway, logMasks: try LogMaskFile.masks(logMasks), ending: role.after,
       logger: role.logger("apus.server")
     ).run()
   }

@@ -1,4 +1,3 @@
-import ClusterModel
 import Glibc
 
 /// What is masked in log lines before they are written anywhere.
@@ -7,7 +6,7 @@ import Glibc
 /// Patterns of the operator come beside them.
 package struct LogMasks: Sendable {
   /// What stands for a secret.
-  static let mask = "***"
+  package static let mask = "***"
   /// Patterns at most.
   package static let patternsMaximum = 64
   /// Bytes of a pattern at most.
@@ -47,18 +46,18 @@ package struct LogMasks: Sendable {
   }
 
   /// Whether a line's bytes, as they were read, may hold something to mask: a quick look that most lines end at.
-  func mayHold(_ line: UnsafeRawBufferPointer) -> Bool {
+  package func mayHold(_ line: UnsafeRawBufferPointer) -> Bool {
     !patterns.isEmpty || (isStandard && MaskScanner.finds(line))
   }
 
   /// Masks a record's message and fields.
-  func apply(to record: inout LogRecord) {
+  package func apply(to record: inout LogRecord) {
     record.msg = masked(record.msg)
     for (name, value) in record.fields { record.fields[name] = masked(value, name: name) }
   }
 
   /// A text with what is secret in it masked.
-  func masked(_ text: String) -> String {
+  package func masked(_ text: String) -> String {
     var bytes = Array(text.utf8)
     var found = false
     if isStandard {
@@ -69,7 +68,8 @@ package struct LogMasks: Sendable {
     return found ? String(decoding: bytes, as: UTF8.self) : text
   }
 
-  private func masked(_ value: JSONValue, name: String) -> JSONValue {
+  /// The value of a field with what is secret in it masked, or masked as a whole when its name says so.
+  package func masked(_ value: JSONValue, name: String) -> JSONValue {
     switch value {
     case .string(let text):
       isStandard && !text.isEmpty && MaskScanner.isSecret(name: name) ? .string(Self.mask) : .string(masked(text))

@@ -1,8 +1,7 @@
-import ClusterModel
 import ClusterTestSupport
 import Testing
 
-@testable import WorkerAgent
+@testable import ClusterModel
 
 /// Secrets do not reach the disk: what is masked, and what is left alone.
 @Suite("Log masks")
