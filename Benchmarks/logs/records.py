@@ -29,6 +29,12 @@ ENVELOPE = {
     "call": ("call", "request_id", "requestId", "req_id", "trace_id", "traceId", "correlation_id"),
     "msg": ("msg", "message", "log", "body", "text", "line", "event"),
 }
+# Words for levels besides the platform's own, and numbers some libraries write.
+LEVELS = {
+    "verbose": "trace", "10": "trace", "20": "debug", "information": "info", "notice": "info", "log": "info", "30": "info",
+    "40": "warn", "50": "error", "critical": "fatal", "crit": "fatal", "panic": "fatal", "alert": "fatal", "emerg": "fatal",
+    "emergency": "fatal", "60": "fatal",
+}
 TIMES = ("time", "ts", "@timestamp", "timestamp", "_time", "datetime", "date", "t")
 
 PAIR = re.compile(r'\s*"((?:[^"\\]|\\.)*)"\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null)?')
@@ -114,7 +120,7 @@ class Plan:
 
 
 class Records:
-    """Lines to records. After each, what it was: time_ns, level, function, call, msg (as spelled, without quotes), number."""
+    """Lines to records. After each, what it was: its time, parts of the envelope (as spelled, without quotes), number."""
 
     def __init__(self, number=None):
         self.plans, self.clock = {}, Clock()
@@ -139,6 +145,9 @@ class Records:
             fields.append(f'"{keys[plan.time]}":{found[plan.time][1]}')
         for part, place in plan.envelope:
             value = found[place][1]
+            if part == "level":
+                word = LEVELS.get(value.strip('"').lower())
+                value = f'"{word}"' if word else value
             if value.startswith('"'):
                 self.parts[part] = value[1:-1]
                 out.append(f'"{part}":{value}')
@@ -183,8 +192,8 @@ class Survey:
                         break
                     self.lines.append(line.decode(errors="replace"))
         records = Records()
-        self.keys, self.parts, self.numbers, self.messages = set(), collections.Counter(), collections.Counter(), []
-        self.call = None
+        self.keys, self.parts, self.numbers = (collections.Counter() for _ in range(3))
+        self.messages, self.call = [], None
         for number, line in enumerate(self.lines):
             record = json.loads(records.record(line))
             self.parts.update(records.parts.keys())
@@ -195,8 +204,29 @@ class Survey:
             if number >= len(self.lines) // 2:
                 self.call = self.call or records.parts.get("call")
             self.keys.update(key for key, _ in pairs(line) or [])
-        named = lambda names: next((name for name in names if name in self.keys), None)
+        self.columns = {}
+        for line in self.lines:
+            for key, value in pairs(line) or []:
+                kind = self.kind(value)
+                self.columns[key] = kind if self.columns.get(key, kind) == kind else self.wider(kind, self.columns[key])
+        named = lambda names: max((name for name in names if self.keys[name]), key=lambda name: self.keys[name], default=None)
         self.names = {part: named(names) for part, names in ENVELOPE.items()} | {"time": named(TIMES)}
+
+    @staticmethod
+    def kind(value):
+        """What a spelled value is."""
+        if value in ("true", "false"):
+            return "boolean"
+        if value[0] in "-0123456789":
+            return "integer" if value.lstrip("-").isdigit() else "number"
+        return "null" if value == "null" else "text"
+
+    @staticmethod
+    def wider(kind, other):
+        """What has values of two kinds."""
+        if "null" in (kind, other):
+            return kind if other == "null" else other
+        return "number" if {kind, other} == {"integer", "number"} else "text"
 
     def number(self):
         """The field whose percentile is asked for."""
@@ -216,17 +246,18 @@ class Truth:
     """What queries must answer, by a look at each line."""
 
     def __init__(self, survey, phrase, regex):
-        self.names, self.call = survey.names, survey.call
+        self.names, self.call, self.columns = survey.names, survey.call, survey.columns
         self.group = "function" if survey.parts["function"] else "level"
         self.number = survey.number()
         self.phrase = phrase if any(phrase in message for message in survey.messages) else survey.phrase()
         pattern = re.compile(regex)
         if not any(pattern.search(message) for message in survey.messages) and self.phrase:
-            regex = r"[A-Za-z]+ ".join(self.phrase.split(" ")[:1] + [""]) + self.phrase.split(" ")[2]
+            first, _, last = self.phrase.split(" ")
+            regex = f"{first} [A-Za-z]+ {last}"
         self.regex = regex
         self.has_level = survey.parts["level"] > 0
         self.lines = self.raw_bytes = self.call_lines = self.regex_lines = self.phrase_lines = self.phrase_plain = 0
-        self.newest_ns, self.function = 0, None
+        self.newest_ns, self.function, self.error_level = 0, None, None
         self.phrase_newest, self.errors = [], []
         self.cells, self.numbers = set(), collections.defaultdict(list)
 
@@ -254,6 +285,7 @@ class Truth:
                     self.call_lines += 1
                 if parts.get("level", "").lower() in ("error", "err") or not self.has_level:
                     self.errors.append((time_ns, parts.get("function")))
+                    self.error_level = parts.get("level")
                 if records.number is not None:
                     self.numbers[group].append(records.number)
                 if pattern.search(message):
@@ -267,6 +299,9 @@ class Truth:
                             heapq.heappop(self.phrase_newest)
         self.raw_bytes = source.stat().st_size
         self.since_ns = self.newest_ns - HOUR_NS
+        self.time_numeric = self.columns.get(self.names["time"]) in ("integer", "number")
+        self.time_digits = records.digits
+        self.since_text = Clock().rfc3339(self.since_ns, 9)[:-1]
         self.errors = [(at, name) for at, name in self.errors if at >= self.since_ns]
         self.function = next((name for name, _ in collections.Counter(name for _, name in self.errors).most_common(1)), None)
         self.error_newest = heapq.nlargest(NEWEST, (at for at, name in self.errors if name == self.function))
