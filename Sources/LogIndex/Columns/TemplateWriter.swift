@@ -3,6 +3,12 @@ struct TemplateWriter {
   /// A template that occurs less often is not worth its place: those texts go to the heap as they are.
   static let rowsMinimum = 4
   static let templatesMaximum = 16_384
+  /// Of a number with so many digits those that never vary go into the template.
+  private static let digitsMany = 12
+  /// So many digits of such a number stay a variable, at least.
+  private static let digitsMinimum = 8
+  /// Decimal digits that are an integer.
+  private static let integerDigits = 18
 
   private struct Found {
     var skeleton: [UInt8]
@@ -38,19 +44,19 @@ struct TemplateWriter {
     parts.meta.byte(ListForm.template.rawValue)
     parts.meta.varint(columns.count)
     for column in columns { parts.meta.varint(column) }
-    let lists = lists(kept)
-    let constants = lists.map { $0.map { isConstant($0) } }
+    var lists = lists(kept)
+    let shared = lists.map { $0.map { sharedLength($0) } }
     parts.meta.varint(kept.count)
     for (place, template) in kept.enumerated() {
-      parts.meta.blob(folded(found[template].skeleton, lists[place], constants[place]))
+      parts.meta.blob(folded(found[template].skeleton, &lists[place], shared[place]))
     }
     IntWriter.write(templates.map { $0 < 0 ? 0 : UInt64(found[Int($0)].number) }, to: &parts)
     let plain = spans.indices.filter { templates[$0] < 0 || found[Int(templates[$0])].number == 0 }
     parts.meta.varint(parts.heap.count)
     for index in plain { parts.heap.append(spans[index].bytes(base)) }
     let writer = ListWriter(base: base)
-    for (place, variables) in lists.enumerated() {
-      for (list, isConstant) in zip(variables, constants[place]) where !isConstant { writer.write(list, to: &parts) }
+    for variables in lists {
+      for list in variables where !list.isEmpty { writer.write(list, to: &parts) }
     }
   }
 
@@ -144,23 +150,39 @@ struct TemplateWriter {
     return lists
   }
 
-  private func isConstant(_ list: [Span]) -> Bool {
-    guard let first = list.first else { return true }
-    return list.allSatisfy { $0.isSame(first, base) }
+  /// How many bytes that all texts begin with belong into the template: the whole text if it never varies, and of numbers
+  /// with many digits those that never vary, so that what is left is shorter.
+  private func sharedLength(_ list: [Span]) -> Int {
+    guard let first = list.first else { return 0 }
+    let length = Int(first.length)
+    let isLong = length >= Self.digitsMany
+    var shared = length
+    for span in list.dropFirst() {
+      guard Int(span.length) == length else { return 0 }
+      if !isLong {
+        if !span.isSame(first, base) { return 0 }
+        continue
+      }
+      var same = 0
+      while same < shared, base[Int(first.start) + same] == base[Int(span.start) + same] { same += 1 }
+      shared = same
+      if shared == 0 { return 0 }
+    }
+    if shared == length { return length }
+    // Digits of which there is only one kind become integers, whatever they begin with.
+    let text = first.bytes(base)
+    guard HexText.isHex(text), length > Self.integerDigits || !text.allSatisfy(ASCII.isDigit) else { return 0 }
+    return min(shared, length - Self.digitsMinimum)
   }
 
-  /// A template's text with the variables that never vary put in.
-  private func folded(_ skeleton: [UInt8], _ lists: [[Span]], _ constants: [Bool]) -> [UInt8] {
+  /// A template's text with what its variables share put in, and cut from them.
+  private func folded(_ skeleton: [UInt8], _ lists: inout [[Span]], _ shared: [Int]) -> [UInt8] {
     var result: [UInt8] = []
     var variable = 0
     var isNumber = false
     for byte in skeleton {
       if byte == Tokenizer.variable || byte == Tokenizer.identifier, !isNumber {
-        if constants[variable], let span = lists[variable].first {
-          result.append(contentsOf: span.bytes(base))
-        } else {
-          result.append(Tokenizer.variable)
-        }
+        fold(&lists[variable], shared[variable], into: &result)
         variable += 1
       } else {
         result.append(byte)
@@ -168,5 +190,17 @@ struct TemplateWriter {
       isNumber = byte == Tokenizer.reference && !isNumber
     }
     return result
+  }
+
+  /// Appends what a variable's texts begin with, and a place for the rest, which the list is then; without a rest none.
+  private func fold(_ list: inout [Span], _ shared: Int, into result: inout [UInt8]) {
+    guard shared > 0, let first = list.first else { return result.append(Tokenizer.variable) }
+    result.append(contentsOf: first.bytes(base).prefix(shared))
+    if shared == first.length {
+      list = []
+    } else {
+      result.append(Tokenizer.variable)
+      for index in list.indices { list[index] = Span(Int(list[index].start) + shared, list[index].end) }
+    }
   }
 }
