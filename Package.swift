@@ -171,7 +171,8 @@ let targets: [Target] = [
       "ClusterClient", "HTTPService", "ControlPlane", "StateStore", "ClusterModel", "ClusterAPI", "ClusterTestSupport",
       hummingbird, asyncHTTPClient, nioCore, nioPosix, nioHTTP1, nioSSL, log, serviceLifecycle, crypto,
     ]),
-  tests("CLITests", ["apus", "ClusterModel", "ClusterAPI", argumentParser], exclude: ["Golden"]),
+  tests(
+    "CLITests", ["apus", "ClusterModel", "ClusterAPI", "LogIndex", "LogService", argumentParser], exclude: ["Golden"]),
   tests("TidyTests", []),
   tests(
     "EndToEndTests",

@@ -175,9 +175,7 @@ class Cluster:
         self.data = tempfile.mkdtemp(prefix="bench-", dir="/tmp")
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("APUS_")} | {"APUS_DATA": self.data}
         try:
-            ports = ["--gateway-port", "0", "--api-port", "0", "--admin-port", "0"]
-            self.apus("up", "--workers", str(self.workers), *ports, *self.flags)
-            self.read()
+            self.up()
         except BaseException:
             self.__exit__()
             raise
@@ -200,6 +198,12 @@ class Cluster:
         if run.returncode:
             fail(f"apus {' '.join(map(str, arguments[:3]))}: {run.stderr}{run.stdout}")
         return run.stdout
+
+    def up(self):
+        """Starts the cluster's processes."""
+        ports = ["--gateway-port", "0", "--api-port", "0", "--admin-port", "0"]
+        self.apus("up", "--workers", str(self.workers), *ports, *self.flags)
+        self.read()
 
     def read(self):
         """Learns where everything is."""
@@ -240,8 +244,7 @@ class Cluster:
         """Ends the cluster's processes and starts them again on the same folder; what is to be done in between."""
         self.apus("down")
         between()
-        self.apus("up", "--workers", str(self.workers), "--gateway-port", "0", "--api-port", "0", "--admin-port", "0")
-        self.read()
+        self.up()
 
     def logs(self, query, limit=10_000, stats=None, connection=None):
         """The records a query finds, newest first."""

@@ -19,6 +19,7 @@ struct ServerRole {
   let folder: DataFolder
   let listening: ListenOptions
   let calls: CallOptions
+  let logOptions: LogServiceOptions
   /// Through which gateway asynchronous calls are run when this process has none.
   let callsThrough: String?
   let apiPort: Int
@@ -46,7 +47,7 @@ struct ServerRole {
     try folder.prepare()
     let store = try SQLiteStore.open(path: folder.store)
     let soft = MemoryStore(boot: store.bootCount)
-    let logs = try LogService.open(directory: folder.logs, logger: logger)
+    let logs = try LogService.open(directory: folder.logs, options: logOptions, logger: logger)
     let authority = try CertificateAuthority(folder: folder.keys, now: .now())
     let plane = ControlPlane(
       durable: store, soft: soft, boot: store.bootCount, artifacts: try ArtifactStore(directory: folder.artifacts),

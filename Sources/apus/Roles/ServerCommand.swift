@@ -14,6 +14,7 @@ struct ServerCommand: AsyncParsableCommand {
   @OptionGroup var role: RoleOptions
   @OptionGroup var listening: ListenOptions
   @OptionGroup var calls: CallOptions
+  @OptionGroup var logs: LogKeepOptions
   @Option(help: "The API's port; 0 takes a free one.") var apiPort = 6440
   @Flag(help: "Run no gateway in this process.") var noGateway = false
 
@@ -42,8 +43,8 @@ struct ServerCommand: AsyncParsableCommand {
     }
     let folder = DataFolder.choose(role.data)
     try await ServerRole(
-      folder: folder, listening: listening, calls: calls, callsThrough: callsThrough, apiPort: apiPort,
-      gateway: !noGateway, logMasks: try LogMaskFile.masks(logMasks), ending: role.after,
+      folder: folder, listening: listening, calls: calls, logOptions: logs.options, callsThrough: callsThrough,
+      apiPort: apiPort, gateway: !noGateway, logMasks: try LogMaskFile.masks(logMasks), ending: role.after,
       logger: role.logger("apus.server")
     ).run()
   }

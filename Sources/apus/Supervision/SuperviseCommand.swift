@@ -15,6 +15,7 @@ struct SuperviseCommand: AsyncParsableCommand {
   @OptionGroup var role: RoleOptions
   @OptionGroup var listening: ListenOptions
   @OptionGroup var calls: CallOptions
+  @OptionGroup var logs: LogKeepOptions
   @OptionGroup var egress: EgressOptions
   @OptionGroup var isolation: IsolationOptions
   @OptionGroup var zygotes: ZygoteOptions
@@ -36,7 +37,7 @@ struct SuperviseCommand: AsyncParsableCommand {
     let level = ["--log-level", role.logLevel.rawValue]
     let plan = Supervisor.Plan(
       folder: folder, workers: workers, restart: !noRestart,
-      serverFlags: listening.flags + calls.flags + ["--api-port", "\(apiPort)"] + level,
+      serverFlags: listening.flags + calls.flags + logs.flags + ["--api-port", "\(apiPort)"] + level,
       workerFlags: ["--memory", share.description] + egress.flags + isolation.flags + zygotes.flags
         + level)
     let supervisor = Supervisor(plan: plan, executable: InstalledFiles.realExecutable(), logger: logger) {

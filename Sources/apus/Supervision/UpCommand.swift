@@ -21,6 +21,7 @@ struct UpCommand: AsyncParsableCommand {
   @OptionGroup var role: RoleOptions
   @OptionGroup var listening: ListenOptions
   @OptionGroup var calls: CallOptions
+  @OptionGroup var logs: LogKeepOptions
   @OptionGroup var egress: EgressOptions
   @OptionGroup var isolation: IsolationOptions
   @OptionGroup var zygotes: ZygoteOptions
@@ -59,8 +60,8 @@ struct UpCommand: AsyncParsableCommand {
 
   private func arguments(_ folder: DataFolder) -> [String] {
     ["supervise", "--data", folder.path, "--workers", "\(workers)", "--api-port", "\(apiPort)"]
-      + ["--log-level", role.logLevel.rawValue] + listening.flags + calls.flags + egress.flags
-      + isolation.flags + zygotes.flags
+      + ["--log-level", role.logLevel.rawValue] + listening.flags + calls.flags + logs.flags
+      + egress.flags + isolation.flags + zygotes.flags
       + (noRestart ? ["--no-restart"] : [])
   }
 
