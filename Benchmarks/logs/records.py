@@ -1,15 +1,19 @@
+#!/usr/bin/env python3
 """Makes records of the log schema of flat JSON lines, and counts meanwhile what queries must find.
 
 Nothing of this is timed. Keys are told by their names (`ts`, `@timestamp`, `message`, `request_id`, …); what is no part of a
 record's envelope becomes one of its fields, each value spelled as it was. Numbers that are times count seconds, milliseconds,
 microseconds or nanoseconds by how large they are. A line without a time has that of the line before; one that is no JSON
 object is a message. Records of the log schema stay what they are, but for the namespace.
+
+usage: Benchmarks/logs/records.py < LINES > RECORDS
 """
 import collections
 import datetime
 import heapq
 import json
 import re
+import sys
 
 NAMESPACE = "bench"
 NEWEST = 100
@@ -311,3 +315,15 @@ class Truth:
             self.p99[group] = values[-(-len(values) * 99 // 100) - 1]
         self.numbers = None
         return self
+
+
+def main():
+    """Lines on standard input, records on standard output."""
+    records = Records()
+    for line in sys.stdin:
+        if line.strip():
+            sys.stdout.write(records.record(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()
