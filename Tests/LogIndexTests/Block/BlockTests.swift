@@ -149,51 +149,6 @@ func oddLine(_ random: inout SeededGenerator) -> [UInt8] {
     }
   }
 
-  /// A file whose checks are right and whose contents are not must never trap.
-  @Test func `a decoder of damaged directories throws and never traps`() throws {
-    let seed: UInt64 = 1_234
-    var random = SeededGenerator(seed: seed)
-    let lines = (0..<300).map { _ in random.chance(50) ? oddLine(&random) : randomLine(&random) }
-    let good = try blockFile(lines)
-    let header = try BlockHeader(good[...], fileBytes: good.count)
-    let meta = try good.withUnsafeBytes {
-      try Deflate.inflate(UnsafeRawBufferPointer(rebasing: $0[header.meta.range]), size: header.metaBytes)
-    }
-    var faults = 0
-    for _ in 0..<400 {
-      var bad = meta
-      for _ in 0..<Int.random(in: 1...3, using: &random) {
-        bad[Int.random(in: 0..<bad.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
-      }
-      var data = Array(good[header.data.range])
-      if random.chance(30), !data.isEmpty { data[Int.random(in: 0..<data.count, using: &random)] ^= 0xFF }
-      do {
-        let block = try Block(bytes: reassembled(good, header, bad, data))
-        for row in stride(from: 0, to: block.rowCount, by: 37) { _ = try block.record(row) }
-        let search = try BlockSearch(block)
-        for text in ["payment", "level:error", "call:c-1", "duration_ms:>5"] {
-          _ = try search.matches(try LogQuery.parse(text).filter, .all(block.rowCount))
-        }
-      } catch is BlockFault {
-        faults += 1
-      }
-    }
-    #expect(faults > 100)
-  }
-
-  /// A file of these parts, its checks made anew.
-  private func reassembled(_ file: [UInt8], _ header: BlockHeader, _ meta: [UInt8], _ data: [UInt8]) -> [UInt8] {
-    var header = header
-    header.metaBytes = meta.count
-    var start = BlockHeader.bytes
-    let bodies = [Array(file[header.filter.range]), meta, data, Array(file[header.heap.range])]
-    header.parts = bodies.map { body in
-      defer { start += body.count }
-      return BlockHeader.Part(start: start, count: body.count, crc: Deflate.crc(body[...]))
-    }
-    return header.encoded() + bodies.flatMap { $0 }
-  }
-
   @Test func `the filter knows every value and word that is there`() throws {
     let seed: UInt64 = 88
     var random = SeededGenerator(seed: seed)
