@@ -101,7 +101,7 @@ import Testing
     }
     for good in goods { #expect(try read(good.file(), good.table)) }
     var (refused, wrong, rounds) = (0, 0, 0)
-    for await _ in Soak.repeats(600) {
+    for await _ in Soak.repeats(200) {
       rounds += 1
       var bad = random.pick(goods)
       let table = bad.table
