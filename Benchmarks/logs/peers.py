@@ -22,7 +22,8 @@ QUERIES = ["q1", "q2", "q3", "q3c", "q4", "q5", "q6"]
 NEWEST = 100
 BATCH = 5_000
 # A query is asked at least so often, and again until it took so long in all or was asked so often.
-REPEATS_MIN, REPEATS_MAX, REPEATS_S = 3, 9, 3
+REPEATS_MIN, REPEATS_MAX, REPEATS_S = 3, 9, 2
+SLOW_MS = 1_000
 PATIENCE_S = 1_800
 PACKAGES = {"duckdb": "duckdb", "clp-s": "yscope-clp-core"}
 
@@ -448,7 +449,10 @@ def warm(store):
     store.open()
     for name in QUERIES:
         taken, used = [], []
-        timed(store, name)
+        # Of a slow query the first time counts too: asking once more would take longer than it tells.
+        answer, took, cpu = timed(store, name)
+        if took > SLOW_MS:
+            taken, used = [took], [cpu]
         while len(taken) < REPEATS_MIN or len(taken) < REPEATS_MAX and sum(taken) < REPEATS_S * 1000:
             answer, took, cpu = timed(store, name)
             taken.append(took)

@@ -7,7 +7,7 @@ import Testing
 @Suite struct TokenizerTests {
   /// A text as the tokenizer splits it: variables in brackets, UUIDs in braces, references as their numbers.
   private func split(_ text: String, wanted: [String] = []) -> String {
-    let all: [UInt8] = ([text] + wanted).flatMap { Array($0.utf8) } + [0]
+    let all: [UInt8] = Array(([text] + wanted).joined().utf8) + [0]
     return all.withUnsafeBufferPointer { bytes in
       guard let base = bytes.baseAddress else { return "" }
       let tokenizer = Tokenizer(base: base)
