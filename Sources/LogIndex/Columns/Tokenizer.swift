@@ -166,12 +166,13 @@ final class Tokenizer {
     }
   }
 
-  /// Whether a UUID begins here that is a word for itself.
+  /// Whether a UUID begins here that nothing makes longer.
   private func isUUID(_ index: Int, _ start: Int, _ end: Int) -> Bool {
     let after = index + 36
     guard after <= end, HexText.isUUID(UnsafeBufferPointer(start: base + index, count: 36)) else { return false }
-    if after < end, base[after] == 0x2D || ASCII.isWord(base[after]) { return false }
-    return index == start || base[index - 1] != 0x2D && !ASCII.isWord(base[index - 1])
+    // Letters and digits before it would be part of its run; `_` is a side as any other: `of_6cbc36de-…`.
+    if after < end, base[after] == 0x2D || Self.classes[Int(base[after])] < Self.other { return false }
+    return index == start || base[index - 1] != 0x2D
   }
 
   @inline(__always) private func add(_ start: Int, _ end: Int, _ mark: UInt8 = Tokenizer.variable) {

@@ -44,6 +44,7 @@ import Testing
     ("deadbeef decade", "[deadbeef] decade"), ("a1b2c3 a1b2", "[a1b2c3] a[1]b[2]"),
     ("\\u0041b \\n12", "\\u0041b \\n[12]"),
     ("id=6cbc36de-39a3-4e3c-91c4-daec1b283943.", "id={6cbc36de-39a3-4e3c-91c4-daec1b283943}."),
+    ("_6cbc36de-39a3-4e3c-91c4-daec1b283943_", "_{6cbc36de-39a3-4e3c-91c4-daec1b283943}_"),
     ("6cbc36de-39a3-4e3c-91c4-daec1b283943", "{6cbc36de-39a3-4e3c-91c4-daec1b283943}"),
     ("x-6cbc36de-abcd-4e3c-91c4-daec1b283943", "x-[6cbc36de]-abcd-[4]e[3]c-[91]c[4]-[daec1b283943]"),
     ("6cbc36de-39a3-4e3c-91c4-daec1b283943-1", "[6cbc36de]-[39]a[3]-[4]e[3]c-[91]c[4]-[daec1b283943]-[1]"),

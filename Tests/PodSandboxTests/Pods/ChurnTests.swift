@@ -49,10 +49,12 @@ struct SoakChurnTests {
   private static func round(_ host: PodHost, _ spec: SandboxSpec, count: Int) async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
       for lane in 0..<atOnce {
+        // Taken again once the pod that had it is gone, as a worker does: there are fewer slots than pods of a soak.
+        let slot = TestSlots.take()
         group.addTask {
           for _ in 0..<max(1, count / atOnce) {
             var spec = spec
-            spec.stem.slot = TestSlots.take()
+            spec.stem.slot = slot
             spec.stem.hostUID = SandboxSpec.user(ofSlot: spec.stem.slot)
             let stem = try await host.spawner.prepare(spec.stem)
             let sandbox = try host.spawner.bind(stem, spec.bind)
