@@ -29,6 +29,12 @@ def meminfo():
     return {name: int(value) for name, value in re.findall(r"^(\w+):\s+(\d+) kB", text, re.M)}
 
 
+def sandboxes(cluster):
+    """Names of the pods and stems that have control groups."""
+    tops = set().union(*cluster.grouped().values())
+    return {slot for top in tops for slot in os.listdir(top) if (top / slot).is_dir()}
+
+
 def groups(cluster):
     """The pods' control groups by path, with their inode, so that a slot taken again is another one. Pods are told from
     stems that wait by their memory limit, which no other group has."""
@@ -108,7 +114,7 @@ def measure(cluster, folder, count, kind):
     cluster.apus("deploy", place)
     cluster.patch("idle", {"scale": {"idleAfter": "100ms"}})
     bench.until("the end of every pod", lambda: cluster.pods() == 0)
-    before = meminfo()
+    before, stems = meminfo(), len(sandboxes(cluster))
     daemons = {"server": cluster.server, "worker": cluster.worker_pids[0]}
     rss = {name: bench.memory_kib(pid) for name, pid in daemons.items()}
     start = time.perf_counter()
@@ -116,14 +122,17 @@ def measure(cluster, folder, count, kind):
     bench.until(f"{count} ready pods", lambda: ready(cluster) == count, PATIENCE_S, pause=0.02)
     filled = time.perf_counter() - start
     time.sleep(2)  # what starts leave behind: records on their way, stems made again
-    after, folders = meminfo(), groups(cluster)
+    after, folders, made = meminfo(), groups(cluster), len(sandboxes(cluster)) - stems
     pods = members(folders)
     others = set(cluster.processes()) - pods
     counted = kernel_kib(folders)
     pss, rest = pss_kib(pods) / 1024, pss_kib(others) / 1024
-    growth = {f"kernel_{name.lower()}_mb": (after.get(name, 0) - before.get(name, 0)) / 1024 for name in KERNEL_FIELDS}
+    # Stems are made again meanwhile, and take as much of the kernel's memory as a pod.
+    share = count / max(count, made)
+    growth = {f"kernel_{name.lower()}_mb": share * (after.get(name, 0) - before.get(name, 0)) / 1024
+              for name in KERNEL_FIELDS}
     kernel = sum(growth.values())
-    available = (before["MemAvailable"] - after["MemAvailable"]) / 1024
+    available = share * (before["MemAvailable"] - after["MemAvailable"]) / 1024
     ended, gone = teardown_s(cluster, pods, folders)
     bench.table(["what", "MiB", "KiB a pod"], [
         [f"PSS of {len(pods)} processes in {len(folders)} control groups", pss, pss * 1024 / count],
@@ -135,6 +144,7 @@ def measure(cluster, folder, count, kind):
         *([f"{name}, RSS more than before", (bench.memory_kib(pid) - rss[name]) / 1024, "-"]
           for name, pid in daemons.items()),
     ])
+    print(f"{made} sandboxes more than before; of the kernel's and the machine's memory the pods' share is given")
     print(f"ready after {filled:.2f} s; deleted: no process of them after {ended:.2f} s, no control group {gone:.2f} s")
     return {f"idle_python_{count}{kind}_mb": pss + kernel, f"idle_python_{count}{kind}_pss_mb": pss,
             f"idle_python_{count}{kind}_kernel_mb": kernel, f"idle_python_{count}{kind}_available_mb": available,

@@ -171,6 +171,12 @@ static pid_t start_warm(const struct apus_spawn *spawn, const struct pod_descrip
   return command;
 }
 
+/* Whether BIND is there already: a pod that somebody waits for. */
+static int is_bound(const struct pod_descriptors *given) {
+  struct pollfd watched = {.fd = given->bind, .events = POLLIN};
+  return poll(&watched, 1, 0) > 0;
+}
+
 /* Waits for BIND. Who asks the pod to end before that, or lets go of its socket, ends it: nobody's work is in it. */
 static void await_bind(const struct pod_descriptors *given, const sigset_t *awaited, pid_t command,
                        struct apus_bind *bind, int *descriptors) {
@@ -224,7 +230,7 @@ static void become_pod(const struct apus_spawn *spawn, const struct pod_descript
   if (sethostname(bind->hostname, strlen(bind->hostname)) != 0) pod_fail(given->status, APUS_STEP_HOSTNAME);
 }
 
-void init_main(const struct apus_spawn *spawn, struct pod_descriptors *given, int forked) {
+void init_main(const struct apus_spawn *spawn, struct pod_descriptors *given, void (*shed)(void)) {
   static const int passed_on[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
   static struct apus_bind bind;
   sigset_t all, awaited;
@@ -237,12 +243,13 @@ void init_main(const struct apus_spawn *spawn, struct pod_descriptors *given, in
 
   int payload[2] = {-1, -1}, received[APUS_DESCRIPTORS_MAX];
   pid_t command = 0;
-  if (forked || spawn->head.arguments > 0) {
+  if (shed != NULL || spawn->head.arguments > 0) {
     if (pipe2(payload, O_CLOEXEC) != 0) pod_fail(given->status, APUS_STEP_DESCRIPTORS);
-    command = start_warm(spawn, given, forked, payload[0]);
+    command = start_warm(spawn, given, shed != NULL, payload[0]);
     if (command == 0) return;
   }
   report(given->status, REPORT_STANDS, 0);
+  if (shed != NULL && !is_bound(given)) shed();
   await_bind(given, &awaited, command, &bind, received);
   become_pod(spawn, given, &bind, received);
   if (command == 0) set_limits(&bind, 0, given->status);
@@ -262,6 +269,7 @@ void init_main(const struct apus_spawn *spawn, struct pod_descriptors *given, in
   syscall(SYS_close_range, 1, ~0u, 0);
   // A child that failed to execute reported it itself, before it ended; the spawner hears the first report.
   report(0, REPORT_BOUND, 0);
+  if (shed != NULL) shed();
   reap(command, 0);
   for (;;) {
     int signal = sigwaitinfo(&awaited, NULL);

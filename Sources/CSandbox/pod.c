@@ -269,12 +269,12 @@ pid_t pod_clone(const struct apus_spawn *spawn, const struct pod_descriptors *gi
   return (pid_t)syscall(SYS_clone3, &how, sizeof how);
 }
 
-void pod_main(const struct apus_spawn *spawn, struct pod_descriptors *given, int forked) {
+void pod_main(const struct apus_spawn *spawn, struct pod_descriptors *given, void (*shed)(void)) {
   keep_only(given);
   join_cgroups(spawn, given, given->status);
   umask(022);
   build_root(spawn, given, given->status);
   if (!(spawn->head.flags & APUS_HOST_NETWORK)) raise_loopback(given->status);
   set_common_limits(given->status);
-  init_main(spawn, given, forked);
+  init_main(spawn, given, shed);
 }

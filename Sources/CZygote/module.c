@@ -1,15 +1,17 @@
 // apus_zygote: the C part of the Python zygote. `serve()` waits on descriptor 3 for the spawner's SPAWN messages and forks
 // a pod for each; it returns only in a pod, unprivileged and with the pod's descriptors in their places. `wait()` says so on
-// the control pipe, waits until the pod is told what it is, and gives that environment as bytes: `NAME=value` and NUL for
-// each variable. `is_told()` says whether it would have to wait.
+// the control pipe, waits until the pod is told what it is, and puts that in the place of the process's environment and of
+// the dictionary of bytes that it is given, posix.environ. In C, because Python's own way to do so would make fifty pages
+// this pod's own.
 //
 // Single-threaded, as everyone who forks and goes on must be.
 #include "../CSandbox/include/csandbox.h"
+#include "memory.h"
 #include "python_abi.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -44,7 +46,7 @@ static void fork_pods(void) {
       PyOS_BeforeFork();
       pid_t pid = pod_clone(&spawn, &given, CLONE_PARENT, &pidfd);
       if (pid == 0) {
-        pod_main(&spawn, &given, 1);
+        pod_main(&spawn, &given, memory_shed);
         PyOS_AfterFork_Child();
         return;
       }
@@ -71,26 +73,42 @@ static void read_all(int fd, void *bytes, size_t length) {
   }
 }
 
+/* Set in a pod. */
+static int in_pod;
+
 static PyObject *serve(PyObject *self, PyObject *none) {
   (void)self;
   (void)none;
   // The worker's end is the spawner's end, and that one's is ours.
   prctl(PR_SET_PDEATHSIG, 9 /* SIGKILL */, 0, 0, 0);
+  memory_survey();
   if (filter_build() != 0) return PyErr_SetFromErrno(PyExc_OSError);
   fork_pods();
+  in_pod = 1;
   return PyBool_FromLong(1);
 }
 
-static PyObject *is_told(PyObject *self, PyObject *none) {
-  (void)self;
-  (void)none;
-  struct pollfd payload = {.fd = APUS_PAYLOAD_FD, .events = POLLIN};
-  return PyBool_FromLong(poll(&payload, 1, 0) == 1);
+/* `NAME=value` and NUL for each variable. 0, or -1 with Python's error set. */
+static int take_environment(char *payload, uint32_t length, PyObject *dictionary) {
+  clearenv();
+  PyDict_Clear(dictionary);
+  char *end = payload + length;
+  for (char *next = payload; next < end && memchr(next, 0, (size_t)(end - next)) != NULL; next += strlen(next) + 1) {
+    char *equals = strchr(next, '=');
+    if (equals == NULL) continue;
+    PyObject *name = PyBytes_FromStringAndSize(next, equals - next), *value = PyBytes_FromString(equals + 1);
+    int failed = name == NULL || value == NULL || PyDict_SetItem(dictionary, name, value) != 0;
+    Py_DecRef(name);
+    Py_DecRef(value);
+    // The payload stays, so the environment may point into it.
+    if (failed || putenv(next) != 0) return -1;
+    next = equals + 1;
+  }
+  return 0;
 }
 
-static PyObject *wait_told(PyObject *self, PyObject *none) {
+static PyObject *wait_told(PyObject *self, PyObject *dictionary) {
   (void)self;
-  (void)none;
   static char payload[APUS_MESSAGE_MAX];
   uint32_t length;
   ssize_t ignored = write(CONTROL_FD, &waits, 1);
@@ -99,13 +117,25 @@ static PyObject *wait_told(PyObject *self, PyObject *none) {
   if (length > sizeof payload) _exit(1);
   read_all(APUS_PAYLOAD_FD, payload, length);
   close(APUS_PAYLOAD_FD);
-  return PyBytes_FromStringAndSize(payload, (Py_ssize_t)length);
+  if (take_environment(payload, length, dictionary) != 0) return NULL;
+  return PyBool_FromLong(1);
+}
+
+static PyObject *run_in_pod(PyObject *callable, PyObject *none) {
+  (void)none;
+  return in_pod ? PyObject_CallObject(callable, NULL) : PyBool_FromLong(0);
+}
+
+static PyObject *in_pods(PyObject *self, PyObject *callable) {
+  (void)self;
+  static struct python_method method = {"in_pods", run_in_pod, PYTHON_NO_ARGUMENTS, "Calls another, but not in the zygote."};
+  return PyCFunction_NewEx(&method, callable, NULL);
 }
 
 static struct python_method methods[] = {
   {"serve", serve, PYTHON_NO_ARGUMENTS, "Forks pods; returns in each of them."},
-  {"is_told", is_told, PYTHON_NO_ARGUMENTS, "Whether the pod was told what it is."},
-  {"wait", wait_told, PYTHON_NO_ARGUMENTS, "Waits for that and answers the pod's environment."},
+  {"in_pods", in_pods, PYTHON_ONE_ARGUMENT, "A callable that calls the given one in pods, and does nothing in the zygote."},
+  {"wait", wait_told, PYTHON_ONE_ARGUMENT, "Waits for that and fills the dictionary with the environment."},
   {0},
 };
 

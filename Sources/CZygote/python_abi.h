@@ -16,7 +16,7 @@ struct python_method {
   int flags;
   const char *doc;
 };
-enum { PYTHON_NO_ARGUMENTS = 0x0004 };
+enum { PYTHON_NO_ARGUMENTS = 0x0004, PYTHON_ONE_ARGUMENT = 0x0008 };
 
 struct python_module {
   struct {
@@ -35,7 +35,13 @@ struct python_module {
 enum { PYTHON_STABLE_ABI = 3 };
 
 extern PyObject *PyModule_Create2(struct python_module *module, int version);
+extern PyObject *PyCFunction_NewEx(struct python_method *method, PyObject *self, PyObject *module);
+extern PyObject *PyObject_CallObject(PyObject *callable, PyObject *arguments);
 extern PyObject *PyBytes_FromStringAndSize(const char *bytes, Py_ssize_t length);
+extern PyObject *PyBytes_FromString(const char *text);
+extern void PyDict_Clear(PyObject *dictionary);
+extern int PyDict_SetItem(PyObject *dictionary, PyObject *key, PyObject *value);
+extern void Py_DecRef(PyObject *object);
 extern PyObject *PyBool_FromLong(long value);
 extern PyObject *PyErr_SetFromErrno(PyObject *kind);
 extern PyObject *PyExc_OSError;

@@ -121,7 +121,7 @@ static enum apus_step make(const struct apus_spawn *spawn, const uint8_t *messag
   given.status = status;
   given.passwd = passwd;
   pod->pid = pod_clone(spawn, &given, 0, &pod->pidfd);
-  if (pod->pid == 0) pod_main(spawn, &given, 0);
+  if (pod->pid == 0) pod_main(spawn, &given, NULL);
   pod->cloned = now_ns();
   return pod->pid > 0 ? APUS_STEP_NONE : APUS_STEP_CLONE;
 }

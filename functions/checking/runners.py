@@ -1,7 +1,9 @@
 """What every runner must do whatever its language. A check is a function of a Runner; Failure or an error fails it."""
 
 import hashlib
+import pathlib
 import random
+import tempfile
 import threading
 import time
 
@@ -371,6 +373,21 @@ def ends_with_1_when_the_function_cannot_start(runner):
         equal(pod.wait(), 1, "exit status")
         equal(pod.control, b"", "control byte")
         expect(b"missing" in pod.text, f"the reason is not given: {pod.text!r}")
+
+
+@check_of("python")
+def takes_a_handler_with_the_name_of_a_module_of_the_language(runner):
+    with tempfile.TemporaryDirectory() as folder:
+        handler = pathlib.Path(folder, "queue.py")
+        handler.write_text(
+            "import sys, _json\n"
+            "def handle(event, context):\n"
+            "    return f'{__name__} {__file__} {__spec__.origin} {sys.modules[__name__].handle is handle}'\n"
+        )
+        environment = dict(runner.environment, APUS_HANDLER="queue.py:handle")
+        with Runner(runner.name, runner.argv, folder, environment).pod() as pod:
+            answer = pod.call("GET", "/")
+            equal((answer.status, answer.body.decode()), (200, f"queue {handler} {handler} True"), "the module")
 
 
 @check_of("python")

@@ -46,9 +46,10 @@ void close_all(const int *descriptors, size_t count);
    `flags` are added. As fork: 0 in the pod. */
 pid_t pod_clone(const struct apus_spawn *spawn, const struct pod_descriptors *given, uint64_t flags, int *pidfd);
 
-/* pod.c: the life of a pod from clone to its end. Returns only where `forked` is set, and then in a second process,
-   unprivileged and in its place, which is to wait for its payload. */
-void pod_main(const struct apus_spawn *spawn, struct pod_descriptors *given, int forked);
+/* pod.c: the life of a pod from clone to its end. `shed` is NULL, or the caller is a zygote's fork: then a second process
+   returns, unprivileged and in its place, which is to wait for its payload, and the first calls `shed` once nobody waits
+   for it, to give back the memory that only the second one needs. */
+void pod_main(const struct apus_spawn *spawn, struct pod_descriptors *given, void (*shed)(void));
 
 /* pod.c: gives up every privilege for good. */
 void drop_privileges(uint32_t user, uint32_t group, int status);
@@ -61,7 +62,7 @@ __attribute__((noreturn)) void pod_fail(int status, enum apus_step step);
 
 /* init.c: process 1 of the pod: starts the warm command if there is one, waits for BIND, runs or tells the command,
    reaps, passes signals on. Returns only in a forked warm command. */
-void init_main(const struct apus_spawn *spawn, struct pod_descriptors *given, int forked);
+void init_main(const struct apus_spawn *spawn, struct pod_descriptors *given, void (*shed)(void));
 
 /* Paths inside the template. */
 #define TEMPLATE_ROOT "/new"

@@ -143,6 +143,45 @@ struct StemTests {
       #expect(seen.count == 4, "\(seen)")
     }
   }
+
+  @Test func `a pod's own forks do what modules want done after a fork`() async throws {
+    // The hooks of a zygote's modules are kept from the fork that makes the pod: one of them forgets other threads.
+    let tool = """
+      import os, sys, threading
+      mine = threading.main_thread().native_id == threading.get_native_id()
+      ended = threading.Event()
+      threading.Thread(target=ended.wait).start()
+      child = os.fork()
+      if child == 0: os._exit(threading.active_count())
+      ended.set()
+      sys.stdout.write(f"{mine} {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
+      raise SystemExit(0)
+
+      """
+    let folder = try Self.code(["handler.py": tool])
+    try await withPodHost { host in
+      let done = try await Self.run(host, .zygote, folder.path) { _ in }
+      #expect(done.out == "True 1", "\(done.err)")
+    }
+  }
+
+  @Test func `process 1 of a zygote's pod keeps nothing of the interpreter`() async throws {
+    try await withPodHost { host in
+      let stem = try await host.spawner.prepare(
+        StemSpec(slot: TestSlots.take(), origin: .zygote(try await host.zygote())))
+      let about = try String(contentsOfFile: "/proc/self/fdinfo/\(stem.sandbox.pidfd)", encoding: .utf8)
+      let line = try #require(about.split(separator: "\n").first { $0.hasPrefix("Pid:") })
+      let pid = String(try #require(line.split(separator: "\t").last))
+      @Sendable func mappings() -> [Substring] {
+        (try? String(contentsOfFile: "/proc/\(pid)/maps", encoding: .utf8))?.split(separator: "\n") ?? []
+      }
+      #expect(await eventually { !mappings().isEmpty && !mappings().contains { $0.contains("python3") } })
+      #expect(!mappings().contains { $0.hasSuffix("[heap]") })
+      #expect(host.spawner.signal(stem.sandbox, 0), "and lives")
+      stem.discard()
+      _ = try await host.exit(of: stem.sandbox)
+    }
+  }
 }
 
 /// A listening unix socket that goes with its folder.

@@ -11,6 +11,7 @@ import select
 
 import apus
 import apus_frames
+import apus_load
 from apus_http import CHUNKED, HEAD_BYTES, BadRequest, Chunks, answer_head, parse_head, split_head
 
 LISTENER, FRAME_PIPE, CONTROL_PIPE = 3, 4, 5
@@ -25,18 +26,7 @@ SO_RCVTIMEO, SO_SNDTIMEO, POLLRDHUP = 20, 21, 0x2000
 READABLE = select.EPOLLIN | select.EPOLLRDHUP
 
 HEAD_END = b"\r\n\r\n"
-WARM_CALLS = 3
-WARM_HANDLER = """
-def handle(event, context):
-    print("warm", event.path, event.query)
-    context.log.info("warm", size=len(event.body))
-    return {"hello": event.text, "call": context.call_id, "left": context.remaining_ms()}
-"""
-WARM_CALL = (
-    b"POST /warm?a=b HTTP/1.1\r\nHost: warm\r\nUser-Agent: warm\r\nAccept: */*\r\nX-Call-Id: warm\r\n"
-    b"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: warm\r\n"
-    b"traceparent: 00-0-0-01\r\nX-Apus-Deadline: 1\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\nwarm"
-)
+IDENTITY = (b"APUS_FUNCTION", b"APUS_REVISION", b"APUS_NAMESPACE", b"APUS_POD")
 REAP_CALLS = 8  # orphans are looked for after so many calls
 END = object()  # what next() gives when a generator is done
 
@@ -157,10 +147,10 @@ class Server:
     def __init__(self, handler, frames, environment, listener=LISTENER):
         self.handler = handler
         self.frames = frames
-        self.concurrency = max(1, int(environment.get("APUS_CONCURRENCY") or 1))
+        self.concurrency = max(1, int(environment.get(b"APUS_CONCURRENCY") or 1))
         self.threads = self.concurrency > 1
-        self.max_body = int(environment.get("APUS_MAX_BODY") or DEFAULT_MAX_BODY)
-        self.identity = tuple(environment.get(f"APUS_{name}", "") for name in ("FUNCTION", "REVISION", "NAMESPACE", "POD"))
+        self.max_body = int(environment.get(b"APUS_MAX_BODY") or DEFAULT_MAX_BODY)
+        self.identity = tuple([environment.get(name, b"").decode("utf-8", "replace") for name in IDENTITY])
         self.listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, listener)
         self.listener.setblocking(False)
         self.epoll = select.epoll()
@@ -454,52 +444,6 @@ class Server:
                     self.failed(error, output, "")
 
 
-def load(spec, folder):
-    """The function named FILE[:NAME] below folder."""
-    file, _, name = spec.partition(":")
-    name = name or "handle"
-    for path in (f"{folder}/vendor", folder):
-        if path not in sys.path:
-            sys.path.insert(0, path)
-    if not file.endswith(".py"):
-        raise SystemExit(f"handler {spec!r}: the file must end in .py (spec.handler: handler.py:handle)")
-    module_name = file[:-3].removeprefix("./").replace("/", ".")
-    try:
-        posix.stat(f"{folder}/{file}")
-    except OSError:
-        raise SystemExit(f"handler {spec!r}: there is no file {file} in the package") from None
-    module = __import__(module_name)
-    for part in module_name.split(".")[1:]:
-        module = getattr(module, part)
-    handler = getattr(module, name, None)
-    if not callable(handler):
-        raise SystemExit(f"handler {spec!r}: {file} has no function {name}(event, context)")
-    return handler
-
-
-def warm_up():
-    """Answers a call of its own, so that a pod that waits has what a call touches at hand: after a fork, each page it
-    writes to is copied first."""
-    apus_frames.capture()  # what the call prints goes where its frames go: nowhere
-    scope = {}
-    exec(compile(WARM_HANDLER, "<warm>", "exec"), scope)
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    server = Server(scope["handle"], apus_frames.Frames(-1), {}, posix.dup(ours.fileno()))
-    connection = Connection(theirs.detach())
-    server.connections[connection.fd] = connection
-    for _ in range(WARM_CALLS):
-        ours.send(WARM_CALL)
-        server.readable(connection)
-        server.start()
-        ours.recv(READ_BYTES)
-    server.close(connection)
-    ours.close()
-    server.epoll.close()
-    server.listener.close()
-    posix.close(server.wake_read)
-    posix.close(server.wake_write)
-
-
 def leave():
     """Ends the process as the interpreter would (threads, atexit, streams), without taking its modules apart first: that
     would write to every page of them, and costs 15 ms of the processor a pod."""
@@ -516,11 +460,16 @@ def leave():
     posix._exit(0)
 
 
-def run(folder=None):
-    """Loads the handler, says so on the control pipe, serves until SIGTERM. Ends the process."""
+def stand_in():
+    """What functions find in the interpreter that would not be there."""
     import builtins
 
-    environment = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in posix.environ.items()}
+    builtins.exit = builtins.quit = sys.exit  # what the site module would have set
+    apus_frames.capture()
+
+
+def run(folder=None):
+    """Loads the handler, says so on the control pipe, serves until SIGTERM. Ends the process. After stand_in()."""
     for fd in (LISTENER, FRAME_PIPE, CONTROL_PIPE):
         try:
             posix.set_inheritable(fd, False)
@@ -528,12 +477,12 @@ def run(folder=None):
             if fd == LISTENER:
                 sys.stderr.write("the runner needs a listening unix socket on descriptor 3\n")
                 raise SystemExit(1) from None
-    builtins.exit = builtins.quit = sys.exit  # what the site module would have set
-    apus_frames.capture()
+    environment = posix.environ
     try:
-        if int(environment.get("APUS_CONCURRENCY") or 1) > 1:
+        if int(environment.get(b"APUS_CONCURRENCY") or 1) > 1:
             import threading  # noqa: F401  (must be imported by the main thread first)
-        handler = load(environment.get("APUS_HANDLER") or "handler.py:handle", folder or posix.getcwd())
+        spec = environment.get(b"APUS_HANDLER", b"").decode("utf-8", "replace") or "handler.py:handle"
+        handler = apus_load.load(spec, folder or posix.getcwd())
         server = Server(handler, apus_frames.Frames(FRAME_PIPE), environment)
     except BaseException as error:
         text = str(error) + "\n" if isinstance(error, SystemExit) else apus_frames.traceback_of(error)

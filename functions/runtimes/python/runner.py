@@ -14,6 +14,7 @@ def main():
         sys.path.insert(0, runtime)
     import apus_serve
 
+    apus_serve.stand_in()
     apus_serve.run()
 
 

@@ -3,8 +3,12 @@
 It loads the runner and the modules that functions import most, then waits in apus_zygote's C code and forks a pod for each
 message. What follows `serve()` runs in the pod, unprivileged; what follows `wait()` knows what the pod is. One thread
 throughout.
+
+A pod's own memory is what it writes to after its fork, and Python writes to whatever it looks at: reference counts, the
+counters in code that is not warm yet. So all that can be done once is done here, before anyone is forked.
 """
 
+import posix
 import sys
 
 # What importing costs a cold start: asyncio 44 ms, urllib 35, http.client 26, json 8. A missing one is no fault.
@@ -16,6 +20,24 @@ COMMON = (
     "types", "typing", "unicodedata", "urllib.error", "urllib.parse", "urllib.request", "uuid", "zlib",
 )
 LEAN = ("os", "threading")
+FOLDER = "/function"  # where a pod has its function
+
+WARM_ROUNDS = 16  # Python 3.11 specialises code after eight calls, and once more where the first guess was wrong
+WARM_HANDLER = b"""
+def handle(event, context):
+    print("warm", event.path, event.query)
+    context.log.info("warm", size=len(event.body))
+    return {"hello": event.text, "call": context.call_id, "left": context.remaining_ms()}
+"""
+WARM_CALL = (
+    b"POST /warm?a=b HTTP/1.1\r\nHost: warm\r\nUser-Agent: warm\r\nAccept: */*\r\nX-Call-Id: warm\r\n"
+    b"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: warm\r\n"
+    b"traceparent: 00-0-0-01\r\nX-Apus-Deadline: 1\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\nwarm"
+)
+ANSWER_BYTES = 16 * 1024
+# The sizes of object that Python's allocator keeps apart, and how many of each fill what imports left free between theirs.
+SMALL_SIZES = range(48, 513, 16)
+FILLING = 300
 
 
 def preload(names):
@@ -26,32 +48,84 @@ def preload(names):
             pass
 
 
-def become(payload):
-    """Takes the environment the pod was given: `NAME=value` and NUL for each variable."""
-    import posix
+def preload_without_hooks(names, in_pods):
+    """Preloads modules; what they want done around a fork is done around those of functions only. The fork that makes a
+    pod copies one thread, which holds no lock, and to make every lock anew would be a quarter of a megabyte of each pod's
+    own. `in_pods` makes such a callable of another."""
+    register = posix.register_at_fork
+    posix.register_at_fork = lambda **hooks: register(**{when: in_pods(hook) for when, hook in hooks.items()})
+    preload(names)
+    posix.register_at_fork = register
+    if "os" in sys.modules:
+        sys.modules["os"].register_at_fork = register
 
-    # os.environ, where os is loaded, is a view of this very dictionary.
-    for name in list(posix.environ):
-        posix.unsetenv(name)
-    posix.environ.clear()
-    for variable in payload.split(b"\0"):
-        name, separator, value = variable.partition(b"=")
-        if separator:
-            posix.putenv(name, value)
-            posix.environ[name] = value
+
+def open_streams():
+    """Streams of descriptors 0, 1 and 2, whatever these are by then, made while they are pipes: no stream may believe
+    that it can seek."""
+    import apus_serve
+
+    ends = posix.pipe()
+    kept = [posix.dup(fd) for fd in range(3)]
+    for fd, end in zip(range(3), (ends[0], ends[1], ends[1])):
+        posix.dup2(end, fd)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    apus_serve.stand_in()
+    for fd, own in enumerate(kept):
+        posix.dup2(own, fd)
+        posix.close(own)
+    for end in ends:
+        posix.close(end)
+
+
+def warm_up():
+    """Answers calls of its own, so that the code of a call is specialised before any fork."""
+    import _socket
+
+    import apus_frames
+    import apus_load
+    import apus_serve
+
+    path = sys.path[:]
+    for _ in range(WARM_ROUNDS):
+        apus_load.load("runner.py:main", path[0])
+        handler = apus_load.execute("apus_warm", "/function/warm.py", WARM_HANDLER).handle
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        server = apus_serve.Server(handler, apus_frames.Frames(-1), {}, posix.dup(ours.fileno()))
+        connection = apus_serve.Connection(theirs.detach())
+        server.connections[connection.fd] = connection
+        ours.send(WARM_CALL)
+        server.readable(connection)
+        server.start()
+        ours.recv(ANSWER_BYTES)
+        server.close(connection)
+        ours.close()
+        server.epoll.close()
+        server.listener.close()
+        posix.close(server.wake_read)
+        posix.close(server.wake_write)
+        sys.path[:] = path
+    for name in ("apus_warm", "runner"):
+        del sys.modules[name]
+
+
+def fill_holes():
+    """Objects in the places that imports left free: what a pod makes of its own then stands together, in few pages. The
+    caller keeps them."""
+    header = sys.getsizeof(b"")
+    return [[bytes(size - header) for _ in range(FILLING)] for size in SMALL_SIZES]
+
+
+def become():
+    """Takes what the pod was told it is; `wait()` has put that into the environment."""
     if b"TZ" in posix.environ:
         import time
 
         time.tzset()
-    posix.chdir(b"/function")
+    posix.chdir(FOLDER)
     sys.argv[:] = ["/runtime/runner.py"]
-
-
-def open_streams():
-    """The zygote's own were /dev/null; what stands at these numbers now is the pod's."""
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def main():
@@ -62,17 +136,21 @@ def main():
     import apus_serve
     import apus_zygote
 
-    preload(LEAN if "lean" in sys.argv[1:] else COMMON)
+    preload_without_hooks(LEAN if "lean" in sys.argv[1:] else COMMON, apus_zygote.in_pods)
+    open_streams()
+    warm_up()
     # What is loaded now is never garbage: a collection in a pod would write to, and so copy, every page of it.
     gc.collect()
+    filling = fill_holes()  # noqa: F841  (kept as long as this process is)
     gc.freeze()
     apus_zygote.serve()
-    # In a pod from here on; it may be told already what it is.
-    open_streams()
-    if not apus_zygote.is_told():
-        apus_serve.warm_up()
-    become(apus_zygote.wait())
-    apus_serve.run()
+    # In a pod from here on; it may be told already what it is. The one hook that its own fork needs is random.seed(), here
+    # in fewer steps.
+    if "random" in sys.modules:
+        sys.modules["_random"].Random.seed(sys.modules["random"]._inst)
+    apus_zygote.wait(posix.environ)  # os.environ, where os is loaded, is a view of this very dictionary
+    become()
+    apus_serve.run(FOLDER)
 
 
 if __name__ == "__main__":
