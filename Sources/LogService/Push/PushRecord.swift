@@ -40,7 +40,7 @@ struct PushRecord {
 
   /// A field's value, masked; nil when nothing in it is secret, so that it keeps its spelling.
   private static func masked(_ value: [UInt8], name: String, _ masks: LogMasks) -> [UInt8]? {
-    guard let read = try? JSONValue(bytes: value) else {
+    guard case .array(let items)? = try? JSONValue(bytes: [0x5B] + value + [0x5D]), let read = items.first else {
       // What cannot be looked into must not be kept where something in it looks like a secret.
       return value.withUnsafeBytes { masks.mayHold($0) } ? JSONOutput.quoted(LogMasks.mask) : nil
     }

@@ -17,7 +17,7 @@ struct SoakLogsTests {
   private static let kills = environment["APUS_SOAK_KILLS"].flatMap { Int($0) }
   /// How long they write, seconds.
   private static var seconds: Int {
-    if let kills { return kills * 2 + 10 }
+    if let kills { return kills * 3 + 20 }
     return Soak.runs ? max(20, Int((Soak.minutes ?? 1) * 60) - 60) : 8
   }
 
