@@ -96,11 +96,6 @@ final class Block: Sendable {
     bytes.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[header.data.range])) }
   }
 
-  /// What characters the values of a column have, as far as its form tells.
-  func kind(_ number: Int) -> TextKind {
-    number < columns.count ? TextKind(columns[number], otherwise: .any) : .any
-  }
-
   func values(_ column: IntColumn) throws(BlockFault) -> [UInt64] {
     let result: Result<[UInt64], BlockFault> = withData { data in
       do throws(BlockFault) { return .success(try column.values(data)) } catch { return .failure(error) }

@@ -113,6 +113,18 @@ final class ListReader: Sendable {
     return Numbers(numbers)
   }
 
+  /// Whether its form alone says that no value is empty.
+  var isNeverEmpty: Bool {
+    switch body {
+    case .decimal, .uuid: true
+    case .padded(let width, _): width > 0
+    case .hex(let digits, _): digits > 0
+    case .constant(let text): !text.isEmpty
+    case .dictionary(let distinct, _, _): distinct.isNeverEmpty
+    case .text, .template: false
+    }
+  }
+
   /// Appends the value of this number, as it is spelled; `row` is the record it belongs to.
   func append(_ index: Int, row: Int, of block: Block, to output: inout [UInt8]) throws(BlockFault) {
     if let flat { return flat.append(Int(codes[index]), to: &output) }
@@ -188,6 +200,7 @@ final class TemplateReader: Sendable {
   /// Where each template's variables begin among all.
   private let starts: [Int]
   private let opened: Mutex<[ListReader?]>
+  private let flat = Mutex<TemplatePieces?>(nil)
 
   init(_ column: TemplateColumn, _ block: Block) throws(BlockFault) {
     self.column = column
@@ -218,6 +231,17 @@ final class TemplateReader: Sendable {
   /// Bytes that are decoded, in memory.
   var heldBytes: Int {
     numbers.heldBytes + ranks.heldBytes + opened.withLock { $0.reduce(0) { $0 + ($1?.heldBytes ?? 0) + 16 } }
+      + (flat.withLock { $0?.heldBytes ?? 0 })
+  }
+
+  /// The templates laid out flat; made when they are first asked for.
+  var pieces: TemplatePieces {
+    flat.withLock { flat in
+      if let flat { return flat }
+      let made = TemplatePieces(column.templates)
+      flat = made
+      return made
+    }
   }
 
   func append(_ index: Int, row: Int, of block: Block, to output: inout [UInt8]) throws(BlockFault) {

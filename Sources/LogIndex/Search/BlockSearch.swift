@@ -77,12 +77,16 @@ struct BlockSearch {
       return try leaf(filter.field, candidates, equals: filter.isText ? filter.text : nil) { filter.matches($0) }
     case .pattern(let filter): return try leaf(filter.field, candidates) { filter.matches($0) }
     case .regex(let filter): return try ProgramSearch(filter.program, of: filter.field, self).matches(candidates)
-    case .exists(let filter):
-      return try leaf(filter.field, candidates, number: { _ in true }) { $0?.isPresent ?? false }
+    case .exists(let filter): return try present(filter.field, candidates)
     case .range(let filter):
       return try leaf(filter.field, candidates, number: { filter.matches(number: $0) }) { filter.matches($0) }
     case .level(let filter): return try leaf(.reserved(.level), candidates) { filter.matches($0) }
     }
+  }
+
+  /// The candidates that have a field, neither null nor empty.
+  func present(_ field: LogField, _ candidates: RowSet) throws(BlockFault) -> RowSet {
+    try leaf(field, candidates, any: true) { $0?.isPresent ?? false }
   }
 
   private static func cost(_ filter: LogFilter) -> Int {
@@ -123,10 +127,10 @@ struct BlockSearch {
     return plan
   }
 
-  /// The candidates whose value of a field fulfils a condition.
+  /// The candidates whose value of a field fulfils a condition; `any` value that is not empty may be one that does.
   func leaf(
-    _ field: LogField, _ candidates: RowSet, equals text: [UInt8]? = nil, number: ((Double) -> Bool)? = nil,
-    _ condition: (FieldValue?) -> Bool
+    _ field: LogField, _ candidates: RowSet, equals text: [UInt8]? = nil, any: Bool = false,
+    number: ((Double) -> Bool)? = nil, _ condition: (FieldValue?) -> Bool
   ) throws(BlockFault) -> RowSet {
     let plan = plan(field)
     var found = RowSet(rows: block.rowCount)
@@ -163,6 +167,14 @@ struct BlockSearch {
     }
     for (column, kind) in plan.columns {
       let reader = try block.column(column)
+      if any, kind != SlotKind.string || reader.isNeverEmpty {
+        found.formUnion(holders(column, plan, candidates))
+        continue
+      }
+      if any, case .template(let reader) = reader.body {
+        found.formUnion(try notEmpty(reader, column, holders(column, plan, candidates)))
+        continue
+      }
       if let text, kind == SlotKind.string, !text.contains(0x5C),
         try equal(text, reader, column, plan, candidates, &found)
       {
@@ -258,6 +270,24 @@ struct BlockSearch {
         if condition(FieldValue(slot: kind, raw: text)) { found.insert(row) }
       }
     }
+  }
+
+  /// The records, all of which have a value of some templates, whose value is not empty.
+  private func notEmpty(
+    _ reader: TemplateReader, _ column: Int, _ holders: RowSet
+  ) throws(BlockFault) -> RowSet {
+    let isSure =
+      [false] + reader.column.templates.map { $0.pieces.contains { if case .reference = $0 { false } else { true } } }
+    var found = select(column, holders, reader.numbers, isSure)
+    guard reader.hasPlain || isSure.dropFirst().contains(false) else { return found }
+    let presence = rows.presence(column)
+    var text: [UInt8] = []
+    try select(column, holders, reader.numbers, isSure.map { !$0 }).forEach { row throws(BlockFault) in
+      text.removeAll(keepingCapacity: true)
+      try reader.append(presence.ordinal(row), row: row, of: block, to: &text)
+      if !text.isEmpty { found.insert(row) }
+    }
+    return found
   }
 
   /// Finds a text among identifiers by their packed bytes; false when the column is of another form.

@@ -24,7 +24,7 @@ struct BlockStats {
         continue
       }
       if function.kind == .count {
-        let there = try search.leaf(field, found, number: { _ in true }) { $0?.isPresent ?? false }
+        let there = try search.present(field, found)
         count(there, groups, index, &table)
       } else {
         try addNumbers(field, found, groups, index, &table)

@@ -1,8 +1,10 @@
-/// Finds values that an expression matches: a template is judged once, and values of it are read only where their
-/// variables decide, from the first of these on.
+/// Finds values that an expression matches: a template is judged once, and of its values only the variables are read that
+/// decide.
 struct ProgramSearch {
   /// Matches between two looks at the clock, in bytes or as much work.
   private static let workMaximum = 1 << 20
+  /// So often a matcher may forget its states in one block before its values are read as a whole.
+  private static let generationsMaximum = 16
 
   private let field: LogField
   private let program: RegexProgram
@@ -44,31 +46,46 @@ struct ProgramSearch {
   private func addMatches(
     _ reader: TemplateReader, _ column: Int, _ holders: RowSet, _ matcher: inout RegexMatcher, to found: inout RowSet
   ) throws(BlockFault) {
-    let block = search.block
-    var kinds: [TextKind] = []
-    for column in reader.column.columns { kinds.append(try block.characters(column)) }
-    var judge = TemplateJudge(program, references: kinds, matcher)
-    var verdicts = [TemplateJudge.Verdict.perhaps]
-    for template in reader.column.templates { verdicts.append(judge.verdict(template, &matcher)) }
-    if verdicts.contains(.yes) {
-      found.formUnion(search.select(column, holders, reader.numbers, verdicts.map { $0 == .yes }))
+    var judge = TemplateJudge(program, reader, of: search.block, matcher)
+    var isSure = [false]
+    var isOpen = [false]
+    for template in reader.column.templates.indices {
+      let first = judge.pieces.range(template).lowerBound
+      let outcome = try judge.outcome(template, from: first, matcher.start, &matcher)
+      switch outcome {
+      case .yes: isSure.append(true)
+      case .no, .read, nil: isSure.append(false)
+      }
+      switch outcome {
+      case .read, nil: isOpen.append(true)
+      case .no, .yes: isOpen.append(false)
+      }
     }
+    if isSure.contains(true) { found.formUnion(search.select(column, holders, reader.numbers, isSure)) }
     if reader.hasPlain { try addPlain(reader, column, holders, &matcher, to: &found) }
-    verdicts[0] = .no
-    guard verdicts.contains(.perhaps) else { return }
-    let open = search.select(column, holders, reader.numbers, verdicts.map { $0 == .perhaps })
-    var tails: [TemplateTail?] = Array(repeating: nil, count: verdicts.count)
+    guard isOpen.contains(true) else { return }
+    let open = search.select(column, holders, reader.numbers, isOpen)
+    var walks: [TemplateWalk?] = Array(repeating: nil, count: isOpen.count)
+    let (begun, presence) = (matcher.generation, search.rows.presence(column))
     var checked = matcher.work
-    let presence = search.rows.presence(column)
+    var text: [UInt8] = []
     try open.forEach { row throws(BlockFault) in
       let ordinal = presence.ordinal(row)
       let number = Int(reader.numbers[ordinal])
-      if tails[number]?.generation != matcher.generation {
-        tails[number] = try TemplateTail(reader, number - 1, block, &matcher)
+      var isMatch: Bool?
+      // An expression of very many states makes what is known of them worth little.
+      if matcher.generation - begun <= Self.generationsMaximum {
+        if walks[number] == nil {
+          walks[number] = TemplateWalk(reader, number - 1, pieces: judge.pieces.range(number - 1), matcher)
+        }
+        isMatch = try walks[number]?.matches(ordinal, row: row, of: search.block, &judge, &matcher)
       }
-      if try tails[number]?.matches(Int(reader.ranks[ordinal]), row: row, of: block, &matcher) ?? false {
-        found.insert(row)
+      if isMatch == nil {
+        text.removeAll(keepingCapacity: true)
+        try reader.append(ordinal, row: row, of: search.block, to: &text)
+        isMatch = matcher.matches(text.contains(0x5C) ? JSONText.unescaped(text[...])[...] : text[...])
       }
+      if isMatch == true { found.insert(row) }
       try check(matcher, &checked)
     }
   }
@@ -103,59 +120,5 @@ struct ProgramSearch {
     guard matcher.work - checked > Self.workMaximum else { return }
     checked = matcher.work
     try search.deadline.check()
-  }
-}
-
-/// What follows the first variable of a template, and the state of an expression before it.
-private struct TemplateTail {
-  private enum Piece {
-    case literal([UInt8])
-    case variable(ListReader)
-    case column(Int)
-  }
-
-  /// That of the matcher when this was made.
-  let generation: Int
-  private let state: Int32
-  private var pieces: [Piece] = []
-  private var text: [UInt8] = []
-
-  init(
-    _ reader: TemplateReader, _ template: Int, _ block: Block, _ matcher: inout RegexMatcher
-  ) throws(BlockFault) {
-    var state = matcher.start
-    for piece in reader.column.templates[template].pieces {
-      switch piece {
-      case .literal(let literal):
-        let plain = literal.contains(0x5C) ? JSONText.unescaped(literal[...]) : literal
-        if pieces.isEmpty { state = matcher.advance(state, plain[...]) } else { pieces.append(.literal(plain)) }
-      case .variable(let variable): pieces.append(.variable(try reader.variables(template, variable, block)))
-      case .reference(let reference): pieces.append(.column(reader.column.columns[reference]))
-      }
-    }
-    self.state = state
-    generation = matcher.generation
-  }
-
-  /// Whether the expression matches the template with the variables of this number.
-  mutating func matches(
-    _ rank: Int, row: Int, of block: Block, _ matcher: inout RegexMatcher
-  ) throws(BlockFault) -> Bool {
-    var state = state
-    for piece in pieces {
-      if RegexMatcher.isFound(state) || RegexMatcher.isDead(state) { break }
-      switch piece {
-      case .literal(let literal): state = matcher.advance(state, literal[...])
-      case .variable(let list):
-        text.removeAll(keepingCapacity: true)
-        try list.append(rank, row: row, of: block, to: &text)
-        state = matcher.advance(state, text[...])
-      case .column(let column):
-        text.removeAll(keepingCapacity: true)
-        try TemplateReader.append(column, row: row, of: block, to: &text)
-        state = matcher.advance(state, text.contains(0x5C) ? JSONText.unescaped(text[...])[...] : text[...])
-      }
-    }
-    return matcher.matches(endingIn: state)
   }
 }

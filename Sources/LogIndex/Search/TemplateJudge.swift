@@ -1,112 +1,153 @@
 /// What an expression makes of templates, whatever their variables are: the expression is run over the literal text, and over
-/// a variable from all states to all that the characters it may have can lead to.
+/// a variable from a state to all that the characters it may have can lead to.
 struct TemplateJudge {
-  enum Verdict: UInt8 {
-    case no, yes, perhaps
+  /// What is known from a piece of a template on.
+  enum Outcome {
+    case no, yes
+    /// It depends on the piece at this place, before which the expression is in this state.
+    case read(place: Int, state: Int32)
   }
 
   /// States looked at together, at most; where there would be more nothing is known.
   private static let statesMaximum = 64
-  /// Longer variables are taken to be of any length.
-  private static let lengthMaximum = 64
+  /// Columns with more texts than this may hold anything.
+  private static let textsMaximum = 4_096
 
-  /// Characters that stand in a place: which, and how many when that is known; else whether there may be none.
-  private struct Run: Hashable {
-    var kind: Int
-    var length: Int?
-    var isEmpty = false
-  }
-
-  /// The kinds that variables have.
-  private static let plain: [TextKind] = [.digits, .hex, .uuid, .letters, .any]
-
-  private struct Step: Hashable {
-    var run: Run
-    var state: Int32
-  }
-
-  /// By kind: the classes of bytes it has.
-  private var classes: [[Int]] = []
-  private let referenceKinds: [TextKind]
-  private var ways: [Step: [Int32]] = [:]
-  private var generation: Int
   private let program: RegexProgram
+  private let block: Block
+  private let reader: TemplateReader
+  let pieces: TemplatePieces
+  /// By what varies and the state before it: the states behind it.
+  private var ways: [UInt64: [Int32]] = [:]
+  /// Classes of bytes: digits, hexadecimal digits, those and the dash, letters and digits, what decimals have, any.
+  private let classes: [[Int]]
+  private static let digits = 0
+  private static let hex = 1
+  private static let decimals = 4
+  private static let any = 5
+  private var generation: Int
 
-  /// `references` are what the columns have that references point to.
-  init(_ program: RegexProgram, references: [TextKind], _ matcher: RegexMatcher) {
+  init(_ program: RegexProgram, _ reader: TemplateReader, of block: Block, _ matcher: RegexMatcher) {
     self.program = program
-    referenceKinds = references
+    self.block = block
+    self.reader = reader
+    pieces = reader.pieces
     generation = matcher.generation
-    classes = (Self.plain + references).map { kind in
+    func isHex(_ byte: UInt8) -> Bool { ASCII.isDigit(byte) || (byte >= 0x61 && byte <= 0x66) }
+    let kinds: [(UInt8) -> Bool] = [
+      ASCII.isDigit, isHex, { isHex($0) || $0 == 0x2D }, { ASCII.isWord($0) && $0 != 0x5F && $0 < 0x80 },
+      { ASCII.isDigit($0) || $0 == 0x2D || $0 == 0x2E }, { _ in true },
+    ]
+    classes = kinds.map { holds in
       var found = Array(repeating: false, count: program.classCount)
-      for byte: UInt8 in 0...0xFF where kind.allows(byte) { found[Int(program.classes[Int(byte)])] = true }
+      for byte: UInt8 in 0...0xFF where holds(byte) { found[Int(program.classes[Int(byte)])] = true }
       return found.indices.filter { found[$0] }
     }
   }
 
-  /// What all texts of a template have in common.
-  mutating func verdict(_ template: TemplateColumn.Template, _ matcher: inout RegexMatcher) -> Verdict {
+  /// What all texts of a template have in common from a piece on, before which the expression is in a state. Where the matcher
+  /// forgot its states meanwhile nothing is known of those of before: nil.
+  mutating func outcome(
+    _ template: Int, from first: Int, _ before: Int32, _ matcher: inout RegexMatcher
+  ) throws(BlockFault) -> Outcome? {
     if matcher.generation != generation {
       ways = [:]
       generation = matcher.generation
     }
-    var states = [matcher.start]
-    for piece in template.pieces {
-      switch piece {
-      case .literal(let literal):
-        let plain = literal.contains(0x5C) ? JSONText.unescaped(literal[...])[...] : literal[...]
-        for place in states.indices { states[place] = matcher.advance(states[place], plain) }
-        if states.count > 1 { Self.settle(&states) }
-      case .variable(let variable):
-        guard let next = after(Self.run(template.variables[variable]), states, &matcher) else { return .perhaps }
-        states = next
-      case .reference(let reference):
-        // The plain kinds come first.
-        let run = Run(kind: Self.plain.count + reference, isEmpty: true)
-        guard reference < referenceKinds.count, let next = after(run, states, &matcher) else { return .perhaps }
-        states = next
+    let end = pieces.range(template).upperBound
+    var (place, state) = (first, before)
+    while place < end, !RegexMatcher.isFound(state), !RegexMatcher.isDead(state) {
+      let piece = pieces.pieces[place]
+      if piece.kind == .literal {
+        state = matcher.advance(state, pieces.text(piece))
+        place += 1
+        continue
       }
-      if states.count == 1, RegexMatcher.isFound(states[0]) { return .yes }
-      if states.count == 1, RegexMatcher.isDead(states[0]) { return .no }
+      // On with all states there may be, until they are one again.
+      var next = place
+      var states: [Int32]? = [state]
+      repeat {
+        states = try after(pieces.pieces[next], states ?? [], &matcher)
+        next += 1
+      } while next < end && states?.count ?? 0 > 1
+      guard matcher.generation == generation else { return nil }
+      guard let states else { return .read(place: place, state: state) }
+      if states.count == 1 {
+        (place, state) = (next, states[0])
+        continue
+      }
+      var hits = 0
+      for state in states where matcher.matches(endingIn: state) { hits += 1 }
+      guard matcher.generation == generation else { return nil }
+      return hits == 0 ? .no : hits == states.count ? .yes : .read(place: place, state: state)
     }
-    var hits = 0
-    for state in states where matcher.matches(endingIn: state) { hits += 1 }
-    // Of states of before nothing is known.
-    guard matcher.generation == generation else { return .perhaps }
-    return hits == 0 ? .no : hits == states.count ? .yes : .perhaps
+    let isMatch = matcher.matches(endingIn: state)
+    return matcher.generation == generation ? isMatch ? .yes : .no : nil
   }
 
-  /// The states behind a run from any of some states; nil when there are too many.
-  private mutating func after(_ run: Run, _ states: [Int32], _ matcher: inout RegexMatcher) -> [Int32]? {
+  /// The states behind a piece from any of some states; nil when there are too many.
+  private mutating func after(
+    _ piece: TemplatePieces.Piece, _ states: [Int32], _ matcher: inout RegexMatcher
+  ) throws(BlockFault) -> [Int32]? {
     var all: [Int32] = []
     for state in states {
-      let step = Step(run: run, state: state)
-      if let known = ways[step] {
+      if piece.kind == .literal {
+        all.append(matcher.advance(state, pieces.text(piece)))
+        continue
+      }
+      let what = (UInt64(piece.number) << 1 | 1) << 9
+      let kind = UInt64(piece.characters.rawValue) << 8 | UInt64(piece.length)
+      let key = (piece.kind == .variable ? kind << 1 : what) << 32 | UInt64(UInt32(bitPattern: state))
+      if let known = ways[key] {
         all += known
         continue
       }
-      guard let made = way(run, state, &matcher), matcher.generation == generation else { return nil }
-      ways[step] = made
-      all += made
+      let found =
+        piece.kind == .variable
+        ? variable(piece, state, &matcher) : try refer(reader.column.columns[piece.number], state, &matcher)
+      guard let found else { return nil }
+      ways[key] = found
+      all += found
     }
     if states.count > 1 { Self.settle(&all) }
-    return all.count <= Self.statesMaximum ? all : nil
+    return all.count <= Self.statesMaximum && matcher.generation == generation ? all : nil
   }
 
-  private func way(_ run: Run, _ state: Int32, _ matcher: inout RegexMatcher) -> [Int32]? {
-    var reached = [state]
-    if let length = run.length {
-      for _ in 0..<length {
-        reached = onward(run.kind, reached, &matcher)
-        guard reached.count <= Self.statesMaximum, matcher.generation == generation else { return nil }
-      }
-      return reached
+  /// The states behind any variable of a kind.
+  private func variable(_ piece: TemplatePieces.Piece, _ state: Int32, _ matcher: inout RegexMatcher) -> [Int32]? {
+    let kind = Int(piece.characters.rawValue)
+    guard piece.characters == .letters else {
+      return run(kind, length: Int(piece.length), isEmpty: false, state, &matcher)
     }
-    // Of any length: until nothing new is reached.
-    if !run.isEmpty { reached = onward(run.kind, reached, &matcher) }
+    // It has a digit, or is eight hexadecimal digits at least.
+    guard let before = closure(kind, [state], &matcher),
+      var reached = closure(kind, onward(Self.digits, before, &matcher), &matcher),
+      let first = run(Self.hex, length: 8, isEmpty: false, state, &matcher),
+      let others = closure(Self.hex, first, &matcher)
+    else { return nil }
+    reached += others
+    Self.settle(&reached)
+    return reached
+  }
+
+  /// The states behind characters of a kind, so many or, without a length, any number.
+  private func run(
+    _ kind: Int, length: Int, isEmpty: Bool, _ state: Int32, _ matcher: inout RegexMatcher
+  ) -> [Int32]? {
+    var reached = [state]
+    for _ in 0..<(length > 0 ? length : isEmpty ? 0 : 1) {
+      reached = onward(kind, reached, &matcher)
+      guard reached.count <= Self.statesMaximum, matcher.generation == generation else { return nil }
+    }
+    return length > 0 ? reached : closure(kind, reached, &matcher)
+  }
+
+  /// The states that any number of characters of a kind lead to, none too.
+  private func closure(_ kind: Int, _ states: [Int32], _ matcher: inout RegexMatcher) -> [Int32]? {
+    var reached = states
     var next = 0
     while next < reached.count {
-      for kind in classes[run.kind] {
+      for kind in classes[kind] {
         let state = matcher.advance(reached[next], class: kind)
         if !reached.contains(state) { reached.append(state) }
       }
@@ -128,6 +169,76 @@ struct TemplateJudge {
     return reached
   }
 
+  /// The states behind any value of a column that a template refers to.
+  private mutating func refer(
+    _ column: Int, _ state: Int32, _ matcher: inout RegexMatcher
+  ) throws(BlockFault) -> [Int32]? {
+    guard column < block.columnCounts.count else { return nil }
+    let list = try block.column(column)
+    if case .template(let inner) = list.body {
+      // A reference of a reference is damage, and shows when a value is read.
+      guard inner.column.columns.isEmpty, inner.plainCount <= Self.textsMaximum else {
+        return run(Self.any, length: 0, isEmpty: true, state, &matcher)
+      }
+      let first = inner.column.firstText
+      var reached = try texts(inner.plainCount, state, &matcher) { rank throws(BlockFault) in
+        Array(try block.text(first + rank))
+      }
+      for template in inner.column.templates.indices {
+        var states = [state]
+        for piece in inner.pieces.pieces[inner.pieces.range(template)] {
+          guard let next = try after(piece, in: inner.pieces, states, &matcher) else { return nil }
+          states = next
+        }
+        reached += states
+        Self.settle(&reached)
+      }
+      return reached.count <= Self.statesMaximum ? reached : nil
+    }
+    return try values(list, block.columnCounts[column], state, &matcher)
+  }
+
+  /// The same of pieces of another column, which have no references.
+  private mutating func after(
+    _ piece: TemplatePieces.Piece, in pieces: TemplatePieces, _ states: [Int32], _ matcher: inout RegexMatcher
+  ) throws(BlockFault) -> [Int32]? {
+    guard piece.kind == .literal else { return try after(piece, states, &matcher) }
+    var all = states
+    for place in all.indices { all[place] = matcher.advance(all[place], pieces.text(piece)) }
+    Self.settle(&all)
+    return matcher.generation == generation ? all : nil
+  }
+
+  private func values(
+    _ list: ListReader, _ count: Int, _ state: Int32, _ matcher: inout RegexMatcher
+  ) throws(BlockFault) -> [Int32]? {
+    switch list.body {
+    case .dictionary(let distinct, let count, _): return try values(distinct, count, state, &matcher)
+    case .decimal: return run(Self.decimals, length: 0, isEmpty: false, state, &matcher)
+    case .padded(let width, _): return run(Self.digits, length: width, isEmpty: true, state, &matcher)
+    case .hex(let digits, _): return run(Self.hex, length: digits, isEmpty: true, state, &matcher)
+    case .uuid: return run(2, length: 36, isEmpty: false, state, &matcher)
+    case .constant(let text): return try texts(1, state, &matcher) { _ throws(BlockFault) in text }
+    case .text, .template:
+      guard count <= Self.textsMaximum else { return run(Self.any, length: 0, isEmpty: true, state, &matcher) }
+      return try texts(count, state, &matcher) { place throws(BlockFault) in try list.text(place, row: 0, of: block) }
+    }
+  }
+
+  private func texts(
+    _ count: Int, _ state: Int32, _ matcher: inout RegexMatcher, _ text: (Int) throws(BlockFault) -> [UInt8]
+  ) throws(BlockFault) -> [Int32] {
+    var reached: [Int32] = []
+    for place in 0..<count {
+      let raw = try text(place)
+      let state = matcher.advance(state, raw.contains(0x5C) ? JSONText.unescaped(raw[...])[...] : raw[...])
+      // Of states of before nothing is known; the caller sees it.
+      guard matcher.generation == generation else { return [] }
+      if !reached.contains(state) { reached.append(state) }
+    }
+    return reached
+  }
+
   private static func settle(_ states: inout [Int32]) {
     states.sort()
     var kept = 0
@@ -136,18 +247,5 @@ struct TemplateJudge {
       kept += 1
     }
     states.removeLast(states.count - kept)
-  }
-
-  /// What is known of a variable's characters: a run of letters and digits, never empty.
-  private static func run(_ list: ListColumn) -> Run {
-    switch list {
-    case .decimal: Run(kind: 0)
-    case .padded(let width, _): Run(kind: 0, length: width)
-    case .hex(let digits, _): Run(kind: 1, length: digits <= lengthMaximum ? digits : nil)
-    case .uuid: Run(kind: 2, length: 36)
-    case .dictionary(let distinct, _, _), .recent(let distinct, _, _): run(distinct)
-    case .constant, .text: Run(kind: 3)
-    case .template: Run(kind: 4, isEmpty: true)
-    }
   }
 }

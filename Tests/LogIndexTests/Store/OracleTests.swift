@@ -134,7 +134,7 @@ import Testing
       "duration_ms:*", "took:>1s", "took:7", "took:soon", "status:500", "status:(404 OR 200)", "status:null",
       "status:true",
       "user.name:ann", "user.name:böb", "user.name:\"\"", "user.age:>6", "fields.level:own", "big:9007199254740993",
-      "*",
+      "*", "msg:*", "msg:\"\"",
       "(function:hello level:error OR function:order level:info)", "(call:c-1 pod:p1 OR call:c-2 pod:p2)",
       "(time:2026-11-20 OR time:>2026-11-20T00:10:00Z)", "time:>=2026-11-20T00:01:00Z",
       "time:2026-11-20T00:00:00Z..2026-11-20T00:00:30Z", "absent:x", "msg:/pay(ment)?s?/", "msg:/^order/",

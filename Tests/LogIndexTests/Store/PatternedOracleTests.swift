@@ -127,6 +127,9 @@ import Testing
       "hash:*", "hash:deadbeef01", "id:\"beta gamma\"", "user.name:größe", "user.name:\"a\\nb\"", "\"größe\":*",
       "msg:/item-\\d*7 /", "msg:/declined: connection/", "msg:/[0-9a-f]{8} declined/", "msg:/w\\d-[0-9a-f]{3}0/",
       "msg:/größe .* naïve$/", "path:/^alpha-\\d/", "id:/-4/", "hash:/^dead|0{2}/", "msg:/(GET|PUT) .api.1\\d.item/",
+      "msg:*", "msg:\"\"", "msg:/^.{30}$/", "msg:/[0-9a-f]{3}-/", "\"payment of order\"", "GET*item", "w1*", "200",
+      "\"200 in\"", "msg:/in \\d+\\.[5-9]ms$/", "msg:/item-(1|2)+ 200/", "msg:/(?i)get.*[13579]ms/",
+      "msg:/order [0-9a-f]*(b|3) d/", "msg:/[ab].{9}c/", "msg:/\\b[0-9a-f]{8}\\b/",
       "time:>=2026-11-20T00:00:05Z", "stream:access AND (NOT n:17 OR ok:* OR hash:*)", "absent:x",
     ])
   }
