@@ -31,6 +31,16 @@ import Testing
         == LogRetention(maxAge: Self.week, maxBytes: 1 << 30))
   }
 
+  @Test func `the memory for what queries read is handed on`() throws {
+    let options = try LogKeepOptions.parse(["--log-cache", "96Mi"])
+    #expect(options.options.index.cacheBytes == 96 << 20)
+    #expect(options.flags == ["--log-cache", "96Mi"])
+    #expect(try LogKeepOptions.parse([]).options.index.cacheBytes >= 64 << 20)
+    for text in ["", "1", "-1Mi", "2Ti", "much"] {
+      #expect(throws: (any Error).self) { try LogKeepOptions.parse(["--log-cache=\(text)"]) }
+    }
+  }
+
   @Test(arguments: [
     "", "soon", "0s", "7d,7d", "1Gi,2Gi", "7d,", "=7d", "a/=7d", "/f=7d", "a/b/c=7d", "a=", "a=all", "0", "-1d",
   ])

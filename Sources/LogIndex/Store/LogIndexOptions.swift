@@ -1,3 +1,5 @@
+internal import Foundation
+
 /// The limits of a log store.
 package struct LogIndexOptions: Sendable {
   /// Appends are refused while the volume has fewer bytes free than this.
@@ -30,8 +32,9 @@ package struct LogIndexOptions: Sendable {
   package var mergedFileTime: Duration = .seconds(60)
   /// Memtables that may wait to become blocks before appends wait, and then are refused.
   package var sealsMaximum = 2
-  /// Bytes of blocks kept open for queries: their files and what of them is decoded.
-  package var cacheBytes = 64 << 20
+  /// Bytes of blocks kept open for queries: their files and what of them is decoded. By default a 64th of the machine's
+  /// memory, from 64 to 512 MiB.
+  package var cacheBytes = Self.cacheBytes(memory: ProcessInfo.processInfo.physicalMemory)
   /// Bytes of blocks' filters kept in memory, so that most blocks need not be read to know that they hold nothing.
   package var filterBytes = 16 << 20
   /// Bytes of blocks' counts kept in memory.
@@ -43,6 +46,8 @@ package struct LogIndexOptions: Sendable {
 
   /// The defaults.
   package init() {}
+
+  static func cacheBytes(memory: UInt64) -> Int { Int(min(max(memory / 64, 64 << 20), 512 << 20)) }
 }
 
 /// The bounds of one query.

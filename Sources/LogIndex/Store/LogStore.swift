@@ -12,9 +12,9 @@ package final class LogStore: Sendable {
   let options: LogIndexOptions
   let hub: TailHub
   let catalogue: Catalogue
-  let cache: RecentCache<Block>
-  let filters: RecentCache<BloomFilter>
-  let rollups: RecentCache<Rollup>
+  let cache: BoundedCache<Block>
+  let filters: BoundedCache<BloomFilter>
+  let rollups: BoundedCache<Rollup>
   let queue: Mutex<AppendQueue>
   let writer: Mutex<StoreWriter>
   let state: Mutex<State>
@@ -54,9 +54,9 @@ package final class LogStore: Sendable {
     self.options = options
     self.catalogue = catalogue
     hub = TailHub(options)
-    cache = RecentCache(bytesMaximum: options.cacheBytes)
-    filters = RecentCache(bytesMaximum: options.filterBytes)
-    rollups = RecentCache(bytesMaximum: options.rollupBytes)
+    cache = BoundedCache(bytesMaximum: options.cacheBytes)
+    filters = BoundedCache(bytesMaximum: options.filterBytes)
+    rollups = BoundedCache(bytesMaximum: options.rollupBytes)
     queue = Mutex(
       AppendQueue(bytesMaximum: options.pendingBytesMaximum, appendsMaximum: options.pendingAppendsMaximum))
     self.writer = Mutex(writer)
@@ -174,7 +174,7 @@ package final class LogStore: Sendable {
   /// when the block is read.
   func mayHold(_ entry: BlockEntry, _ probes: BloomProbes) -> Bool {
     if probes.lists.isEmpty { return true }
-    if let block = cache.value(entry.name) { return probes.allow(block.filter) }
+    if let block = cache.glimpse(entry.name) { return probes.allow(block.filter) }
     if let filter = filters.value(entry.name) { return probes.allow(filter) }
     guard let filter = try? BloomFilter(path: file.path(entry.name)) else { return true }
     filters.keep(filter, entry.name, bytes: filter.bytes.count)

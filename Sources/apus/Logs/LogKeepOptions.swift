@@ -3,7 +3,7 @@ import ClusterModel
 import LogIndex
 import LogService
 
-/// How long and how much of the logs the server keeps.
+/// How long and how much of the logs the server keeps, and how much of them in memory.
 struct LogKeepOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
@@ -13,7 +13,16 @@ struct LogKeepOptions: ParsableArguments {
       """, valueName: "rule"))
   var logKeep: [String] = []
 
+  @Option(
+    help: ArgumentHelp(
+      "Memory for parts of the logs that queries read again and again; by default a 64th of the machine's, from 64Mi "
+        + "to 512Mi.", valueName: "size"))
+  var logCache: String?
+
   func validate() throws {
+    if let logCache, Self.cacheBytes(logCache) == nil {
+      throw ValidationError("--log-cache: \"\(logCache)\" is no size from 1Mi to 1Ti; use 256Mi")
+    }
     for text in logKeep where Rule(text) == nil {
       throw ValidationError(
         "--log-keep: \"\(text)\" is no rule; use 7d, 5Gi, 7d,5Gi or all; with NAMESPACE= or NAMESPACE/FUNCTION= before")
@@ -25,7 +34,13 @@ struct LogKeepOptions: ParsableArguments {
   var options: LogServiceOptions {
     var options = LogServiceOptions()
     options.retention = retention
+    if let bytes = logCache.flatMap({ Self.cacheBytes($0) }) { options.index.cacheBytes = bytes }
     return options
+  }
+
+  private static func cacheBytes(_ text: String) -> Int? {
+    guard let size = Quantity(text), (1 << 20...1 << 40).contains(size.milli / 1000) else { return nil }
+    return Int(size.milli / 1000)
   }
 
   private var retention: LogRetention {
@@ -43,7 +58,7 @@ struct LogKeepOptions: ParsableArguments {
   }
 
   /// The flags that hand these options on.
-  var flags: [String] { logKeep.flatMap { ["--log-keep", $0] } }
+  var flags: [String] { logKeep.flatMap { ["--log-keep", $0] } + (logCache.map { ["--log-cache", $0] } ?? []) }
 
   /// So many rules, at most: each is looked at in every round.
   private static let rulesMaximum = 256
