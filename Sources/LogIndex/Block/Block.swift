@@ -36,20 +36,8 @@ final class Block: Sendable {
     }
     self.header = header
     self.bytes = bytes
-    filter = BloomFilter(bytes: Array(bytes[header.filter.range]))
-    var meta = Array(bytes[header.meta.range])
-    if header.meta.count != header.metaBytes {
-      let size = header.metaBytes
-      var fault: BlockFault?
-      meta = meta.withUnsafeBytes { raw in
-        do throws(BlockFault) { return try Deflate.inflate(raw, size: size) } catch {
-          fault = error
-          return []
-        }
-      }
-      if let fault { throw fault }
-    }
-    var reader = ByteReader(meta)
+    filter = BloomFilter(bytes: bytes[header.filter.range])
+    var reader = ByteReader(try Self.directory(bytes, header))
     let size = header.data.count
     var workers: [String: UInt64] = [:]
     for _ in 0..<(try reader.int(1 << 20)) {
@@ -77,37 +65,53 @@ final class Block: Sendable {
     }
     self.columns = columns
     columnCounts = counts
+    directoryBytes =
+      columns.reduce(0) { $0 + $1.heldBytes + MemoryLayout<ListColumn>.stride }
+      + shapes.reduce(0) { $0 + $1.slots.count * 150 }
     heap = try TextHeap(&reader, texts: header.texts, part: header.heap.range)
   }
 
+  private static func directory(_ bytes: [UInt8], _ header: BlockHeader) throws(BlockFault) -> ArraySlice<UInt8> {
+    let packed = bytes[header.meta.range]
+    if packed.count == header.metaBytes { return packed }
+    let inflated = try packed.withUnsafeBufferPointer { (raw: UnsafeBufferPointer<UInt8>) throws(BlockFault) in
+      try Deflate.inflate(UnsafeRawBufferPointer(raw), size: header.metaBytes)
+    }
+    return inflated[...]
+  }
+
   let columnCounts: [Int]
+  /// Bytes the directory takes in memory, roughly.
+  private let directoryBytes: Int
 
   /// Bytes it takes in memory by now: the file, and what of it is decoded.
   var heldBytes: Int {
     let (columns, rows, times, arrivals) = opened.withLock {
       (Array($0.columns.values), $0.rows?.heldBytes ?? 0, $0.times?.count ?? 0, $0.arrivals?.count ?? 0)
     }
-    return bytes.count + rows + times * 8 + arrivals * 4 + heap.heldBytes + columns.reduce(0) { $0 + $1.heldBytes }
+    return bytes.count + directoryBytes + rows + times * 8 + arrivals * 4 + heap.heldBytes
+      + columns.reduce(0) { $0 + $1.heldBytes }
   }
 
   var rowCount: Int { header.rows }
 
-  @inline(__always) func withData<T>(_ body: (UnsafeRawBufferPointer) -> T) -> T {
-    bytes.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[header.data.range])) }
+  @inline(__always) func withData<T, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> T) throws(E) -> T {
+    try bytes.withUnsafeBufferPointer { (bytes: UnsafeBufferPointer<UInt8>) throws(E) -> T in
+      try body(UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: bytes[header.data.range])))
+    }
   }
 
   func values(_ column: IntColumn) throws(BlockFault) -> [UInt64] {
-    let result: Result<[UInt64], BlockFault> = withData { data in
-      do throws(BlockFault) { return .success(try column.values(data)) } catch { return .failure(error) }
-    }
-    return try result.get()
+    try withData { (data: UnsafeRawBufferPointer) throws(BlockFault) in try column.values(data) }
   }
 
   func numbers(_ column: IntColumn, below limit: Int) throws(BlockFault) -> Numbers {
-    let result: Result<Numbers, BlockFault> = withData { data in
-      do throws(BlockFault) { return .success(try column.numbers(data, below: limit)) } catch { return .failure(error) }
-    }
-    return try result.get()
+    try withData { (data: UnsafeRawBufferPointer) throws(BlockFault) in try column.numbers(data, below: limit) }
+  }
+
+  /// The numbers of texts of which a column says how far back each lies.
+  func recent(_ column: IntColumn, below limit: Int) throws(BlockFault) -> Numbers {
+    try withData { (data: UnsafeRawBufferPointer) throws(BlockFault) in try column.recent(data, below: limit) }
   }
 
   func text(_ number: Int) throws(BlockFault) -> ArraySlice<UInt8> { try heap.text(number, bytes) }

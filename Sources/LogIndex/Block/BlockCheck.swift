@@ -233,19 +233,21 @@ private final class CheckPlan {
     var pieces = [Piece(kind: .variable, start: plain)]
     var starts = [0, 1]
     var refers = false
-    for (template, count) in zip(column.templates, counts.dropFirst()) {
-      guard template.count >= count else { throw BlockFault("a template's variables are missing") }
-      for piece in template.pieces {
-        switch piece {
-        case .literal(let text):
+    for (number, template) in column.templates.enumerated() {
+      guard template.count >= counts[number + 1] else { throw BlockFault("a template's variables are missing") }
+      for piece in column.pieces.pieces[column.pieces.range(number)] {
+        switch piece.kind {
+        case .literal:
+          let text = column.pieces.text(piece)
           pieces.append(Piece(kind: .literal, start: literals.count, count: text.count))
           literals += text
-        case .variable(let variable):
-          let list = try FlatList(template.variables[variable], count: template.count, of: block)
-          pieces.append(Piece(kind: .variable, start: keep(list)))
-        case .reference(let reference):
+        case .variable:
+          let variable = column.variables[template.firstVariable + piece.number]
+          pieces.append(
+            Piece(kind: .variable, start: keep(try FlatList(variable, count: template.count, of: block))))
+        case .reference:
           refers = true
-          pieces.append(Piece(kind: .reference, start: column.columns[reference]))
+          pieces.append(Piece(kind: .reference, start: column.columns[piece.number]))
         }
       }
       starts.append(pieces.count)

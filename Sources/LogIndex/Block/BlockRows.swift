@@ -15,7 +15,7 @@ final class BlockRows: Sendable {
     self.shapes = shapes
     columns = counts.count
     var perShape = Array(repeating: 0, count: all.count)
-    shapes.forEach { perShape[Int($0)] += 1 }
+    shapes.withReader { shapes in for row in 0..<shapes.count { perShape[Int(shapes[row])] += 1 } }
     var members = Array(repeating: false, count: all.count * counts.count)
     var owners: [[Int32]] = Array(repeating: [], count: counts.count)
     var totals = Array(repeating: 0, count: counts.count)

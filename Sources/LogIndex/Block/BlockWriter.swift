@@ -255,7 +255,7 @@ extension BlockWriter {
     parts.heap.flush()
     parts.meta.varint(parts.heap.chunks)
     parts.meta.raw(parts.heap.directory.bytes)
-    let filter = BloomFilter(tokens: tokens.tokens).bytes
+    let filter = Array(BloomFilter(tokens: tokens.tokens).bytes)
     let meta = Deflate.compress(parts.meta.bytes, level: 6) ?? parts.meta.bytes
     var places: [BlockHeader.Part] = []
     var start = BlockHeader.bytes

@@ -3,28 +3,30 @@ struct BloomFilter: Sendable {
   static let bitsPerToken = 10
   static let lineBytes = 64
 
-  private(set) var bytes: [UInt8]
+  /// A part of the block's file where that is in memory.
+  let bytes: ArraySlice<UInt8>
 
-  init(bytes: [UInt8]) { self.bytes = bytes }
+  init(bytes: ArraySlice<UInt8>) { self.bytes = bytes }
 
   /// Reads only the filter of a block's file; throws when it is not as it was written.
   init(path: String) throws {
     let file = try ReadFile(path: path)
     let header = try BlockHeader(try file.bytes(0, BlockHeader.bytes)[...], fileBytes: file.length)
-    bytes = try file.bytes(header.filter.start, header.filter.count)
-    guard Deflate.crc(bytes[...]) == header.filter.crc else { throw BlockFault("its filter is damaged") }
+    bytes = try file.bytes(header.filter.start, header.filter.count)[...]
+    guard Deflate.crc(bytes) == header.filter.crc else { throw BlockFault("its filter is damaged") }
   }
 
   /// A filter of so many distinct tokens.
   init(tokens: [UInt64]) {
     let lines = max(1, (tokens.count * Self.bitsPerToken + 511) / 512)
-    bytes = Array(repeating: 0, count: lines * Self.lineBytes)
+    var bytes = [UInt8](repeating: 0, count: lines * Self.lineBytes)
     for token in tokens {
       Self.probes(token, lines) { place, mask in
         bytes[place] |= mask
         return true
       }
     }
+    self.bytes = bytes[...]
   }
 
   /// False when the token is certainly not there.
@@ -33,7 +35,7 @@ struct BloomFilter: Sendable {
     guard lines > 0 else { return true }
     var isThere = true
     Self.probes(token, lines) { place, mask in
-      isThere = bytes[place] & mask != 0
+      isThere = bytes[bytes.startIndex + place] & mask != 0
       return isThere
     }
     return isThere

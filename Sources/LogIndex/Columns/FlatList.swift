@@ -37,7 +37,7 @@ final class FlatList {
       try number(try block.values(numbers), distinct)
     case .recent(let texts, let distinct, let distances):
       try self.init(plain: texts, count: distinct, of: block)
-      try number(try ListReader.absolute(try block.values(distances), count: distinct), distinct)
+      try number(try block.recent(distances, below: distinct), distinct)
     default: try self.init(plain: list, count: count, of: block)
     }
   }

@@ -1,14 +1,27 @@
 /// A run of texts of a block: where and in which form it lies.
-indirect enum ListColumn: Sendable {
+enum ListColumn: Sendable {
   case constant([UInt8])
   case decimal(digits: IntColumn, scales: IntColumn)
   case padded(width: Int, IntColumn)
   case hex(digits: Int, start: Int)
   case uuid(start: Int)
   case text(first: Int)
-  case dictionary(ListColumn, count: Int, numbers: IntColumn)
-  case recent(ListColumn, count: Int, distances: IntColumn)
-  case template(TemplateColumn)
+  indirect case dictionary(ListColumn, count: Int, numbers: IntColumn)
+  indirect case recent(ListColumn, count: Int, distances: IntColumn)
+  indirect case template(TemplateColumn)
+
+  /// Bytes it takes beside what it lies in.
+  var heldBytes: Int {
+    switch self {
+    case .constant(let text): text.count + 32
+    case .decimal(let digits, let scales): digits.heldBytes + scales.heldBytes
+    case .padded(_, let values): values.heldBytes
+    case .hex, .uuid, .text: 0
+    case .dictionary(let values, _, let numbers), .recent(let values, _, let numbers):
+      2 * MemoryLayout<ListColumn>.stride + values.heldBytes + numbers.heldBytes
+    case .template(let column): column.heldBytes
+    }
+  }
 
   /// Reads the directory's entry of a list with its count before it.
   static func read(

@@ -82,8 +82,7 @@ final class ListReader: Sendable {
     case .dictionary(let values, let count, let numbers):
       body = .dictionary(try ListReader(values, block), count, try block.numbers(numbers, below: count))
     case .recent(let values, let count, let distances):
-      body = .dictionary(
-        try ListReader(values, block), count, try Self.absolute(try block.values(distances), count: count))
+      body = .dictionary(try ListReader(values, block), count, try block.recent(distances, below: count))
     case .template(let template): body = .template(try TemplateReader(template, block))
     }
     if case .dictionary(let distinct, let count, let numbers) = body {
@@ -93,24 +92,6 @@ final class ListReader: Sendable {
       flat = nil
       codes = Numbers([])
     }
-  }
-
-  /// The number of each value's text, of how far back each lies.
-  static func absolute(_ distances: [UInt64], count: Int) throws(BlockFault) -> Numbers {
-    var next: UInt64 = 0
-    var numbers: [UInt64] = []
-    numbers.reserveCapacity(distances.count)
-    for distance in distances {
-      if distance == 0 {
-        numbers.append(next)
-        next += 1
-      } else {
-        guard distance <= next else { throw BlockFault("a text points nowhere") }
-        numbers.append(next - distance)
-      }
-    }
-    guard next <= UInt64(count) else { throw BlockFault("a dictionary is too short") }
-    return Numbers(numbers)
   }
 
   /// Whether its form alone says that no value is empty.
@@ -197,48 +178,45 @@ final class TemplateReader: Sendable {
   var hasPlain: Bool { plainCount > 0 }
   /// How many values before each have the same template.
   let ranks: Numbers
-  /// Where each template's variables begin among all.
-  private let starts: [Int]
   private let opened: Mutex<[ListReader?]>
   private let flat = Mutex<TemplatePieces?>(nil)
 
   init(_ column: TemplateColumn, _ block: Block) throws(BlockFault) {
     self.column = column
-    numbers = try block.numbers(column.numbers, below: column.templates.count + 1)
+    let numbers = try block.numbers(column.numbers, below: column.templates.count + 1)
+    self.numbers = numbers
     var counts = Array(repeating: UInt32(0), count: column.templates.count + 1)
-    var ranks: [UInt64] = []
-    ranks.reserveCapacity(numbers.count)
-    for number in numbers {
-      ranks.append(UInt64(counts[Int(number)]))
-      counts[Int(number)] += 1
-    }
+    numbers.withReader { numbers in for index in 0..<numbers.count { counts[Int(numbers[index])] += 1 } }
     for (template, count) in zip(column.templates, counts.dropFirst()) where template.count < Int(count) {
       throw BlockFault("a template's variables are missing")
     }
     plainCount = Int(counts[0])
     guard plainCount <= block.header.texts - column.firstText else { throw BlockFault("texts are missing") }
-    self.ranks = Numbers(ranks)
-    var starts: [Int] = []
-    var total = 0
-    for template in column.templates {
-      starts.append(total)
-      total += template.variables.count
+    let most = counts.max() ?? 0
+    for number in counts.indices { counts[number] = 0 }
+    ranks = Numbers(count: numbers.count, below: Int(most)) { writer in
+      numbers.withReader { numbers in
+        for index in 0..<numbers.count {
+          let number = Int(numbers[index])
+          writer.set(index, UInt64(counts[number]))
+          counts[number] += 1
+        }
+      }
     }
-    self.starts = starts
-    opened = Mutex(Array(repeating: nil, count: total))
+    opened = Mutex(Array(repeating: nil, count: column.variables.count))
   }
 
   /// Bytes that are decoded, in memory.
   var heldBytes: Int {
-    numbers.heldBytes + ranks.heldBytes + opened.withLock { $0.reduce(0) { $0 + ($1?.heldBytes ?? 0) + 16 } }
+    numbers.heldBytes + ranks.heldBytes + opened.withLock { $0.reduce(0) { $0 + ($1.map { $0.heldBytes + 128 } ?? 8) } }
       + (flat.withLock { $0?.heldBytes ?? 0 })
   }
 
-  /// The templates laid out flat; made when they are first asked for.
+  /// The templates' pieces, their literal text as readers see it; made when they are first asked for.
   var pieces: TemplatePieces {
     flat.withLock { flat in
       if let flat { return flat }
-      let made = TemplatePieces(column.templates)
+      let made = column.pieces.unescaped
       flat = made
       return made
     }
@@ -251,13 +229,12 @@ final class TemplateReader: Sendable {
       output += try block.text(column.firstText + rank)
       return
     }
-    for piece in column.templates[number - 1].pieces {
-      switch piece {
-      case .literal(let text): output += text
-      case .variable(let variable):
-        try variables(number - 1, variable, block).append(rank, row: row, of: block, to: &output)
-      case .reference(let reference):
-        try Self.append(column.columns[reference], row: row, of: block, to: &output)
+    for place in column.pieces.range(number - 1) {
+      let piece = column.pieces.pieces[place]
+      switch piece.kind {
+      case .literal: output += column.pieces.text(piece)
+      case .variable: try variables(number - 1, piece.number, block).append(rank, row: row, of: block, to: &output)
+      case .reference: try Self.append(column.columns[piece.number], row: row, of: block, to: &output)
       }
     }
   }
@@ -276,9 +253,9 @@ final class TemplateReader: Sendable {
   }
 
   func variables(_ template: Int, _ variable: Int, _ block: Block) throws(BlockFault) -> ListReader {
-    let place = starts[template] + variable
+    let place = column.templates[template].firstVariable + variable
     if let reader = opened.withLock({ $0[place] }) { return reader }
-    let reader = try ListReader(column.templates[template].variables[variable], block)
+    let reader = try ListReader(column.variables[place], block)
     opened.withLock { $0[place] = reader }
     return reader
   }

@@ -1,4 +1,4 @@
-/// Numbers in as few bytes each as the largest needs: one, two or four.
+/// Numbers in few bytes each: one, two or four.
 struct Numbers: Sendable, RandomAccessCollection {
   private let raw: [UInt8]
   private let shift: Int
@@ -6,20 +6,35 @@ struct Numbers: Sendable, RandomAccessCollection {
   let count: Int
 
   init(_ values: [UInt64]) {
-    let most = values.max() ?? 0
-    let shift = most <= 0xFF ? 0 : most <= 0xFFFF ? 1 : 2
+    self.init(count: values.count, below: Int(clamping: values.max() ?? 0) &+ 1) { writer in
+      for (index, value) in values.enumerated() { writer.set(index, value) }
+    }
+  }
+
+  /// So many numbers below a limit, which `fill` sets; what it does not set is 0, what is not below is cut.
+  @inline(__always) init<E: Error>(count: Int, below limit: Int, _ fill: (Writer) throws(E) -> Void) throws(E) {
+    let shift = limit <= 0x100 ? 0 : limit <= 0x1_0000 ? 1 : 2
+    var raw = [UInt8](repeating: 0, count: count << shift)
+    try raw.withUnsafeMutableBufferPointer { (bytes: inout UnsafeMutableBufferPointer<UInt8>) throws(E) in
+      try fill(Writer(bytes: UnsafeMutableRawBufferPointer(bytes), shift: shift, count: count))
+    }
+    self.raw = raw
     self.shift = shift
-    count = values.count
-    raw = [UInt8](unsafeUninitializedCapacity: values.count << shift) { buffer, filled in
-      let bytes = UnsafeMutableRawBufferPointer(buffer)
-      for (index, value) in values.enumerated() {
-        switch shift {
-        case 0: bytes[index] = UInt8(truncatingIfNeeded: value)
-        case 1: bytes.storeBytes(of: UInt16(truncatingIfNeeded: value), toByteOffset: index << 1, as: UInt16.self)
-        default: bytes.storeBytes(of: UInt32(truncatingIfNeeded: value), toByteOffset: index << 2, as: UInt32.self)
-        }
+    self.count = count
+  }
+
+  struct Writer {
+    fileprivate let bytes: UnsafeMutableRawBufferPointer
+    fileprivate let shift: Int
+    let count: Int
+
+    @inline(__always) func set(_ index: Int, _ value: UInt64) {
+      precondition(index >= 0 && index < count)
+      switch shift {
+      case 0: bytes[index] = UInt8(truncatingIfNeeded: value)
+      case 1: bytes.storeBytes(of: UInt16(truncatingIfNeeded: value), toByteOffset: index << 1, as: UInt16.self)
+      default: bytes.storeBytes(of: UInt32(truncatingIfNeeded: value), toByteOffset: index << 2, as: UInt32.self)
       }
-      filled = values.count << shift
     }
   }
 

@@ -1,24 +1,19 @@
 /// A column of templates and variables: what its directory says.
 struct TemplateColumn: Sendable {
-  /// A piece of a template.
-  enum Piece: Sendable, Equatable {
-    case literal([UInt8])
-    case variable(Int)
-    /// The value of another column of the same row: its place in `columns`.
-    case reference(Int)
-  }
-
   struct Template: Sendable {
-    var pieces: [Piece]
-    var variables: [ListColumn]
-    /// How many values each variable has.
+    /// Where its variables begin among all of the column.
+    var firstVariable: Int
+    /// How many values each variable has; as many as one likes when there is none.
     var count: Int
-    var references: Bool { pieces.contains { if case .reference = $0 { true } else { false } } }
   }
 
   /// The columns references point to.
   let columns: [Int]
-  private(set) var templates: [Template]
+  let templates: [Template]
+  /// The templates' pieces, their literal text as JSON spells it.
+  let pieces: TemplatePieces
+  /// The variables of all templates, one template's behind another's.
+  let variables: [ListColumn]
   /// The template of each value, from 1; 0 for a text of the heap.
   let numbers: IntColumn
   let firstText: Int
@@ -29,56 +24,38 @@ struct TemplateColumn: Sendable {
     var columns: [Int] = []
     for _ in 0..<(try reader.int(64)) { columns.append(try reader.int(1 << 16)) }
     self.columns = columns
-    var templates: [Template] = []
-    for _ in 0..<(try reader.int(TemplateWriter.templatesMaximum)) {
-      let pieces = try Self.pieces(try reader.blob(), references: columns.count)
-      templates.append(Template(pieces: pieces, variables: [], count: 0))
-    }
+    var pieces = TemplatePieces()
+    let templateCount = try reader.int(TemplateWriter.templatesMaximum)
+    for _ in 0..<templateCount { try pieces.append(try reader.blob(), references: columns.count) }
     numbers = try IntColumn(&reader, size: size, most: count)
     guard numbers.count == count else { throw BlockFault("a column's templates are missing") }
     firstText = try reader.int(texts)
-    for number in templates.indices {
+    var templates: [Template] = []
+    templates.reserveCapacity(templateCount)
+    var variables: [ListColumn] = []
+    variables.reserveCapacity(pieces.pieces.count { $0.kind == .variable })
+    for number in 0..<templateCount {
       var total: Int?
-      for piece in templates[number].pieces {
-        guard case .variable = piece else { continue }
+      let first = variables.count
+      for place in pieces.range(number) where pieces.pieces[place].kind == .variable {
         let (list, length) = try ListColumn.read(&reader, size: size, most: count, texts: texts)
         if case .template = list { throw BlockFault("a template inside a template") }
         guard total == nil || total == length else { throw BlockFault("a template's variables are uneven") }
         total = length
-        templates[number].variables.append(list)
+        pieces.describe(place, list)
+        variables.append(list)
       }
-      templates[number].count = total ?? .max
+      templates.append(Template(firstVariable: first, count: total ?? .max))
     }
     self.templates = templates
+    self.pieces = pieces
+    self.variables = variables
   }
 
-  private static func pieces(_ text: ArraySlice<UInt8>, references: Int) throws(BlockFault) -> [Piece] {
-    var pieces: [Piece] = []
-    var literal: [UInt8] = []
-    var variables = 0
-    var index = text.startIndex
-    func flush() {
-      if !literal.isEmpty { pieces.append(.literal(literal)) }
-      literal = []
-    }
-    while index < text.endIndex {
-      switch text[index] {
-      case Tokenizer.variable:
-        flush()
-        pieces.append(.variable(variables))
-        variables += 1
-      case Tokenizer.reference:
-        flush()
-        index += 1
-        guard index < text.endIndex, text[index] >= Tokenizer.referenceBase,
-          Int(text[index] - Tokenizer.referenceBase) < references
-        else { throw BlockFault("a template refers to nothing") }
-        pieces.append(.reference(Int(text[index] - Tokenizer.referenceBase)))
-      default: literal.append(text[index])
-      }
-      index += 1
-    }
-    flush()
-    return pieces
+  /// Bytes it takes beside what it lies in.
+  var heldBytes: Int {
+    variables.reduce(MemoryLayout<TemplateColumn>.stride + pieces.heldBytes) {
+      $0 + $1.heldBytes + MemoryLayout<ListColumn>.stride
+    } + templates.count * MemoryLayout<Template>.stride
   }
 }

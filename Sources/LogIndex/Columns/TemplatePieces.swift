@@ -1,4 +1,4 @@
-/// The pieces of a column's templates laid out flat, their literal text as readers see it.
+/// The pieces of a column's templates laid out flat.
 struct TemplatePieces: Sendable {
   /// What a piece stands for.
   enum Kind: UInt8 {
@@ -10,7 +10,7 @@ struct TemplatePieces: Sendable {
     case digits, hex, uuid, letters
   }
 
-  struct Piece {
+  struct Piece: Sendable {
     var kind: Kind
     /// Of a variable.
     var characters = Characters.letters
@@ -30,26 +30,55 @@ struct TemplatePieces: Sendable {
   private(set) var pieces: [Piece] = []
   private var ends: [Int32] = []
 
-  init(_ templates: [TemplateColumn.Template]) {
-    ends.reserveCapacity(templates.count)
-    for template in templates {
-      for piece in template.pieces {
-        switch piece {
-        case .literal(let literal):
-          let start = bytes.count
-          if literal.contains(0x5C) { bytes += JSONText.unescaped(literal[...]) } else { bytes += literal }
-          pieces.append(Piece(kind: .literal, start: Int32(start), end: Int32(bytes.count)))
-        case .variable(let variable):
-          let (characters, length) = Self.characters(template.variables[variable])
-          pieces.append(
-            Piece(
-              kind: .variable, characters: characters, length: length <= Self.lengthMaximum ? UInt8(length) : 0,
-              start: Int32(variable)))
-        case .reference(let reference): pieces.append(Piece(kind: .reference, start: Int32(reference)))
-        }
-      }
-      ends.append(Int32(pieces.count))
+  /// Appends a template as a directory spells it.
+  mutating func append(_ text: ArraySlice<UInt8>, references: Int) throws(BlockFault) {
+    var start = bytes.count
+    func flush(_ bytes: [UInt8], _ pieces: inout [Piece]) {
+      if bytes.count > start { pieces.append(Piece(kind: .literal, start: Int32(start), end: Int32(bytes.count))) }
+      start = bytes.count
     }
+    var variables: Int32 = 0
+    var index = text.startIndex
+    while index < text.endIndex {
+      switch text[index] {
+      case Tokenizer.variable:
+        flush(bytes, &pieces)
+        pieces.append(Piece(kind: .variable, start: variables))
+        variables += 1
+      case Tokenizer.reference:
+        flush(bytes, &pieces)
+        index += 1
+        guard index < text.endIndex, text[index] >= Tokenizer.referenceBase,
+          Int(text[index] - Tokenizer.referenceBase) < references
+        else { throw BlockFault("a template refers to nothing") }
+        pieces.append(Piece(kind: .reference, start: Int32(text[index] - Tokenizer.referenceBase)))
+      default: bytes.append(text[index])
+      }
+      index += 1
+    }
+    flush(bytes, &pieces)
+    ends.append(Int32(pieces.count))
+  }
+
+  /// Notes what a variable's list says of its characters.
+  mutating func describe(_ place: Int, _ list: ListColumn) {
+    let (characters, length) = Self.characters(list)
+    pieces[place].characters = characters
+    pieces[place].length = length <= Self.lengthMaximum ? UInt8(length) : 0
+  }
+
+  /// The same with literal text as readers see it.
+  var unescaped: TemplatePieces {
+    guard bytes.contains(0x5C) else { return self }
+    var made = self
+    made.bytes = []
+    for (place, piece) in pieces.enumerated() where piece.kind == .literal {
+      made.pieces[place].start = Int32(made.bytes.count)
+      let literal = text(piece)
+      if literal.contains(0x5C) { made.bytes += JSONText.unescaped(literal) } else { made.bytes += literal }
+      made.pieces[place].end = Int32(made.bytes.count)
+    }
+    return made
   }
 
   var heldBytes: Int { bytes.count + pieces.count * MemoryLayout<Piece>.stride + ends.count * 4 }

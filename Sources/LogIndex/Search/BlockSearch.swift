@@ -276,8 +276,10 @@ struct BlockSearch {
   private func notEmpty(
     _ reader: TemplateReader, _ column: Int, _ holders: RowSet
   ) throws(BlockFault) -> RowSet {
+    let pieces = reader.column.pieces
     let isSure =
-      [false] + reader.column.templates.map { $0.pieces.contains { if case .reference = $0 { false } else { true } } }
+      [false]
+      + reader.column.templates.indices.map { pieces.pieces[pieces.range($0)].contains { $0.kind != .reference } }
     var found = select(column, holders, reader.numbers, isSure)
     guard reader.hasPlain || isSure.dropFirst().contains(false) else { return found }
     let presence = rows.presence(column)

@@ -174,8 +174,7 @@ struct TemplateJudge {
     _ column: Int, _ state: Int32, _ matcher: inout RegexMatcher
   ) throws(BlockFault) -> [Int32]? {
     guard column < block.columnCounts.count else { return nil }
-    let list = try block.column(column)
-    if case .template(let inner) = list.body {
+    if case .template = block.columns[column], case .template(let inner) = try block.column(column).body {
       // A reference of a reference is damage, and shows when a value is read.
       guard inner.column.columns.isEmpty, inner.plainCount <= Self.textsMaximum else {
         return run(Self.any, length: 0, isEmpty: true, state, &matcher)
@@ -195,7 +194,7 @@ struct TemplateJudge {
       }
       return reached.count <= Self.statesMaximum ? reached : nil
     }
-    return try values(list, block.columnCounts[column], state, &matcher)
+    return try values(block.columns[column], block.columnCounts[column], state, &matcher)
   }
 
   /// The same of pieces of another column, which have no references.
@@ -209,19 +208,22 @@ struct TemplateJudge {
     return matcher.generation == generation ? all : nil
   }
 
+  /// The column is not opened: which record has which value is not asked.
   private func values(
-    _ list: ListReader, _ count: Int, _ state: Int32, _ matcher: inout RegexMatcher
+    _ list: ListColumn, _ count: Int, _ state: Int32, _ matcher: inout RegexMatcher
   ) throws(BlockFault) -> [Int32]? {
-    switch list.body {
-    case .dictionary(let distinct, let count, _): return try values(distinct, count, state, &matcher)
+    switch list {
+    case .dictionary(let distinct, let count, _), .recent(let distinct, let count, _):
+      return try values(distinct, count, state, &matcher)
     case .decimal: return run(Self.decimals, length: 0, isEmpty: false, state, &matcher)
     case .padded(let width, _): return run(Self.digits, length: width, isEmpty: true, state, &matcher)
     case .hex(let digits, _): return run(Self.hex, length: digits, isEmpty: true, state, &matcher)
     case .uuid: return run(2, length: 36, isEmpty: false, state, &matcher)
     case .constant(let text): return try texts(1, state, &matcher) { _ throws(BlockFault) in text }
-    case .text, .template:
+    case .text(let first):
       guard count <= Self.textsMaximum else { return run(Self.any, length: 0, isEmpty: true, state, &matcher) }
-      return try texts(count, state, &matcher) { place throws(BlockFault) in try list.text(place, row: 0, of: block) }
+      return try texts(count, state, &matcher) { place throws(BlockFault) in Array(try block.text(first + place)) }
+    case .template: return run(Self.any, length: 0, isEmpty: true, state, &matcher)
     }
   }
 

@@ -37,11 +37,9 @@ import Testing
     let block = try Block(bytes: try blockFile(Self.lines))
     let reader = try reader(block)
     #expect(reader.column.templates.count == 4 && !reader.hasPlain)
-    for template in reader.column.templates {
-      for variable in template.variables {
-        if case .text = variable { Issue.record("a variable is kept as text") }
-        if case .hex(let digits, _) = variable { #expect(digits == 8, "the digits that never vary are kept for each") }
-      }
+    for variable in reader.column.variables {
+      if case .text = variable { Issue.record("a variable is kept as text") }
+      if case .hex(let digits, _) = variable { #expect(digits == 8, "the digits that never vary are kept for each") }
     }
     // All are of one function, so they stand in the order they came in.
     for row in 0..<block.rowCount { #expect(try block.record(row) == Self.lines[row]) }
