@@ -23,7 +23,7 @@ struct BlockParts {
 
 /// Texts that fit no other form, one after another, compressed in chunks.
 struct TextHeapWriter {
-  static let chunkBytes = 64 * 1024
+  static let chunkBytes = 128 * 1024
 
   private let level: Int32
   private var lengths = ByteWriter()
