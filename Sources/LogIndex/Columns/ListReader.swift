@@ -178,8 +178,19 @@ final class TemplateReader: Sendable {
   var hasPlain: Bool { plainCount > 0 }
   /// How many values before each have the same template.
   let ranks: Numbers
-  private let opened: Mutex<[ListReader?]>
+  private let opened: Mutex<Opened>
   private let flat = Mutex<TemplatePieces?>(nil)
+
+  /// The variables that were read, and their bytes in memory.
+  private struct Opened {
+    var readers: [ListReader?]
+    var bytes = 0
+
+    mutating func keep(_ reader: ListReader, _ place: Int) {
+      if readers[place] == nil { bytes += reader.heldBytes + 128 }
+      readers[place] = reader
+    }
+  }
 
   init(_ column: TemplateColumn, _ block: Block) throws(BlockFault) {
     self.column = column
@@ -203,13 +214,14 @@ final class TemplateReader: Sendable {
         }
       }
     }
-    opened = Mutex(Array(repeating: nil, count: column.variables.count))
+    opened = Mutex(Opened(readers: Array(repeating: nil, count: column.variables.count)))
   }
 
   /// Bytes that are decoded, in memory.
   var heldBytes: Int {
-    numbers.heldBytes + ranks.heldBytes + opened.withLock { $0.reduce(0) { $0 + ($1.map { $0.heldBytes + 128 } ?? 8) } }
-      + (flat.withLock { $0?.heldBytes ?? 0 })
+    // Without escapes what readers see is what the column has.
+    let flatBytes = flat.withLock { $0.map { $0.bytes.count == column.pieces.bytes.count ? 0 : $0.heldBytes } ?? 0 }
+    return numbers.heldBytes + ranks.heldBytes + column.variables.count * 8 + flatBytes + opened.withLock { $0.bytes }
   }
 
   /// The templates' pieces, their literal text as readers see it; made when they are first asked for.
@@ -254,9 +266,9 @@ final class TemplateReader: Sendable {
 
   func variables(_ template: Int, _ variable: Int, _ block: Block) throws(BlockFault) -> ListReader {
     let place = column.templates[template].firstVariable + variable
-    if let reader = opened.withLock({ $0[place] }) { return reader }
+    if let reader = opened.withLock({ $0.readers[place] }) { return reader }
     let reader = try ListReader(column.variables[place], block)
-    opened.withLock { $0[place] = reader }
+    opened.withLock { $0.keep(reader, place) }
     return reader
   }
 }

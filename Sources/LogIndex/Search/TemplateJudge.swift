@@ -26,6 +26,8 @@ struct TemplateJudge {
   private static let decimals = 4
   private static let any = 5
   private var generation: Int
+  /// By number of the reference, as far as they were asked for.
+  private var references: [Int: ReferenceStates?] = [:]
 
   init(_ program: RegexProgram, _ reader: TemplateReader, of block: Block, _ matcher: RegexMatcher) {
     self.program = program
@@ -167,6 +169,16 @@ struct TemplateJudge {
       }
     }
     return reached
+  }
+
+  /// The state behind what a record has where a template refers to another column; nil when that is to be read.
+  mutating func state(
+    behind reference: Int, of row: Int, from state: Int32, _ matcher: inout RegexMatcher
+  ) throws(BlockFault) -> Int32? {
+    if let known = references[reference] { return try known?.state(of: row, from: state, &matcher) }
+    let made = try ReferenceStates(reader.column.columns[reference], of: block)
+    references[reference] = .some(made)
+    return try made?.state(of: row, from: state, &matcher)
   }
 
   /// The states behind any value of a column that a template refers to.

@@ -54,8 +54,14 @@ struct TemplateWalk {
       if outcome < Self.first { return outcome == Self.yes }
       place = Int((outcome - Self.first) >> Self.stateBits)
       state = (outcome - Self.first) & (1 << Self.stateBits - 1)
-      try read(judge.pieces.pieces[start + place], at: place, ordinal, row, block)
-      state = matcher.advance(state, text.contains(0x5C) ? JSONText.unescaped(text[...])[...] : text[...])
+      let piece = judge.pieces.pieces[start + place]
+      let seen = piece.kind == .reference ? try judge.state(behind: piece.number, of: row, from: state, &matcher) : nil
+      if let seen {
+        state = seen
+      } else {
+        try read(piece, at: place, ordinal, row, block)
+        state = matcher.advance(state, text.contains(0x5C) ? JSONText.unescaped(text[...])[...] : text[...])
+      }
       place += 1
       if matcher.generation != generation { return nil }
     }
@@ -76,5 +82,58 @@ struct TemplateWalk {
       lists[place] = list
     }
     try list.append(Int(reader.ranks[ordinal]), row: row, of: block, to: &text)
+  }
+}
+
+/// The states behind the values of a column that templates refer to: a text that many records have is read once.
+final class ReferenceStates {
+  /// States before a value of which those behind are kept, at most.
+  private static let statesMaximum = 8
+  private static let unknown: Int32 = -1
+
+  private let block: Block
+  private let rows: BlockRows
+  private let column: Int
+  private let presence: Presence
+  private let texts: ListReader
+  private let count: Int
+  private let numbers: Numbers
+  /// By number of the text: the state behind it.
+  private var known: [(before: Int32, behind: [Int32])] = []
+  private var generation = 0
+
+  /// Nil when the column has no dictionary.
+  init?(_ column: Int, of block: Block) throws(BlockFault) {
+    guard column < block.columnCounts.count,
+      case .dictionary(let texts, let count, let numbers) = try block.column(column).body
+    else { return nil }
+    self.block = block
+    self.column = column
+    (self.texts, self.count, self.numbers) = (texts, count, numbers)
+    rows = try block.rows()
+    presence = rows.presence(column)
+  }
+
+  /// The state behind a record's value; nil when it is to be read as any other.
+  func state(of row: Int, from before: Int32, _ matcher: inout RegexMatcher) throws(BlockFault) -> Int32? {
+    if generation != matcher.generation {
+      known = []
+      generation = matcher.generation
+    }
+    guard rows.has(rows.shapes[row], column) else { return nil }
+    let place: Int
+    if let found = known.firstIndex(where: { $0.before == before }) {
+      place = found
+    } else {
+      guard known.count < Self.statesMaximum else { return nil }
+      place = known.count
+      known.append((before, Array(repeating: Self.unknown, count: count)))
+    }
+    let number = Int(numbers[presence.ordinal(row)])
+    if known[place].behind[number] != Self.unknown { return known[place].behind[number] }
+    let raw = try texts.text(number, row: row, of: block)
+    let behind = matcher.advance(before, raw.contains(0x5C) ? JSONText.unescaped(raw[...])[...] : raw[...])
+    known[place].behind[number] = behind
+    return behind
   }
 }

@@ -24,6 +24,7 @@ import Testing
     "etag [0-9a-f]+ stored",
     "4a11..", "loading from (db|mail)-2", "db-9", "(?i)CACHE MISS", "\\tand \"quote\" 4", "took .*7\\.5", "stored|took",
     "nothing of it", "d 9f8", "\\bquote\\b", "^etag 9f8e7d6c5b4a1007", "miss.*internal$", "[xyz]{3}", "er 1(2|3)7 o",
+    "281[0-9]{2}[02468] Version", "(daec|c4-d).*[13]\\d Version: 1$", "[0-9]{6}",
   ])
   func `an expression finds in a block what it finds in each record`(_ pattern: String) throws {
     let (block, lines) = try block()
@@ -86,10 +87,13 @@ import Testing
     var random = SeededGenerator(seed: 11)
     let lines = (0..<900).map { number -> [UInt8] in
       let odd = String((0..<60).map { _ in random.pick(Array("abcd ")) })
-      return line(number % 3 == 0 ? odd : "took \(number) ms of \(number % 7)", time: day + Int64(number))
+      let call = "6cbc36de-39a3-4e3c-91c4-daec1b28\(1_000 + number / 9)"
+      let message =
+        number % 3 == 0 ? odd : number % 3 == 1 ? "took \(number) ms of \(number % 7)" : "end of \(call) now"
+      return line(message, time: day + Int64(number), call: call)
     }
     let block = try Block(bytes: try blockFile(lines))
-    let query = try LogQuery.parse("msg:/[ab].{12}c[bd]|took 1[0-9]*3 ms/")
+    let query = try LogQuery.parse("msg:/[ab].{12}c[bd]|took 1[0-9]*3 ms|281[0-9]*3 now/")
     let expected = try lines.filter { query.filter.matches(try IndexedRecord($0)) }.count
     guard case .regex(let filter) = query.filter else { return }
     let before = filter.program.withMatcher { $0.generation }
