@@ -17,6 +17,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -248,27 +249,53 @@ int apus_memory_file(const void *bytes, size_t length) {
   return fd;
 }
 
-int apus_netns_connect(int pidfd, uint16_t port, int home) {
+int apus_netns_socket(int pidfd, int home) {
   if (setns(pidfd, CLONE_NEWNET) != 0) return -1;
   // The socket belongs to the namespace it was made in; the thread can leave at once.
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   int error = errno;
   setns(home, CLONE_NEWNET);
   errno = error;
-  if (fd < 0) return -1;
+  return fd;
+}
+
+static int connect_loopback(int fd, uint16_t port) {
   struct sockaddr_in address;
   memset(&address, 0, sizeof address);
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 && errno != EINPROGRESS) {
-    error = errno;
+  return connect(fd, (struct sockaddr *)&address, sizeof address);
+}
+
+int apus_netns_connect(int pidfd, uint16_t port, int home) {
+  int fd = apus_netns_socket(pidfd, home);
+  if (fd < 0) return -1;
+  if (connect_loopback(fd, port) != 0 && errno != EINPROGRESS) {
+    int error = errno;
     close(fd);
     errno = error;
     return -1;
   }
   return fd;
 }
+
+int apus_loopback_ask(int fd, uint16_t port) {
+  // On a loopback the first answers EINPROGRESS although all is decided when it returns; the second tells the decision,
+  // and after a refusal makes the socket fit for another try.
+  for (int turn = 0; turn < 2; turn++) {
+    if (connect_loopback(fd, port) == 0 || errno == EISCONN) return 1;
+    if (errno != EINPROGRESS) break;
+  }
+  return 0;
+}
+
+int apus_poll(struct pollfd *watched, unsigned count, int64_t nanoseconds) {
+  struct timespec timeout = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+  return ppoll(watched, count, nanoseconds < 0 ? NULL : &timeout, NULL);
+}
+
+int apus_timer_slack(unsigned long nanoseconds) { return prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0); }
 
 int apus_socket_error(int socket) {
   int error = 0;

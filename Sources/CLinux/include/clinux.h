@@ -3,6 +3,7 @@
 #ifndef APUS_CLINUX_H
 #define APUS_CLINUX_H
 
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -113,6 +114,16 @@ int apus_memory_file(const void *bytes, size_t length);
 /// writable when decided. Moves the CALLING THREAD into that namespace and back to the one behind `home` (a descriptor
 /// of /proc/self/ns/net): on a dedicated thread only.
 int apus_netns_connect(int pidfd, uint16_t port, int home);
+/// A non-blocking TCP socket of that namespace, not connected; as `apus_netns_connect` otherwise.
+int apus_netns_socket(int pidfd, int home);
+/// Asks with such a socket whether something listens on 127.0.0.1:`port`: 1 when it is connected now, else 0, and it can be
+/// asked again.
+int apus_loopback_ask(int fd, uint16_t port);
+/// poll(2) with a timeout in nanoseconds; below 0 there is none.
+int apus_poll(struct pollfd *watched, unsigned count, int64_t nanoseconds);
+/// How much later than asked the kernel may end a timed wait of the calling thread (prctl(2), PR_SET_TIMERSLACK; 50 us
+/// unless told).
+int apus_timer_slack(unsigned long nanoseconds);
 /// A TCP socket that listens on 127.0.0.1:`port` in that namespace; as `apus_netns_connect` otherwise.
 int apus_netns_listen(int pidfd, uint16_t port, int home);
 /// Makes the Ethernet interface of a pod with `egress: internet` in that namespace (eth0 with the addresses of

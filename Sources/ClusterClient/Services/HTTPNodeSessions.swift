@@ -1,7 +1,6 @@
 internal import AsyncHTTPClient
 package import ClusterAPI
 internal import ClusterModel
-internal import Foundation
 internal import NIOCore
 internal import NIOHTTP1
 internal import Synchronization
@@ -23,6 +22,7 @@ package struct HTTPNodeSessions: NodeSessions {
   static let goodbyePatience = Duration.seconds(1)
 
   private let client: APIClient
+  private let lines = NodeLines()
 
   /// Sessions with the server behind a client, which must carry the node's certificate.
   package init(client: APIClient) { self.client = client }
@@ -31,8 +31,8 @@ package struct HTTPNodeSessions: NodeSessions {
   package func open(_ hello: WorkerHello) async throws(APIStatus) -> NodeSessionHandle {
     let base = "/internal/v1/nodes/\(APIRequest.escape(hello.name))"
     let upload = AsyncStream<ByteBuffer>.makeStream(bufferingPolicy: .bufferingOldest(Self.waitingMessagesMax))
-    upload.continuation.yield(try Self.line(.hello(hello)))
-    let session = HTTPNodeSession(upload: upload.continuation)
+    upload.continuation.yield(try Self.line(.hello(hello), lines))
+    let session = HTTPNodeSession(upload: upload.continuation, lines: lines)
     session.startReports(client, base, .stream(upload.stream, length: .unknown))
     let opened: (HTTPClientResponse, ResponseLines)
     do {
@@ -48,9 +48,9 @@ package struct HTTPNodeSessions: NodeSessions {
   }
 
   /// A message as a line of JSON.
-  static func line(_ message: WorkerMessage) throws(APIStatus) -> ByteBuffer {
+  static func line(_ message: WorkerMessage, _ lines: NodeLines) throws(APIStatus) -> ByteBuffer {
     do {
-      var data = try JSONCoding.encoder.encode(message)
+      var data = try lines.text(message)
       guard data.count <= messageBytesMax else {
         throw APIStatus.tooLarge("a worker's message of \(data.count) bytes; at most \(messageBytesMax) are allowed")
       }
@@ -77,9 +77,13 @@ private final class HTTPNodeSession: Sendable {
   }
 
   private let upload: AsyncStream<ByteBuffer>.Continuation
+  private let lines: NodeLines
   private let state = Mutex(State())
 
-  init(upload: AsyncStream<ByteBuffer>.Continuation) { self.upload = upload }
+  init(upload: AsyncStream<ByteBuffer>.Continuation, lines: NodeLines) {
+    self.upload = upload
+    self.lines = lines
+  }
 
   /// Why the stream of reports failed, if it did.
   var reportsFailure: APIStatus? { state.withLock { $0.failure } }
@@ -133,13 +137,13 @@ private final class HTTPNodeSession: Sendable {
   }
 
   /// The commands as a stream that ends with the session.
-  func readCommands(_ lines: ResponseLines) -> AsyncStream<NodeCommand> {
+  func readCommands(_ response: ResponseLines) -> AsyncStream<NodeCommand> {
     let (commands, sink) = AsyncStream<NodeCommand>.makeStream(
       bufferingPolicy: .bufferingOldest(HTTPNodeSessions.waitingCommandsMax))
     let task = Task {
       // An unreadable line, a broken connection and a full queue all end the session: the next one starts clean.
-      while let line = try? await lines.next() {
-        guard let command = try? JSONDecoder().decode(NodeCommand.self, from: Data(line)) else { break }
+      while let line = try? await response.next() {
+        guard let command = try? lines.command(line) else { break }
         if case .dropped = sink.yield(command) { break }
       }
       sink.finish()
@@ -158,7 +162,7 @@ private final class HTTPNodeSession: Sendable {
 
   /// Sends a message; a full queue or an ended session drops it, and a full queue ends the session.
   func send(_ message: WorkerMessage) {
-    guard let line = try? HTTPNodeSessions.line(message) else { return end() }
+    guard let line = try? HTTPNodeSessions.line(message, lines) else { return end() }
     if message == .goodbye { state.withLock { $0.leaving = true } }
     if case .dropped = upload.yield(line) { end() }
   }

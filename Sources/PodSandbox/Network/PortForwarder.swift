@@ -17,6 +17,8 @@ package final class PortForwarder: Sendable {
     case busy(limit: Int)
     /// `stop()` was called.
     case stopped
+    /// The task that asked was cancelled.
+    case cancelled
 
     /// The explanation in words.
     package var description: String {
@@ -26,6 +28,7 @@ package final class PortForwarder: Sendable {
       case .failed(let code): "connecting into the pod: \(SandboxError.text(code))"
       case .busy(let limit): "\(limit) connections are being made already"
       case .stopped: "the worker is stopping"
+      case .cancelled: "nobody waits for the connection any more"
       }
     }
   }
@@ -38,6 +41,8 @@ package final class PortForwarder: Sendable {
     case listener(UInt16)
     /// The interface through which it reaches others.
     case interface
+    /// A connection to a port of its loopback as soon as something listens there, under the id of who waits.
+    case first(UInt64, Sandbox, UInt16, PortPatience)
   }
 
   private struct Request {
@@ -55,6 +60,9 @@ package final class PortForwarder: Sendable {
 
   private struct State {
     var requests: [Request] = []
+    /// Who gave up waiting for a first connection and was not told yet.
+    var ended: Set<UInt64> = []
+    var lastID: UInt64 = 0
     var stopping = false
   }
 
@@ -102,6 +110,28 @@ package final class PortForwarder: Sendable {
     try await make(.interface, sandbox, sandbox.pidfd)
   }
 
+  /// The same as soon as something listens on the port, however long that takes; throws `cancelled` when the task is.
+  package func firstConnection(
+    to sandbox: Sandbox, port: UInt16, patience: PortPatience
+  ) async throws(Failure) -> CInt {
+    let id = state.withLock { state in
+      state.lastID += 1
+      return state.lastID
+    }
+    let result: Result<CInt, Failure> = await withTaskCancellationHandler {
+      do throws(Failure) {
+        return .success(try await make(.first(id, sandbox, port, patience), sandbox, sandbox.pidfd))
+      } catch {
+        return .failure(error)
+      }
+    } onCancel: {
+      state.withLock { _ = $0.ended.insert(id) }
+      _ = apus_wake(wake)
+    }
+    state.withLock { _ = $0.ended.remove(id) }
+    return try result.get()
+  }
+
   private func make(_ wish: Wish, _ sandbox: Sandbox?, _ pidfd: CInt) async throws(Failure) -> CInt {
     let result: Result<CInt, Failure> = await withCheckedContinuation { continuation in
       let refused: Failure? = state.withLock { state in
@@ -126,16 +156,22 @@ package final class PortForwarder: Sendable {
   }
 
   private func run(home: CInt) {
+    // Pods are ready when they are: 50 µs later is a hundredth of a cold start.
+    _ = apus_timer_slack(1)
     var pending: [Pending] = []
+    var waiters = PortWaiters()
     while true {
-      let (requests, stopping) = state.withLock { state in
+      let (requests, ended, stopping) = state.withLock { state in
         defer { state.requests = [] }
-        return (state.requests, state.stopping)
+        return (state.requests, state.ended, state.stopping)
       }
-      for request in requests { begin(request, home: home, stopping: stopping, &pending) }
+      for request in requests { begin(request, home: home, stopping: stopping, &pending, &waiters) }
+      for id in ended { waiters.end(id, .cancelled) }
       if stopping { break }
-      wait(&pending)
+      waiters.ask(now: DedicatedThread.monotonicNs(), home: home)
+      wait(&pending, asking: waiters.next)
     }
+    waiters.endAll(.stopped)
     for one in pending {
       close(one.fd)
       one.continuation.resume(returning: .failure(.stopped))
@@ -143,17 +179,21 @@ package final class PortForwarder: Sendable {
     close(home)
   }
 
-  private func begin(_ request: Request, home: CInt, stopping: Bool, _ pending: inout [Pending]) {
+  private func begin(
+    _ request: Request, home: CInt, stopping: Bool, _ pending: inout [Pending], _ waiters: inout PortWaiters
+  ) {
     if stopping {
       request.continuation.resume(returning: .failure(.stopped))
       return
     }
-    let fd =
-      switch request.wish {
-      case .connection(let port): apus_netns_connect(request.pidfd, port, home)
-      case .listener(let port): apus_netns_listen(request.pidfd, port, home)
-      case .interface: apus_netns_tap(request.pidfd, home)
-      }
+    let fd: CInt
+    switch request.wish {
+    case .connection(let port): fd = apus_netns_connect(request.pidfd, port, home)
+    case .listener(let port): fd = apus_netns_listen(request.pidfd, port, home)
+    case .interface: fd = apus_netns_tap(request.pidfd, home)
+    case .first(let id, let sandbox, let port, let patience):
+      return waiters.add(id, sandbox, port, patience, now: DedicatedThread.monotonicNs(), request.continuation)
+    }
     if fd >= 0 {
       guard case .connection = request.wish else { return request.continuation.resume(returning: .success(fd)) }
       let deadline = DedicatedThread.monotonicNs() + Self.timeoutNs
@@ -163,14 +203,15 @@ package final class PortForwarder: Sendable {
     }
   }
 
-  /// Waits for a wake-up, a decided connect or the next deadline, and answers who is decided.
-  private func wait(_ pending: inout [Pending]) {
+  /// Waits for a wake-up, a decided connect, the next deadline or the moment somebody is to be asked, and answers who is
+  /// decided.
+  private func wait(_ pending: inout [Pending], asking: UInt64?) {
     var watched = [pollfd(fd: wake, events: Int16(POLLIN), revents: 0)]
     watched += pending.map { pollfd(fd: $0.fd, events: Int16(POLLOUT), revents: 0) }
     let now = DedicatedThread.monotonicNs()
-    let next = pending.map(\.deadlineNs).min()
-    let timeout = next.map { $0 > now ? CInt(($0 - now) / 1_000_000 + 1) : 0 } ?? -1
-    _ = poll(&watched, nfds_t(watched.count), timeout)
+    let next = (pending.map(\.deadlineNs) + (asking.map { [$0] } ?? [])).min()
+    let timeout = next.map { $0 > now ? Int64($0 - now) : 0 } ?? -1
+    _ = apus_poll(&watched, UInt32(watched.count), timeout)
     if watched[0].revents != 0 { _ = apus_wake_clear(wake) }
     let later = DedicatedThread.monotonicNs()
     var left: [Pending] = []

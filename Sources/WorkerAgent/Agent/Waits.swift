@@ -6,8 +6,6 @@ enum NamedWait: Sendable {
   case shipperBackoff(milliseconds: Int64)
   /// The server is away: 50 ms … 2 s between attempts.
   case reconnect(milliseconds: Int64)
-  /// A `$PORT` process gives no sign when it listens: 200 µs … 20 ms between attempts to connect.
-  case portRetry(microseconds: Int64)
   /// The period of a readiness or liveness probe, as its manifest says.
   case probePeriod(milliseconds: Int64)
   /// A package's download failed: 100 ms … 1 s between attempts, three at most.
@@ -28,7 +26,6 @@ enum NamedWait: Sendable {
     case .stemRefill: Self.stemRefillMilliseconds
     case .shipperBackoff(let milliseconds), .reconnect(let milliseconds), .stemRetry(let milliseconds):
       min(max(milliseconds, 0), 2000)
-    case .portRetry: 0
     case .probePeriod(let milliseconds): max(milliseconds, 10)
     case .downloadRetry(let milliseconds): min(max(milliseconds, 0), 1000)
     case .deadline(let milliseconds): max(milliseconds, 0)
@@ -36,15 +33,7 @@ enum NamedWait: Sendable {
   }
 
   /// Waits, or throws when the task is cancelled.
-  func wait() async throws {
-    let length: Duration
-    if case .portRetry(let microseconds) = self {
-      length = .microseconds(min(max(microseconds, 200), 20_000))
-    } else {
-      length = .milliseconds(milliseconds)
-    }
-    try await Task.sleep(for: length)
-  }
+  func wait() async throws { try await Task.sleep(for: .milliseconds(milliseconds)) }
 }
 
 /// What did not end before its deadline.

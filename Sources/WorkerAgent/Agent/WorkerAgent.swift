@@ -194,7 +194,7 @@ package final class WorkerAgent: Service {
     return PodServices(
       node: configuration.name, runFolder: configuration.runDirectory, host: configuration.hostIdentity,
       address: address, engine: engine, stems: stems, packages: packages, images: images, secrets: secrets,
-      journal: node.journal, outputs: node.outputs, controls: node.controls, portWaits: PortWaits(),
+      journal: node.journal, outputs: node.outputs, controls: node.controls, portTimes: PortTimes(),
       group: node.group, logger: logger,
       report: { table.note($0) },
       event: { outbox.put($0) }, finished: { table.finished($0, slot: $1) })

@@ -305,25 +305,22 @@ actor PodRunner {
     }
   }
 
-  /// Nothing tells when a `$PORT` process listens: tries to connect until it does.
+  /// Nothing tells when a `$PORT` process listens: it is asked until it does.
   private func awaitPort(_ start: Int) async {
     guard let running, let fd = try? socket(), fd >= 0 else { return }
-    let waits = services.portWaits
+    let begun = Moment.now().uptime
+    let revision = "\(assignment.namespace)/\(assignment.revision)/\(assignment.spec.template.source?.digest ?? "")"
     do {
-      let first = try await waits.during {
-        var waited: Int64 = 0
-        while true {
-          if let connected = try? await running.connect(port: PodCommand.podPort) { return connected }
-          let pause = waits.pause(after: waited)
-          try await NamedWait.portRetry(microseconds: pause).wait()
-          waited += pause
-        }
-      }
-      bridge = try await PortBridge(
-        listener: fcntl(fd, F_DUPFD_CLOEXEC, 0), pod: running, port: PodCommand.podPort, first: first,
-        group: services.group)
+      // Ready to accept before there is anything to forward to: less to do once there is.
+      let bridge = try await PortBridge(
+        listener: fcntl(fd, F_DUPFD_CLOEXEC, 0), pod: running, port: PodCommand.podPort, group: services.group)
+      self.bridge = bridge
+      let first = try await running.firstConnection(
+        port: PodCommand.podPort, expected: services.portTimes.expected(revision))
+      bridge.open(with: first)
       apply(.awake, start: start)
-    } catch is CancellationError {
+      services.portTimes.took(UInt64(Moment.now().uptime - begun), revision)
+    } catch  where Task.isCancelled {
     } catch {
       services.logger.error(
         "forwarding to a pod failed to start", metadata: ["pod.id": "\(uid)", "error": "\(error)"])

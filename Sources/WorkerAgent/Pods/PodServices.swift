@@ -21,8 +21,8 @@ struct PodServices: Sendable {
   let outputs: PipeLoop
   /// Reads control pipes: apart from the outputs, so that a sign of readiness never waits behind log lines.
   let controls: PipeLoop
-  /// How many pods are being asked whether they listen yet.
-  let portWaits: PortWaits
+  /// How long functions take until they listen.
+  let portTimes: PortTimes
   let group: any EventLoopGroup
   let logger: Logger
   let report: @Sendable (PodReport) -> Void
@@ -42,21 +42,23 @@ enum SocketPath {
   }
 }
 
-/// Counts pods that wait until their `$PORT` process listens: the more there are, the more rarely each is asked, so that
-/// asking takes no more of the processor than for one.
-final class PortWaits: Sendable {
-  private let count = Atomic(0)
+/// How long functions took until they listened on `$PORT`, by revision, so that the next pod of one is asked in time and
+/// not before. Nothing depends on it but when the question comes.
+final class PortTimes: Sendable {
+  /// Revisions that are known; one more forgets all.
+  static let revisionsMaximum = 4096
 
-  /// How long to wait after `waited` of waiting for this pod until it is asked again, microseconds: often at the
-  /// beginning, rarely after a tenth of a second. An attempt costs 25 µs of the processor.
-  func pause(after waited: Int64) -> Int64 {
-    min(max(waited / 10, 200 * Int64(count.load(ordering: .relaxed))), 20_000)
-  }
+  private let known = Mutex<[String: UInt64]>([:])
 
-  /// One more pod waits until `body` has returned.
-  func during<Value>(_ body: () async throws -> Value) async rethrows -> Value {
-    count.add(1, ordering: .relaxed)
-    defer { count.subtract(1, ordering: .relaxed) }
-    return try await body()
+  /// Nanoseconds a revision takes; nil when it never was seen.
+  func expected(_ revision: String) -> UInt64? { known.withLock { $0[revision] } }
+
+  /// Notes how many nanoseconds a pod of it took: a shorter time counts at once, a longer one by a sixteenth.
+  func took(_ nanoseconds: UInt64, _ revision: String) {
+    known.withLock { known in
+      if known.count >= Self.revisionsMaximum, known[revision] == nil { known = [:] }
+      let before = known[revision] ?? nanoseconds
+      known[revision] = nanoseconds < before ? nanoseconds : before + (nanoseconds - before) / 16
+    }
   }
 }

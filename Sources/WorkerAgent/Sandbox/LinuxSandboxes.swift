@@ -441,6 +441,10 @@ private struct LinuxPod: RunningPod {
     }
   }
 
+  func firstConnection(port: UInt16, expected: UInt64?) async throws -> CInt {
+    try await forwarder.firstConnection(to: sandbox, port: port, patience: PortPatience(expected: expected))
+  }
+
   func memory() -> Int64? { sandbox.cgroup?.usage().memoryBytes.map { Int64(clamping: $0) } }
 }
 

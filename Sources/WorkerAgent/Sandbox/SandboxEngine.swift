@@ -65,6 +65,9 @@ package protocol RunningPod: Sendable {
   func exit() async -> PodExit
   /// A connected, non-blocking socket to a port on its own loopback; nil while nothing listens there.
   func connect(port: UInt16) async throws -> CInt?
+  /// The same as soon as something listens there, which is expected after so many nanoseconds of its life; throws when the
+  /// task is cancelled, and only then.
+  func firstConnection(port: UInt16, expected: UInt64?) async throws -> CInt
   /// Bytes of memory in use, where the host counts them.
   func memory() -> Int64?
 }

@@ -19,6 +19,7 @@ struct BridgeTests {
     let bridge = try await PortBridge(
       listener: Descriptors.listen(at: path), pod: LoopbackPod(port: echo.localAddress?.port), port: 8080,
       group: Self.group)
+    bridge.open()
     let client = try await TestConnection(socket: path)
     try await client.send("hello")
     #expect(await eventually { client.text == "hello" })
@@ -37,8 +38,8 @@ struct BridgeTests {
     let found = try #require(try await LoopbackPod(port: echo.localAddress?.port).connect(port: 8080))
     // A pod that takes no more connections: only one that was made before can carry the first client.
     let bridge = try await PortBridge(
-      listener: Descriptors.listen(at: path), pod: LoopbackPod(port: nil), port: 8080, first: found,
-      keptFor: 60_000, group: Self.group)
+      listener: Descriptors.listen(at: path), pod: LoopbackPod(port: nil), port: 8080, group: Self.group)
+    bridge.open(with: found, keptFor: 60_000)
     let first = try await TestConnection(socket: path)
     try await first.send("hello")
     #expect(await eventually { first.text == "hello" })
@@ -50,6 +51,35 @@ struct BridgeTests {
     try await echo.close()
   }
 
+  @Test func `a client that comes before the pod listens is served once it does`() async throws {
+    let folder = try TemporaryFolder()
+    let echo = try await EchoServer.bootstrap.bind(host: "127.0.0.1", port: 0).get()
+    let path = "\(folder.path)/p.s"
+    let pod = LoopbackPod(port: echo.localAddress?.port)
+    let bridge = try await PortBridge(
+      listener: Descriptors.listen(at: path), pod: pod, port: 8080, group: Self.group)
+    let early = try await TestConnection(socket: path)
+    try await early.send("hello")
+    bridge.open(with: try await pod.firstConnection(port: 8080, expected: nil))
+    #expect(await eventually { early.text == "hello" })
+    await bridge.close()
+    try await echo.close()
+  }
+
+  @Test func `a client of a pod that never listened hears that it was not read`() async throws {
+    let folder = try TemporaryFolder()
+    let path = "\(folder.path)/p.s"
+    let bridge = try await PortBridge(
+      listener: Descriptors.listen(at: path), pod: LoopbackPod(port: nil), port: 8080, group: Self.group)
+    let fd = Self.connected(path)
+    defer { close(fd) }
+    #expect(Glibc.write(fd, "hello", 5) == 5)
+    await bridge.close()
+    var byte: UInt8 = 0
+    let count = read(fd, &byte, 1)
+    #expect(count == -1 && errno == ECONNRESET)
+  }
+
   @Test func `a slow reader holds the sender back and gets every byte`() async throws {
     let folder = try TemporaryFolder()
     let echo = try await EchoServer.bootstrap.bind(host: "127.0.0.1", port: 0).get()
@@ -57,6 +87,7 @@ struct BridgeTests {
     let bridge = try await PortBridge(
       listener: Descriptors.listen(at: path), pod: LoopbackPod(port: echo.localAddress?.port), port: 8080,
       group: Self.group)
+    bridge.open()
     let client = try await TestConnection(socket: path)
     let bytes = (0..<(4 << 20)).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
     try await client.pause(true)
@@ -77,6 +108,7 @@ struct BridgeTests {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let bridge = try await PortBridge(
       listener: Descriptors.listen(at: path), pod: LoopbackPod(port: nil), port: 8080, group: group)
+    bridge.open()
     let (busy, free) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
     group.next().execute {
       busy.signal()
@@ -114,6 +146,7 @@ struct BridgeTests {
     let path = "\(folder.path)/p.s"
     let bridge = try await PortBridge(
       listener: Descriptors.listen(at: path), pod: LoopbackPod(port: nil), port: 8080, group: Self.group)
+    bridge.open()
     let client = try await TestConnection(socket: path)
     #expect(await eventually { client.ended })
     await bridge.close()

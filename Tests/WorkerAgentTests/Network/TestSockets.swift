@@ -95,6 +95,11 @@ struct LoopbackPod: RunningPod {
   func exit() async -> PodExit { PodExit() }
   func memory() -> Int64? { nil }
 
+  func firstConnection(port: UInt16, expected: UInt64?) async throws -> CInt {
+    guard let fd = try await connect(port: port) else { throw CancellationError() }
+    return fd
+  }
+
   func connect(port ignored: UInt16) async throws -> CInt? {
     guard let port else { return nil }
     let fd = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)

@@ -123,6 +123,13 @@ final class SimulatedPod: RunningPod {
   }
 
   func connect(port: UInt16) async throws -> CInt? { nil }
+
+  func firstConnection(port: UInt16, expected: UInt64?) async throws -> CInt {
+    // Nothing ever listens: until the task is cancelled.
+    for await _ in AsyncStream<Void>.makeStream().stream {}
+    throw CancellationError()
+  }
+
   func memory() -> Int64? { isAlive ? 42 << 20 : nil }
 }
 

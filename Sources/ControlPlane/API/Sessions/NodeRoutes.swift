@@ -16,6 +16,7 @@ struct NodeRoutes: Sendable {
 
   let services: APIServices
   private let joiner = SessionJoiner()
+  private let lines = NodeLines()
 
   /// Routes over services.
   init(services: APIServices) { self.services = services }
@@ -50,7 +51,7 @@ struct NodeRoutes: Sendable {
 
   private func serve(_ request: Request, _ node: String, _ commandsEnded: OneShot<Void>) async throws {
     var lines = RequestLines(request.body)
-    guard let first = try await lines.next(), case .hello(let hello) = try Self.message(first) else {
+    guard let first = try await lines.next(), case .hello(let hello) = try message(first) else {
       throw APIStatus.badRequest("a session starts with a hello")
     }
     guard hello.name == node else {
@@ -70,7 +71,7 @@ struct NodeRoutes: Sendable {
     var clean = false
     do {
       while let line = try await lines.next() {
-        let message = try Self.message(line)
+        let message = try message(line)
         if case .goodbye = message { clean = true }
         await handle.receive(message)
       }
@@ -81,9 +82,9 @@ struct NodeRoutes: Sendable {
     reportsEnded.give(())
   }
 
-  private static func message(_ line: [UInt8]) throws -> WorkerMessage {
+  private func message(_ line: [UInt8]) throws -> WorkerMessage {
     do {
-      return try JSONDecoder().decode(WorkerMessage.self, from: Data(line))
+      return try lines.message(line)
     } catch {
       throw APIStatus.badRequest("a worker's message cannot be read: \(JSONFault.words(error))")
     }
@@ -101,7 +102,7 @@ struct NodeRoutes: Sendable {
     if let name = HTTPField.Name("Apus-Session-Epoch") { headers[name] = String(opened.handle.epoch) }
     return StreamResponse.live(
       Self.commands(of: opened), to: request, contentType: "application/x-ndjson", headers: headers,
-      encode: { Array(try JSONCoding.encoder.encode($0)) + [10] }, ended: { opened.commandsEnded.give(()) })
+      encode: { try lines.text($0) + [10] }, ended: { opened.commandsEnded.give(()) })
   }
 
   /// The commands until the session or its stream of reports ends.

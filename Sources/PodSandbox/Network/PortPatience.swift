@@ -1,0 +1,25 @@
+/// How often a port inside a pod is asked whether something listens there already: an attempt takes 10 µs of a processor
+/// that the pod may need for its start.
+package struct PortPatience: Hashable, Sendable {
+  /// The longest pause, nanoseconds.
+  static let longest: UInt64 = 20_000_000
+  /// The shortest, for each pod that waits, nanoseconds: however many do, asking takes a tenth of a processor.
+  static let share: UInt64 = 100_000
+  /// The first question when nothing is known, nanoseconds: the quickest native functions need more.
+  static let beginning: UInt64 = 500_000
+
+  /// Nanoseconds after which something listened there when this was started before; nil when it never was.
+  package var expected: UInt64?
+
+  /// Patience with a pod that is expected to listen after so many nanoseconds.
+  package init(expected: UInt64? = nil) { self.expected = expected }
+
+  /// The nanoseconds until the next question, `waited` after the start, one of `waiting` pods: none until half of what is
+  /// expected, then often, and the more rarely the later it is.
+  func pause(after waited: UInt64, waiting: Int) -> UInt64 {
+    let begin = expected.map { $0 / 2 } ?? Self.beginning
+    guard waited >= begin else { return begin - waited }
+    let overdue = max((waited - begin) / 4, waited / 50, Self.share * UInt64(max(1, waiting)))
+    return min(overdue, Self.longest)
+  }
+}
