@@ -27,6 +27,11 @@ package actor Orchestrator {
   /// How long after a pod changed what people read of it is written, milliseconds: a start changes it four times, a burst
   /// changes hundreds.
   static let settlingMilliseconds = 20
+  /// The same, longer by this when more than `settlingCrowd` pods changed: while hundreds start or end, most change again
+  /// before anybody can have read it, and writing them takes a tenth of what their start does.
+  static let settlingCrowdMilliseconds = 200
+  /// Pods that changed within `settlingMilliseconds`.
+  static let settlingCrowd = 100
 
   let objects: ObjectStore
   let overlay: SoftOverlay
@@ -274,7 +279,12 @@ package actor Orchestrator {
   /// and nodes, and the pods' objects.
   private func settleForever() async {
     for await _ in settlements {
-      do { try await Task.sleep(for: .milliseconds(Self.settlingMilliseconds)) } catch { return }
+      do {
+        try await Task.sleep(for: .milliseconds(Self.settlingMilliseconds))
+        if unsettled.pods.count > Self.settlingCrowd {
+          try await Task.sleep(for: .milliseconds(Self.settlingCrowdMilliseconds))
+        }
+      } catch { return }
       let due = unsettled
       unsettled = Unsettled()
       for key in due.functions { publishCounts(key) }
