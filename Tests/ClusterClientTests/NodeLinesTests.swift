@@ -76,6 +76,29 @@ struct NodeLinesTests {
     }
   }
 
+  @Test("no member of a report was added without a place in its line")
+  func members() {
+    let detail = PodDetail(function: "f", revision: "r", life: .ready)
+    let members: [(Any, Set<String>)] = [
+      (PodReport(uid: "", name: "", namespace: "", detail: detail), ["uid", "name", "namespace", "detail"]),
+      (
+        detail,
+        [
+          "function", "revision", "life", "reason", "message", "history", "restarts", "failed", "exitCode", "everReady",
+          "endpoint", "startup", "memory",
+        ]
+      ),
+      (PodStep(life: .ready, at: .now(), reason: nil), ["life", "at", "reason"]),
+      (PodEndpoint(socket: "", host: "", worker: nil), ["socket", "host", "worker"]),
+      (StartupBreakdown(), ["placed", "prepared", "sandboxed", "ready"]),
+    ]
+    for (value, known) in members {
+      #expect(
+        Set(Mirror(reflecting: value).children.compactMap(\.label)) == known,
+        "\(type(of: value)): NodeLines writes and reads these by hand; add the new one there and here")
+    }
+  }
+
   @Test("a start command is what Codable makes of it, both ways; a spec met again is the same")
   func starts() throws {
     var random = SeededGenerator(seed: 5)

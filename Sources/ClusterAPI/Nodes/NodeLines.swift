@@ -11,6 +11,8 @@ internal import Synchronization
 package final class NodeLines: Sendable {
   /// Specs that are kept, each way; one more drops all.
   static let specsMaximum = 1024
+  /// The longest spec that is kept, bytes.
+  static let specBytesMaximum = 16 << 10
 
   private let texts = Mutex<[RevisionSpec: [UInt8]]>([:])
   private let specs = Mutex<[[UInt8]: RevisionSpec]>([:])
@@ -68,6 +70,7 @@ package final class NodeLines: Sendable {
   private func text(_ spec: RevisionSpec) throws -> [UInt8] {
     if let known = texts.withLock({ $0[spec] }) { return known }
     let text = Array(try JSONCoding.encoder.encode(spec))
+    guard text.count <= Self.specBytesMaximum else { return text }
     texts.withLock { texts in
       if texts.count >= Self.specsMaximum { texts = [:] }
       texts[spec] = text
@@ -78,6 +81,7 @@ package final class NodeLines: Sendable {
   private func spec(_ text: [UInt8]) throws(LineReader.Foreign) -> RevisionSpec {
     if let known = specs.withLock({ $0[text] }) { return known }
     guard let spec = try? JSONDecoder().decode(RevisionSpec.self, from: Data(text)) else { throw LineReader.Foreign() }
+    guard text.count <= Self.specBytesMaximum else { return spec }
     specs.withLock { specs in
       if specs.count >= Self.specsMaximum { specs = [:] }
       specs[text] = spec

@@ -14,6 +14,8 @@ struct SoakPodsTests {
     var right = 0
     var refused: [String: Int] = [:]
     var wrong: [String] = []
+    /// Pods and processes as they were at the first wrong answer.
+    var scene: String?
   }
 
   private final class Book: Sendable {
@@ -60,9 +62,10 @@ struct SoakPodsTests {
         let sorted = times.sorted()
         print(
           "pods: \(times.count) of \(victim) killed, an answer after p50 \(Int(sorted[sorted.count / 2])) ms, at most",
-          "\(Int(sorted.last ?? 0)) ms")
+          "\(Int(sorted.last ?? 0)) ms, \(sorted.count { $0 > 1000 }) later than a second")
       }
       print("pods: \(seen.right) answers right, refused \(seen.refused), seed \(random.seed)")
+      if let scene = seen.scene { print("pods: at the first wrong answer:\n\(scene)") }
       #expect(seen.wrong == [], "seed \(random.seed)")
       #expect(seen.right > Self.enough)
       #expect(kills >= Self.ordinaryKills * 2)
@@ -91,6 +94,15 @@ struct SoakPodsTests {
     }
   }
 
+  /// Pods that live, what became of them lately, and the processes.
+  private static let scene = """
+    apus get pods -o json | jq -c '.items[] | select(.status.apus.life != "gone") | [.metadata.name, .status.apus]'
+    apus logs --since 90s 'stream:event OR stream:platform' | tail -n 80
+    ps -eo pid,ppid,etimes,stat,args --forest | grep -E 'apus|runner|zygote' | grep -v grep
+    ls -la --time-style=full-iso /run/apus/*/
+    ss -xl | grep /run/apus
+    """
+
   /// Calls one function after the other until it is cancelled.
   private static func call(_ cluster: TestCluster, _ calls: HTTPCalls, _ caller: Int, _ book: Book) async {
     var number = 0
@@ -107,6 +119,10 @@ struct SoakPodsTests {
         } else {
           tally.wrong.append("\(name) \(body): \(answer.status) \(answer.error ?? "") \(answer.body.prefix(200))")
         }
+      }
+      if book.tally.withLock({ !$0.wrong.isEmpty && $0.scene == nil }) {
+        let scene = try? await cluster.bash(Self.scene).all
+        book.tally.withLock { $0.scene = $0.scene ?? scene ?? "" }
       }
       // Long enough for some to fall to zero, which is the point.
       if number % 4 == 0 { try? await Task.sleep(for: .milliseconds(40 * (caller + 1))) }
