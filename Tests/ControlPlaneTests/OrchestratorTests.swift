@@ -260,6 +260,36 @@ struct OrchestratorTests {
     #expect(back.running.isEmpty)
   }
 
+  @Test("a pod that a new worker starts again is a later start for gateways, whatever the worker counts")
+  func startedAgain() async throws {
+    let cluster = try await TestCluster()
+    let first = try await TestWorker("w1", cluster)
+    try await cluster.deploy("greet", code: "one", scale: .object(["max": .int(2)]))
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    let news = try await cluster.plane.orchestrator.subscribe(gateway: "g")
+    first.behave(.hold)
+    try await cluster.plane.orchestrator.want(
+      PodsWanted(
+        gateway: "g", namespace: "default", function: "greet", revision: nil, pods: 2, reason: "2 queued"))
+    #expect(await eventually { await cluster.pods("greet", .starting).count == 1 })
+    // It was started twice more before its worker died.
+    var report = try #require(first.running.first { $0.detail.life == .starting })
+    report.detail.restarts = 2
+    let uid = report.uid
+    await first.report(report)
+    await first.vanish()
+    _ = try await TestWorker("w1", cluster)
+    #expect(await eventually { await cluster.plane.orchestrator.pods[uid]?.detail.life == .ready })
+    await cluster.plane.orchestrator.drain(uid, reason: "Idle", message: nil)
+    var incarnations: [Int] = []
+    for await case .endpoint(let endpoint) in news where endpoint.uid == uid {
+      incarnations.append(endpoint.incarnation)
+      if endpoint.state == .draining { break }
+    }
+    #expect(incarnations == incarnations.sorted(), "gateways pass over what counts back")
+    #expect(incarnations.last == 3)
+  }
+
   @Test("while the server's own timer was late, silence declares nobody lost")
   func lateTimer() async throws {
     let cluster = try await TestCluster()

@@ -47,6 +47,9 @@ struct PodRecord: Sendable {
   /// When a draining pod is stopped whoever still uses it.
   var drainDeadline: Timestamp?
   var stopSent = false
+  /// Starts on workers that are no more: a worker counts from 0, and gateways pass over news of a start before the one they
+  /// know, its end included.
+  var restartsBefore = 0
   /// When it was over.
   var goneAt: Timestamp?
 

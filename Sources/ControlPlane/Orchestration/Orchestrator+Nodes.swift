@@ -127,12 +127,23 @@ extension Orchestrator: NodeSessions {
     }
     for pod in missing {
       switch pod.detail.life {
-      case .placed, .starting: send(.start(pod.assignment), to: name)
+      case .placed, .starting: startAgain(pod, on: name)
       default:
         bury(pod.uid, reason: "NodeRestarted", message: "node \(name) came back without it", failed: pod.counts)
         replace(pod)
       }
     }
+  }
+
+  /// Sends the start of a pod to a worker that knows nothing of it: for all others it is another start.
+  private func startAgain(_ pod: PodRecord, on name: String) {
+    var pod = pod
+    pod.restartsBefore = pod.detail.restarts + 1
+    pod.detail.restarts = pod.restartsBefore
+    pod.detail.endpoint = nil
+    pods[pod.uid] = pod
+    publish(pod.uid)
+    send(.start(pod.assignment), to: name)
   }
 
   /// A message of a worker; those of an older session are ignored.

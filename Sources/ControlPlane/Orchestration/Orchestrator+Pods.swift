@@ -109,7 +109,7 @@ extension Orchestrator: PodPlacements {
     let time = clock()
     let before = pod.detail
     let next = report.detail
-    pod.detail.restarts = next.restarts
+    pod.detail.restarts = pod.restartsBefore + next.restarts
     pod.detail.endpoint = next.endpoint
     pod.detail.memory = next.memory
     pod.detail.exitCode = next.exitCode
@@ -127,7 +127,7 @@ extension Orchestrator: PodPlacements {
       pods[report.uid] = pod
       return ended(report.uid, next, at: time)
     }
-    let moved = life != before.life || next.restarts != before.restarts
+    let moved = life != before.life || pod.detail.restarts != before.restarts
     if moved {
       if life == .ready, before.life == .placed, let step = next.history.last(where: { $0.life == .starting }) {
         pod.detail.enter(.starting, at: step.at, reason: step.reason)

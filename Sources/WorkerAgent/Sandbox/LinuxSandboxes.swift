@@ -247,8 +247,9 @@ actor LinuxSandboxes: SandboxEngine {
     let task = Task {
       let spawner = try await Spawner.launch(
         executable: configuration.spawnerPath, instance: configuration.instance, logger: logger)
+      ends.begin(spawner)
       // Ends with the spawner.
-      Task { await ends.collect(from: spawner) }
+      Task { await ends.collect(spawner.exits, of: spawner) }
       return spawner
     }
     spawner = task
@@ -357,63 +358,6 @@ extension StemKind {
     case .native: .binary
     case .exec: .exec
     case .lambda: .lambda
-    }
-  }
-}
-
-/// Who waits for the end of which pod. An end may come before its start has returned.
-final class PodEnds: Sendable {
-  private struct Key: Hashable {
-    var spawner: ObjectIdentifier
-    var ticket: UInt64
-  }
-
-  private struct State {
-    var waiting: [Key: AsyncStream<PodExit>.Continuation] = [:]
-    /// Ends nobody waited for yet; at most one for each start under way.
-    var early: [Key: PodExit] = [:]
-  }
-
-  private let state = Mutex(State())
-
-  /// Hands on the ends of a spawner's pods until it is gone.
-  func collect(from spawner: Spawner) async {
-    for await end in spawner.exits {
-      let cause = end.reason.hasSuffix("spawner died") ? end.reason : nil
-      let exit = PodExit(
-        code: end.exitCode, signal: end.signal, outOfMemory: end.oomKilled, cause: cause,
-        startFailure: end.failure?.description)
-      let key = Key(spawner: ObjectIdentifier(spawner), ticket: end.ticket)
-      let waiting = state.withLock { state in
-        let waiting = state.waiting.removeValue(forKey: key)
-        if waiting == nil { state.early[key] = exit }
-        return waiting
-      }
-      waiting?.yield(exit)
-      waiting?.finish()
-    }
-    state.withLock { state in
-      state.early = state.early.filter { $0.key.spawner != ObjectIdentifier(spawner) }
-    }
-  }
-
-  /// The end of one pod, for all who ask.
-  func follow(_ ticket: UInt64, of spawner: Spawner) -> Task<PodExit, Never> {
-    let (stream, continuation) = AsyncStream<PodExit>.makeStream()
-    let key = Key(spawner: ObjectIdentifier(spawner), ticket: ticket)
-    let early = state.withLock { state in
-      let early = state.early.removeValue(forKey: key)
-      if early == nil { state.waiting[key] = continuation }
-      return early
-    }
-    if let early {
-      continuation.yield(early)
-      continuation.finish()
-    }
-    // Ends with the pod, or with its spawner.
-    return Task {
-      for await exit in stream { return exit }
-      return PodExit(cause: "its end was not seen: the spawner is gone")
     }
   }
 }

@@ -29,10 +29,16 @@ extension DispatchState {
     }
   }
 
-  /// A pod is new or changed. News of an earlier start than the one known are old and dropped.
-  mutating func endpointChanged(_ new: EndpointRoute, now: Int64, actions: inout [Action]) {
+  /// A pod is new or changed. News of an earlier start than the one known are old and dropped; not so in a snapshot, which
+  /// may be of a server that counts anew.
+  mutating func endpointChanged(
+    _ new: EndpointRoute, inSnapshot: Bool = false, now: Int64, actions: inout [Action]
+  ) {
     if let known = pods[new.uid] {
-      if known.key.incarnation > new.incarnation { return }
+      if known.key.incarnation > new.incarnation {
+        guard inSnapshot else { return }
+        podGone(known.endpoint, abort: false, actions: &actions)
+      }
       if known.key.incarnation < new.incarnation {
         pods[new.uid] = nil
         wish.asked = 0

@@ -185,8 +185,10 @@ final class FunctionDispatcher: Sendable {
     event { machine, now, actions in machine.functionRemoved(now: now, actions: &actions) }
   }
 
-  func endpointChanged(_ endpoint: EndpointRoute) {
-    event { machine, now, actions in machine.endpointChanged(endpoint, now: now, actions: &actions) }
+  func endpointChanged(_ endpoint: EndpointRoute, inSnapshot: Bool = false) {
+    event { machine, now, actions in
+      machine.endpointChanged(endpoint, inSnapshot: inSnapshot, now: now, actions: &actions)
+    }
   }
 
   func keepOnly(_ uids: Set<String>) {

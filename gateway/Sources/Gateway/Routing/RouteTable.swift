@@ -105,7 +105,7 @@ final class RouteTable: Sendable {
     }
     for dispatcher in dispatchers {
       let current = byFunction[dispatcher.key] ?? []
-      for endpoint in current { dispatcher.endpointChanged(endpoint) }
+      for endpoint in current { dispatcher.endpointChanged(endpoint, inSnapshot: true) }
       dispatcher.keepOnly(Set(current.map(\.uid)))
     }
     state.withLock { $0.loaded = true }

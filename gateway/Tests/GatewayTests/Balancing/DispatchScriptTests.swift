@@ -302,6 +302,17 @@ import Testing
     #expect(script.dispatched.count == 1)
   }
 
+  @Test func `a snapshot is the whole truth, also where it counts starts anew`() {
+    var script = Script()
+    script.endpoint(makeEndpoint("a", .ready, incarnation: 3))
+    script.event {
+      $0.endpointChanged(makeEndpoint("a", .ready, incarnation: 1), inSnapshot: true, now: $1, actions: &$2)
+    }
+    #expect(script.actions.contains(.retire(PodKey(uid: "a", incarnation: 3), abort: false)))
+    script.endpoint(makeEndpoint("a", .gone, incarnation: 1))
+    #expect(script.machine.pods["a"] == nil)
+  }
+
   @Test func `a pod that dies under the queue is replaced by a wish at once`() {
     var script = Script(makeRoute(max: 1))
     _ = script.arrive()
