@@ -314,6 +314,8 @@ actor PodRunner {
       // Ready to accept before there is anything to forward to: less to do once there is.
       let bridge = try await PortBridge(
         listener: fcntl(fd, F_DUPFD_CLOEXEC, 0), pod: running, port: PodCommand.podPort, group: services.group)
+      // The pod may have ended meanwhile: then nobody else knows of the bridge.
+      guard !Task.isCancelled, machine.start == start else { return await bridge.close() }
       self.bridge = bridge
       let first = try await running.firstConnection(
         port: PodCommand.podPort, expected: services.portTimes.expected(revision))

@@ -56,6 +56,12 @@ extension Call {
   private func totalOver() {
     let component = assignment.map { "pod \($0.endpoint.pod)" } ?? "gateway"
     let own = request.info.route.timeout
+    if assignment != nil, !isInPod {
+      return giveUp(
+        .queueTimeout,
+        "no pod read the call within spec.timeout (\(own)): those it was sent to ended before, \(record.retries) in all",
+        component: component)
+    }
     guard totalDue == request.limit else {
       let most = Limits.timeoutMaximum
       return giveUp(

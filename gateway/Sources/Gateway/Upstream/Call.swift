@@ -228,6 +228,12 @@ final class Call {
   /// The client did not send its body in time, or sent what is no HTTP.
   func requestBroken(_ code: CallErrorCode, _ message: String) { giveUp(code, message) }
 
+  /// Whether a pod has the call at this moment, as far as anybody knows here.
+  var isInPod: Bool {
+    if case .forwarding = phase { return true }
+    return false
+  }
+
   var isDone: Bool {
     if case .done = phase { return true }
     return false

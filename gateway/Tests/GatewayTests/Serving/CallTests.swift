@@ -15,6 +15,18 @@ import Testing
     #expect(stage.pool.idleCount(PodKey(uid: "a", incarnation: 1)) == 0)
   }
 
+  @Test func `a request that no pod ever read is not said to have taken the function's time`() throws {
+    let stage = try CallStage(deadSocket: true)
+    stage.send()
+    stage.call.checkTime(stage.call.totalDue)
+    #expect(stage.client.errors == [.queueTimeout])
+    #expect(stage.dispatcher.figures.queued == 0)
+    let read = try CallStage(deadSocket: false)
+    read.send()
+    read.call.checkTime(read.call.totalDue)
+    #expect(read.client.errors == [.functionTimeout])
+  }
+
   @Test func `a request that was taken may have run, and is not sent again`() throws {
     let stage = try CallStage(deadSocket: false)
     stage.send()
