@@ -158,14 +158,19 @@ struct LogAdapterTests {
   func pushes() async throws {
     try await TestCluster.with(workers: 1) { cluster in
       let (token, authority) = try await credentials(cluster)
+      // An hour of yesterday: the cluster's own records are of now.
+      let hour = Int64(Date().timeIntervalSince1970) / 3600 * 3600 - 30 * 3600
+      let since = Date(timeIntervalSince1970: Double(hour)).formatted(.iso8601)
+      let until = Date(timeIntervalSince1970: Double(hour + 3600)).formatted(.iso8601)
+      let second = hour + 1815
       try cluster.write(
         "loki.json",
-        #"{"streams":[{"stream":{"job":"nginx","env":"prod"},"values":[["1795343415250000001","GET /x 200"],"#
-          + #"["1795343415250000002","GET /y 500",{"level":"error"}]]}]}"#)
+        #"{"streams":[{"stream":{"job":"nginx","env":"prod"},"values":[["\#(second)250000001","GET /x 200"],"#
+          + #"["\#(second)250000002","GET /y 500",{"level":"error"}]]}]}"#)
       try cluster.write(
         "otlp.json",
         #"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"cart"}}]},"#
-          + #""scopeLogs":[{"logRecords":[{"timeUnixNano":"1795343415250000003","severityNumber":13,"#
+          + #""scopeLogs":[{"logRecords":[{"timeUnixNano":"\#(second)250000003","severityNumber":13,"#
           + #""body":{"stringValue":"slow"},"traceId":"5b8efff798038103d269b633813fc60c"}]}]}]}"#)
       let curl = "curl -s -w '%{http_code}' --cacert \(authority) -H 'Authorization: Bearer \(token)'"
       let json = "-H 'Content-Type: application/json'"
@@ -193,7 +198,7 @@ struct LogAdapterTests {
       let cart = try await cluster.apus("logs", "cart", "level:warn", "trace_id:5b8efff798038103d269b633813fc60c")
       #expect(cart.output.contains("WARN  slow"), "\(cart.all)")
       let root = "/apis/apus.dev/v1/namespaces/default/logs"
-      let period = "since=2026-11-22T10:00:00Z&until=2026-11-22T11:00:00Z"
+      let period = "since=\(since)&until=\(until)"
       let histogram = try await post("\(root)/histogram?spans=10&\(period)", "-G").dropLast(3)
       let spans = try #require(try JSONSerialization.jsonObject(with: Data(histogram.utf8)) as? [String: Any])
       let counts = (spans["spans"] as? [[String: Any]])?.compactMap { $0["count"] as? Int } ?? []
@@ -202,7 +207,7 @@ struct LogAdapterTests {
       let levels = #""level":[{"count":2,"value":"error"},{"count":2,"value":"info"},{"count":1,"value":"warn"}]"#
       #expect(facets.contains(levels) && facets.contains(#"{"count":4,"value":"prod"}"#), "\(facets)")
       let chart = try await cluster.apus(
-        "logs", "--since", "2026-11-22T10:00:00Z", "--until", "2026-11-22T11:00:00Z", "--histogram", "-A")
+        "logs", "--since", since, "--until", until, "--histogram", "-A")
       #expect(chart.output.contains("█") && chart.output.contains("2 error") && !chart.output.contains("\u{1B}"))
 
       // Ended when both are there, by the clock only where they never come.
