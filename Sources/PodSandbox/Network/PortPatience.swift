@@ -7,6 +7,9 @@ package struct PortPatience: Hashable, Sendable {
   static let share: UInt64 = 100_000
   /// The first question when nothing is known, nanoseconds: the quickest native functions need more.
   static let beginning: UInt64 = 500_000
+  /// The first question at the latest, nanoseconds: what took long in a burst, when many started at once, need not take long
+  /// now.
+  static let latestBeginning: UInt64 = 1_000_000
 
   /// Nanoseconds after which something listened there when this was started before; nil when it never was.
   package var expected: UInt64?
@@ -17,7 +20,7 @@ package struct PortPatience: Hashable, Sendable {
   /// The nanoseconds until the next question, `waited` after the start, one of `waiting` pods: none until half of what is
   /// expected, then often, and the more rarely the later it is.
   func pause(after waited: UInt64, waiting: Int) -> UInt64 {
-    let begin = expected.map { $0 / 2 } ?? Self.beginning
+    let begin = min(expected.map { $0 / 2 } ?? Self.beginning, Self.latestBeginning)
     guard waited >= begin else { return begin - waited }
     let overdue = max((waited - begin) / 4, waited / 50, Self.share * UInt64(max(1, waiting)))
     return min(overdue, Self.longest)

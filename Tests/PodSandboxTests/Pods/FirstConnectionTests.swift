@@ -13,6 +13,7 @@ struct FirstConnectionTests {
     #expect(patience.pause(after: 400_000, waiting: 1) == 600_000)
     #expect(patience.pause(after: 1_000_000, waiting: 1) == PortPatience.share)
     #expect(PortPatience().pause(after: 0, waiting: 1) == PortPatience.beginning)
+    #expect(PortPatience(expected: 900_000_000).pause(after: 0, waiting: 1) == PortPatience.latestBeginning)
     var waited: UInt64 = 0
     var pauses: [UInt64] = []
     while waited < 1_000_000_000 {
