@@ -1,3 +1,5 @@
+internal import ClusterModel
+
 /// Writes JSON whose members come in the order they are given, without Codable.
 struct LineWriter {
   private(set) var bytes: [UInt8] = []
@@ -22,7 +24,7 @@ struct LineWriter {
   /// A member that is a text.
   mutating func member(_ name: StaticString, _ text: String) {
     key(name)
-    string(text)
+    JSONOutput.append(text, to: &bytes)
   }
 
   /// A member that is a text, if there is one.
@@ -65,23 +67,6 @@ struct LineWriter {
       close()
     }
     bytes.append(UInt8(ascii: "]"))
-  }
-
-  private mutating func string(_ text: String) {
-    bytes.append(UInt8(ascii: "\""))
-    for byte in text.utf8 {
-      switch byte {
-      case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-        bytes.append(UInt8(ascii: "\\"))
-        bytes.append(byte)
-      case 0..<0x20:
-        bytes.append(contentsOf: "\\u00".utf8)
-        bytes.append(UInt8(ascii: "0") + (byte >> 4))
-        bytes.append((byte & 15) + ((byte & 15) < 10 ? UInt8(ascii: "0") : UInt8(ascii: "a") - 10))
-      default: bytes.append(byte)
-      }
-    }
-    bytes.append(UInt8(ascii: "\""))
   }
 }
 

@@ -30,7 +30,7 @@ package actor Orchestrator {
   /// The same, longer by this when more than `settlingCrowd` pods changed: while hundreds start or end, most change again
   /// before anybody can have read it, and writing them takes a tenth of what their start does.
   static let settlingCrowdMilliseconds = 200
-  /// Pods that changed within `settlingMilliseconds`.
+  /// More pods than this that changed within `settlingMilliseconds` are a crowd.
   static let settlingCrowd = 100
 
   let objects: ObjectStore
