@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/magic.h>
 #include <linux/mount.h>
 #include <linux/sched.h>
 #include <net/if.h>
@@ -18,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* glibc's <sys/mount.h> and <linux/mount.h> exclude each other on Debian 12; these are all we need from the former. */
@@ -106,6 +108,16 @@ static void resize_tmp(const struct apus_spawn *spawn, const struct apus_bind *b
   if (mount(NULL, "/tmp", NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV, options) != 0) pod_fail(status, APUS_STEP_TMP);
 }
 
+/* Mounts /proc. In a user namespace the kernel wants to see one before it gives another: there the root's maker left one,
+   which goes as soon as this one stands. */
+static int replace_proc(unsigned long flags) {
+  struct statfs kept;
+  if (statfs("/proc", &kept) != 0 || kept.f_type != PROC_SUPER_MAGIC)
+    return mount("apus-proc", "/proc", "proc", flags, "hidepid=2");
+  if (mount("apus-proc", "/tmp", "proc", flags, "hidepid=2") != 0 || umount2("/proc", MNT_DETACH) != 0) return -1;
+  return mount("/tmp", "/proc", NULL, MS_MOVE, NULL);
+}
+
 /* /proc of the pod's own process namespace: read-only as a whole (so /proc/sys and sysrq are), other users' processes
    invisible, and the files that show the host's memory, keys and addresses covered by /dev/null. */
 static void mount_proc(int status) {
@@ -114,7 +126,7 @@ static void mount_proc(int status) {
     "/proc/kallsyms", "/proc/sysrq-trigger", "/proc/timer_list",
   };
   const unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  if (mount("apus-proc", "/proc", "proc", flags, "hidepid=2") != 0) pod_fail(status, APUS_STEP_PROC);
+  if (replace_proc(flags) != 0) pod_fail(status, APUS_STEP_PROC);
   for (size_t i = 0; i < sizeof covered / sizeof covered[0]; i++) {
     if (mount("/dev/null", covered[i], NULL, MS_BIND, NULL) != 0 && errno != ENOENT) pod_fail(status, APUS_STEP_PROC);
   }
@@ -176,7 +188,11 @@ int root_enter(int tree, int writable, enum apus_step *step) {
   *step = APUS_STEP_ROOT;
   if (attach(tree, TEMPLATE_ROOT, writable) != 0) return -1;
   *step = APUS_STEP_DEV;
-  if (mount(TEMPLATE_DEV, TEMPLATE_ROOT "/dev", NULL, MS_BIND, NULL) != 0) return -1;
+  if (mount(TEMPLATE_DEV, TEMPLATE_ROOT "/dev", NULL, MS_BIND | MS_REC, NULL) != 0) return -1;
+  if (access(TEMPLATE_PROC, F_OK) == 0) {
+    *step = APUS_STEP_PROC;
+    if (mount(TEMPLATE_PROC, TEMPLATE_ROOT "/proc", NULL, MS_BIND, NULL) != 0) return -1;
+  }
   *step = APUS_STEP_PIVOT;
   // The new root takes the place of the template; the template, stacked on top for a moment, is let go.
   if (chdir(TEMPLATE_ROOT) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0) return -1;
@@ -189,8 +205,8 @@ static void build_root(const struct apus_spawn *spawn, const struct pod_descript
   const int writable = (spawn->head.flags & APUS_ROOT_WRITABLE) != 0;
   if (given->root >= 0 && root_enter(given->root, writable, &step) != 0) pod_fail(status, step);
   mount_passwd(given->passwd, status);
-  mount_tmp(spawn, status);
   mount_proc(status);
+  mount_tmp(spawn, status);
 }
 
 void bind_mounts(const struct apus_spawn *spawn, const struct apus_bind *bind, int code, int secrets, int status) {

@@ -68,5 +68,6 @@ void init_main(const struct apus_spawn *spawn, struct pod_descriptors *given, vo
 #define TEMPLATE_ROOT "/new"
 #define TEMPLATE_DEV "/dev"
 #define TEMPLATE_PASSWD "/passwd"
+#define TEMPLATE_PROC "/proc" /* only where root is that of a user namespace */
 
 #endif

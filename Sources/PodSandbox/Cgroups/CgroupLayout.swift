@@ -1,3 +1,5 @@
+import Glibc
+
 /// Where this process may make control groups: which version, and its own group in each hierarchy.
 package struct CgroupLayout: Sendable, Equatable {
   /// The kernel's two ways to hold groups.
@@ -56,12 +58,22 @@ package struct CgroupLayout: Sendable, Equatable {
     }
   }
 
-  /// This process's layout.
+  /// This process's layout: where it is not the host's root, of the groups that were delegated to it.
   package static func current() -> CgroupLayout {
-    CgroupLayout(
+    let all = CgroupLayout(
       mountinfo: CgroupFiles.read("/proc/self/mountinfo", atMost: 1 << 22) ?? "",
       ownGroups: CgroupFiles.read("/proc/self/cgroup") ?? "",
       controllers: { CgroupFiles.read("\($0)/cgroup.controllers") })
+    let isHostRoot = geteuid() == 0 && HostUsers.current.owner == nil
+    return isHostRoot ? all : all.delegated { access($0, W_OK) == 0 }
+  }
+
+  /// The part of it whose own groups may be written to.
+  func delegated(_ mayWrite: (String) -> Bool) -> CgroupLayout {
+    var part = self
+    part.own = own.filter { mayWrite($0.value) }
+    if part.own.isEmpty { part.version = .none }
+    return part
   }
 
   /// Group path by controller name; "" is the unified hierarchy.

@@ -9,20 +9,44 @@ package struct CgroupTree: Sendable {
   /// The folder `…/apus/<instance>` by controller.
   let folders: [CgroupLayout.Controller: String]
 
-  /// The tree of an instance. On cgroup v2 this hands the controllers down, and uses the top of the hierarchy when
-  /// the own group cannot (it holds processes). Nothing is created before the first pod.
+  /// The tree of an instance. On cgroup v2 this hands the controllers down, and uses the group around `daemonsName` or
+  /// the top of the hierarchy when the own group cannot (it holds processes). Nothing is created before the first pod.
   package init(instance: String, layout: CgroupLayout = .current()) {
     self.instance = instance
     self.layout = layout
     var folders: [CgroupLayout.Controller: String] = [:]
     for (controller, own) in layout.own {
-      var base = own
-      if layout.version == .v2, !Self.delegate(own), let top = layout.mounts[controller], Self.delegate(top) {
-        base = top
-      }
-      folders[controller] = "\(base)/apus/\(instance)"
+      let base = layout.version == .v2 ? Self.candidates(layout, controller).first(where: Self.delegate) : nil
+      folders[controller] = "\(base ?? own)/apus/\(instance)"
     }
     self.folders = folders
+  }
+
+  /// The group that the processes of an own group are moved to, so that it can have others.
+  private static let daemonsName = "apus-daemons"
+
+  /// Groups below which pods could be, the nearest first.
+  private static func candidates(_ layout: CgroupLayout, _ controller: CgroupLayout.Controller) -> [String] {
+    guard let own = layout.own[controller] else { return [] }
+    let around = own.hasSuffix("/\(daemonsName)") ? [String(own.dropLast(daemonsName.count + 1))] : []
+    return [own] + around + (layout.mounts[controller].map { [$0] } ?? [])
+  }
+
+  /// Makes room for pods where cgroup v2 has none: it hands controllers down only from a group without processes, and in
+  /// a container or a scope of systemd all of them are in the one group that was delegated. They are moved to a group
+  /// below it, as rootlesskit's --evacuate-cgroup2 does. To be called once, before `CgroupLayout.current()` is used.
+  package static func makeRoom(_ layout: CgroupLayout = .current()) {
+    guard layout.version == .v2, let own = layout.own[.memory],
+      !candidates(layout, .memory).contains(where: delegate)
+    else { return }
+    let daemons = "\(own)/\(daemonsName)"
+    guard mkdir(daemons, 0o755) == 0 || errno == EEXIST else { return }
+    // Processes that begin meanwhile are children of those moved before them, or are found in the next round.
+    for _ in 0..<makeAttempts {
+      let processes = CgroupFiles.read("\(own)/cgroup.procs")?.split(separator: "\n") ?? []
+      if processes.isEmpty { return }
+      for process in processes { try? CgroupFiles.write(String(process), to: "\(daemons)/cgroup.procs") }
+    }
   }
 
   /// How many descriptors a pod's groups are joined through.

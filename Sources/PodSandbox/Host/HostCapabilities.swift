@@ -29,8 +29,8 @@ package struct HostCapabilities: Sendable, Equatable {
   package var namespaces: [String]
   /// Unprivileged user namespaces are allowed.
   package var userNamespaces: Bool
-  /// This process may do what the spawner needs.
-  package var privileged: Bool
+  /// What this process may do.
+  package var privilege: Privilege
   /// The kernel has system call filters.
   package var seccomp: Bool
   /// `major.minor` of the kernel.
@@ -42,14 +42,40 @@ package struct HostCapabilities: Sendable, Equatable {
   /// python3 and node.
   package var interpreters: [Interpreter]
   /// What is missing for functions with `egress: internet`, and what to do about it; nil when nothing is.
-  package var egressLack: EgressLack?
+  package var egressLack: Lack?
 
-  /// A thing without which no packet leaves a pod.
-  package struct EgressLack: Sendable, Equatable {
+  /// Something that is not there.
+  package struct Lack: Sendable, Equatable {
     /// What is missing.
     package var what: String
     /// What to do.
     package var advice: String
+
+    init?(_ found: (what: String, advice: String)?) {
+      guard let found else { return nil }
+      (what, advice) = found
+    }
+  }
+
+  /// Whose privileges a worker has here.
+  package enum Privilege: Sendable, Equatable {
+    /// The host's root.
+    case root
+    /// Root of a user namespace of this user of the host.
+    case mapped(UInt32)
+    /// A user of the host, whose workers become root of a user namespace; or cannot, for want of something.
+    case user(UInt32, Lack?)
+    /// Root without the capabilities that the spawner needs.
+    case bounded
+
+    /// Pods can be made with it.
+    var suffices: Bool {
+      switch self {
+      case .root, .mapped: true
+      case .user(_, let lack): lack == nil
+      case .bounded: false
+      }
+    }
   }
 
   /// All of it as lines with advice.
@@ -82,10 +108,23 @@ package struct HostCapabilities: Sendable, Equatable {
   }
 
   private var privilegeFinding: Finding {
-    Finding(
-      subject: "privileges", level: privileged ? .good : .missing,
-      line: privileged ? "root with CAP_SYS_ADMIN" : "not root, or without CAP_SYS_ADMIN, CAP_SETUID or CAP_MKNOD",
-      advice: privileged ? "" : "run the worker as root (sudo apus up); pods themselves never are")
+    let (line, advice) =
+      switch privilege {
+      case .root: ("root with CAP_SYS_ADMIN", "")
+      case .mapped(let owner): ("root of a user namespace of user \(owner)", "")
+      case .user(let user, nil): ("user \(user), whose workers are root of a user namespace", "")
+      case .user(let user, .some(let lack)):
+        (
+          "user \(user), who can make no pods: \(lack.what)",
+          "\(lack.advice); or run the worker as root (sudo apus up). Pods themselves never are"
+        )
+      case .bounded:
+        (
+          "root without CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_SETUID or CAP_MKNOD",
+          "run the worker with all capabilities of root; pods themselves have none"
+        )
+      }
+    return Finding(subject: "privileges", level: advice.isEmpty ? .good : .missing, line: line, advice: advice)
   }
 
   private var cgroupFinding: Finding {
@@ -99,7 +138,7 @@ package struct HostCapabilities: Sendable, Equatable {
       advice: absent.isEmpty
         ? ""
         : "\(absent.joined(separator: ", ")) cannot be limited: mount these controllers writable, or delegate them to "
-          + "this process's group")
+          + "this process's group (systemd-run --user --scope -p Delegate=yes apus up)")
   }
 
   private var seccompFinding: Finding {
@@ -111,15 +150,32 @@ package struct HostCapabilities: Sendable, Equatable {
   private var userNamespaceFinding: Finding {
     Finding(
       subject: "user namespaces", level: .good,
-      line: userNamespaces ? "allowed on this host, refused inside pods" : "not allowed, and not needed", advice: "")
+      line: userNamespaces ? "allowed on this host, refused inside pods" : "not allowed; root needs none", advice: "")
   }
 
   private var imageFinding: Finding {
-    let enough = isKernel(atLeast: 6, 15)
-    return Finding(
-      subject: "images", level: enough ? .good : .degraded,
-      line: enough ? "users of images are the pod's own (idmapped mounts)" : "functions of runtime image cannot run",
-      advice: enough ? "" : "run Linux 6.15 or newer: layers are idmapped mounts that hang nowhere")
+    Finding(
+      subject: "images", level: imageLack == nil ? .good : .degraded,
+      line: imageLack == nil
+        ? "users of images are the pod's own (idmapped mounts)" : "functions of runtime image cannot run",
+      advice: imageLack?.advice ?? "")
+  }
+
+  /// What is missing for functions of runtime image; nil when nothing is.
+  package var imageLack: Lack? {
+    if !isKernel(atLeast: 6, 15) {
+      return Lack(
+        ("Linux \(kernel) is older than 6.15", "run Linux 6.15 or newer: layers are idmapped mounts that hang nowhere"))
+    }
+    switch privilege {
+    case .root, .bounded: return nil
+    case .mapped, .user:
+      return Lack(
+        (
+          "only root may map the users of an image's layers",
+          "run the worker as root (sudo apus up): only root may map the users of layers"
+        ))
+    }
   }
 
   private func isKernel(atLeast major: Int, _ minor: Int) -> Bool {
@@ -154,7 +210,6 @@ extension HostCapabilities {
   /// milliseconds.
   package static func probe() -> HostCapabilities {
     let layout = CgroupLayout.current()
-    let root = geteuid() == 0
     // SETGID 6, SETUID 7, SETPCAP 8, NET_ADMIN 12, SYS_CHROOT 18, SYS_PTRACE 19, SYS_ADMIN 21, MKNOD 27
     let capable = [6, 7, 8, 12, 19, 21, 27].allSatisfy { apus_has_capability($0) == 1 }
     var name = utsname()
@@ -163,10 +218,24 @@ extension HostCapabilities {
     return HostCapabilities(
       namespaces: CgroupFiles.names(in: "/proc/self/ns").sorted(),
       userNamespaces: (CgroupFiles.number("/proc/sys/user/max_user_namespaces") ?? 0) > 0,
-      privileged: root && capable, seccomp: apus_has_seccomp_filter() == 1,
+      privilege: privilege(capable: capable), seccomp: apus_has_seccomp_filter() == 1,
       kernel: release.split(separator: ".").prefix(2).joined(separator: "."), cgroups: layout,
       enforceable: enforceable(layout), interpreters: Interpreter.found(),
-      egressLack: EgressNetwork.lack().map { EgressLack(what: $0.what, advice: $0.advice) })
+      egressLack: Lack(EgressNetwork.lack()))
+  }
+
+  private static func privilege(capable: Bool) -> Privilege {
+    guard geteuid() == 0 else { return .user(geteuid(), Lack(UserNamespace.lack())) }
+    guard capable else { return .bounded }
+    guard let owner = HostUsers.current.owner else { return .root }
+    guard HostUsers.current.slots > 0 else {
+      let range = "\(HostUsers.first) to \(HostUsers.first + HostUsers.subordinatesMin - 1)"
+      return .user(
+        owner,
+        Lack(("this user namespace has no ids for pods", "map ids \(range) of users and groups in it to ids of nobody"))
+      )
+    }
+    return .mapped(owner)
   }
 
   /// Sets real limits on a group made for the purpose and reads them back.

@@ -22,8 +22,6 @@ package final class EgressProcess: Sendable {
     }
   }
 
-  /// Of the slot's 65,536 users the last: never one of an image's programs.
-  private static let userOfSlot: UInt32 = 65_535
   /// Open connections of a pod and what the process needs beside them.
   private static let descriptors: UInt32 = 1088
   /// Processes it adds to its pod's groups: its own first one and the program.
@@ -58,7 +56,7 @@ package final class EgressProcess: Sendable {
     guard apus_pipe(&pipe) == 0 else { throw .host(doing: "making a pipe", errno: errno) }
     _ = fcntl(pipe[0], F_SETFL, O_NONBLOCK)
     var stem = StemSpec(slot: pod.slot, origin: .root(plan.root.path))
-    stem.hostUID = SandboxSpec.user(ofSlot: pod.slot) + userOfSlot
+    stem.hostUID = HostUsers.current.egressUser(ofSlot: pod.slot)
     stem.limits = SandboxLimits(tmpBytes: 4096, tmpInodes: 2, openFiles: descriptors)
     stem.hostNetwork = true
     stem.joins = pod.cgroup

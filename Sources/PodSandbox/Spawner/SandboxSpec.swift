@@ -56,7 +56,7 @@ package struct StemSpec: Sendable {
 
   /// The pod's number on this node, 0 …< 60,000; its user and cgroup follow from it.
   package var slot: Int
-  /// The unprivileged host user (and group) that the pod runs as; `SandboxSpec.user(ofSlot:)` by default.
+  /// The unprivileged user (and group) that the pod runs as; by default the slot's first of `HostUsers`.
   package var hostUID: UInt32
   /// The unprivileged host group; nil for the number of `hostUID`.
   package var hostGID: UInt32?
@@ -90,7 +90,7 @@ package struct StemSpec: Sendable {
   /// A stem without descriptors, of the platform's default limits.
   package init(slot: Int, origin: Origin, limits: SandboxLimits = SandboxLimits()) {
     self.slot = slot
-    self.hostUID = SandboxSpec.user(ofSlot: slot)
+    self.hostUID = HostUsers.current.user(ofSlot: slot)
     self.origin = origin
     self.warmArguments = []
     self.warmEnvironment = [:]
@@ -187,13 +187,6 @@ package struct SandboxSpec: Sendable {
     self.bind = bind
   }
 
-  /// Slots a node has.
+  /// Slots a node has at most; see `HostUsers` for those it has users for.
   package static let slotCount = 60_000
-  /// The first host user that belongs to pods.
-  package static let firstUser: UInt32 = 200_000
-
-  /// The host user of a slot: 200000 + slot × 65536, so that each pod has 65,536 users to itself.
-  package static func user(ofSlot slot: Int) -> UInt32 {
-    firstUser &+ UInt32(truncatingIfNeeded: slot) &* 65536
-  }
 }

@@ -12,7 +12,7 @@ enum ImagePod {
     }
     var bind = LinuxSandboxes.bind(order)
     bind.directory = held.image.config.directory.isEmpty ? "/" : held.image.config.directory
-    let first = SandboxSpec.user(ofSlot: order.slot)
+    let first = HostUsers.current.user(ofSlot: order.slot)
     let writes = OverlayRoot.Writes(bytes: bind.limits.tmpBytes, inodes: bind.limits.tmpInodes)
     let root = try await OverlayRoot.open(
       layers: held.folders, firstUser: first, writes: order.rootWritable ? writes : nil)

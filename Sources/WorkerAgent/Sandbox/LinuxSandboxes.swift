@@ -17,6 +17,7 @@ actor LinuxSandboxes: SandboxEngine {
   nonisolated let isolation: [String]
   nonisolated let makesStems = true
   nonisolated let egress: [Egress]
+  private let imageLack: HostCapabilities.Lack?
   private let configuration: WorkerConfiguration
   private let roots: RootBuilder
   private let logger: Logger
@@ -36,6 +37,7 @@ actor LinuxSandboxes: SandboxEngine {
     forwarder = try PortForwarder()
     let host = HostCapabilities.probe()
     isolation = host.findings.map { "\($0.subject): \($0.line)" }
+    imageLack = host.imageLack
     let carries = host.egressLack == nil && configuration.egressProgram.map { access($0, X_OK) == 0 } ?? false
     egress = carries ? [.none, .cluster, .internet] : [.none, .cluster]
   }
@@ -115,6 +117,7 @@ actor LinuxSandboxes: SandboxEngine {
   }
 
   private func startImage(_ order: SandboxOrder, _ image: HeldImage) async throws -> any RunningPod {
+    if let imageLack { throw SandboxError.invalidSpec("this node runs no images: \(imageLack.what)") }
     let (spec, root) = try await ImagePod.spec(order, image)
     defer { Glibc.close(root) }
     let spawner = try await currentSpawner()

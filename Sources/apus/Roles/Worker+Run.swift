@@ -37,16 +37,27 @@ struct WorkerRole {
   static let entryPort = 6441
 
   /// Throws for a user who cannot make pods.
-  static func refuseWithoutRoot() throws(Failure) {
-    guard geteuid() != 0 else { return }
+  static func refuseWithoutPods() throws(Failure) {
+    guard geteuid() != 0, let lack = UserNamespace.lack() else { return }
     throw Failure(
-      "a worker needs root: it makes pods of namespaces, mounts and control groups",
-      next: "Start it with sudo. A server without workers (--workers 0) and the other commands do not need it.")
+      "a worker of a user who is not root makes its pods in a user namespace: \(lack.what)",
+      next:
+        "\(lack.advice). Or start it with sudo. A server without workers (--workers 0) and the other commands need neither."
+    )
+  }
+
+  /// A process of a user goes on as root of a user namespace; one of root goes on as it is.
+  static func becomeRoot() throws(Failure) {
+    guard geteuid() != 0 else { return }
+    try refuseWithoutPods()
+    let code = UserNamespace.enter(
+      executable: InstalledFiles.realExecutable(), arguments: Array(CommandLine.arguments.dropFirst()))
+    throw Failure(
+      "no user namespace for the worker: \(String(cString: strerror(code)))", next: "Start it with sudo.")
   }
 
   /// Runs until SIGTERM; its pods end with it.
   func run() async throws {
-    try Self.refuseWithoutRoot()
     // A pod takes seven files.
     FileLimit.raise()
     let home = folder.worker(name)
@@ -92,7 +103,8 @@ struct WorkerRole {
     let cores = Int64(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     let physical = Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE)))
     var configuration = WorkerConfiguration(
-      name: name, dataDirectory: home, runDirectory: "/run/apus/\(instance)", instance: instance, labels: labels,
+      name: name, dataDirectory: home, runDirectory: RunFolder.pods(ofInstance: instance), instance: instance,
+      labels: labels,
       milliCPU: cpu?.milli ?? cores * 1000, memory: memory?.value ?? physical / 5 * 4,
       pods: min(pods, SlotBlock.podsMaximum),
       listenAddress: entrance.map { .init(host: $0.host, port: $0.port) }, hostIdentity: HostIdentity.current,
@@ -120,8 +132,8 @@ final class SlotBlock: Sendable {
   static let size = 1500
   /// Pods of a worker at most: the rest is for pods made ahead.
   static let podsMaximum = size - WorkerConfiguration.stemsMaximum
-  /// Blocks of a machine.
-  static let count = Limits.slots / size
+  /// Blocks of a machine: as far as there are users for their slots.
+  static let count = min(Limits.slots, HostUsers.current.slots) / size
   /// The first slot.
   let first: Int
   private let lock: FileLock
@@ -133,7 +145,8 @@ final class SlotBlock: Sendable {
 
   /// Takes the first free block; nil when all are taken. The block is free again when this process ends.
   static func claim() throws -> SlotBlock? {
-    let folder = "/run/apus/slots"
+    try RunFolder.make()
+    let folder = RunFolder.path + "/slots"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     for index in 0..<count {
       if let lock = try FileLock("\(folder)/\(index)") { return SlotBlock(first: index * size, lock: lock) }

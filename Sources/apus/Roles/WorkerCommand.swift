@@ -1,5 +1,6 @@
 import ArgumentParser
 import ClusterModel
+import PodSandbox
 
 /// `apus worker`.
 struct WorkerCommand: AsyncParsableCommand {
@@ -54,6 +55,9 @@ struct WorkerCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
+    // First: what follows reads standard input, and this process begins anew.
+    try WorkerRole.becomeRoot()
+    CgroupTree.makeRoom()
     var token: String?
     if role.supervised {
       token = Lifeline.line()

@@ -65,7 +65,7 @@ extension DataFolder {
   /// Removes the socket's folder below /tmp, if there is one and nothing is left in it.
   func removeSocketFolder() { rmdir(farSocketFolder) }
 
-  private var farSocketFolder: String { "/tmp/apus-\(geteuid())-\(Self.instance(path))" }
+  private var farSocketFolder: String { "/tmp/apus-\(RunFolder.user)-\(Self.instance(path))" }
 
   /// Bytes of a socket's path at most (sun_path, with its end).
   private static let socketBytesMax = 107

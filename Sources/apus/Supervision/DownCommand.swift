@@ -66,7 +66,7 @@ struct DownCommand: AsyncParsableCommand {
     let workers = (try? FileManager.default.contentsOfDirectory(atPath: folder.path + "/workers")) ?? []
     for name in workers {
       let instance = DataFolder.instance(folder.worker(name))
-      Leftovers.sweep(instance: instance, runDirectory: "/run/apus/\(instance)")
+      Leftovers.sweep(instance: instance, runDirectory: RunFolder.pods(ofInstance: instance))
     }
   }
 }

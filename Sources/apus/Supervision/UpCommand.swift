@@ -45,7 +45,7 @@ struct UpCommand: AsyncParsableCommand {
       return Terminal.print(Self.summary("Apus is already up.", cluster, folder))
     }
     if workers > 0 {
-      try WorkerRole.refuseWithoutRoot()
+      try WorkerRole.refuseWithoutPods()
       try isolation.check()
     }
     try refuseTakenPorts()

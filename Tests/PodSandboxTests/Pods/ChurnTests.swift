@@ -39,7 +39,8 @@ struct SoakChurnTests {
       print(
         "churn \(way): \(Self.pods / 2) pods, ms a pod first \(took.first ?? 0) last \(took.last ?? 0),",
         "KiB and descriptors of spawner \(before) → \(after)")
-      #expect(after.descriptors == before.descriptors)
+      // The spawner tells of an end before it closes what it had of the pod; at either moment a few may be open yet.
+      #expect(await eventually { Self.figures(host).descriptors <= before.descriptors }, "\(before) → \(after)")
       #expect(after.kibibytes < before.kibibytes + 1024, "the spawner grew from \(before) to \(after)")
       withExtendedLifetime(listener) {}
     }

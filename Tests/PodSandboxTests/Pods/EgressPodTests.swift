@@ -144,7 +144,7 @@ struct EgressPodTests {
           status.text.split(separator: "\n").compactMap { line in
             line.firstIndex(of: ":").map { (String(line[..<$0]), line[line.index(after: $0)...].trimmed) }
           }, uniquingKeysWith: { first, _ in first })
-        let user = SandboxSpec.user(ofSlot: pod.slot) + 65_535
+        let user = HostUsers.current.egressUser(ofSlot: pod.slot)
         #expect(fields["Uid"] == "\(user)\t\(user)\t\(user)\t\(user)")
         #expect(fields["Groups"] == "")
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
@@ -162,7 +162,7 @@ struct EgressPodTests {
 
   /// The process that carries packets, once it waits for them: found by its user, as its pod's numbers are its own.
   private static func program(below process: EgressProcess, _ host: PodHost) async throws -> (pid: Int, text: String) {
-    let user = SandboxSpec.user(ofSlot: process.sandbox.slot) + 65_535
+    let user = HostUsers.current.egressUser(ofSlot: process.sandbox.slot)
     let place = Mutex<(Int, String)?>(nil)
     _ = await eventually {
       for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {

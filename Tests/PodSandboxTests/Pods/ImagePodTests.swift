@@ -33,7 +33,7 @@ struct ImagePodTests {
     edit: (inout SandboxSpec) -> Void = { _ in }
   ) async throws -> PodHost.Finished {
     let slot = TestSlots.take()
-    let first = SandboxSpec.user(ofSlot: slot)
+    let first = HostUsers.current.user(ofSlot: slot)
     let root = try await OverlayRoot.open(
       layers: layers.paths, firstUser: first, writes: writable ? .init(bytes: 1 << 20, inodes: 64) : nil)
     defer { close(root) }
@@ -64,7 +64,7 @@ struct ImagePodTests {
       let read = "cat /secret 2>/dev/null || echo no; stat -c %u /secret; id -u"
       let seven = try await shell(host, layers, read, user: 7).split(separator: "\n").map(String.init)
       #expect(seven.first == "for 7")
-      #expect(seven[1] == seven[2] && (UInt32(seven[1]) ?? 0) % 65536 == (SandboxSpec.firstUser + 7) % 65536)
+      #expect(seven[1] == seven[2] && (UInt32(seven[1]) ?? 0) % 65536 == HostUsers.current.user(ofSlot: 0) % 65536 + 7)
       let said1 = try await shell(host, layers, read, user: 8)
       #expect(said1.hasPrefix("no"))
       let said2 = try await shell(host, layers, read)

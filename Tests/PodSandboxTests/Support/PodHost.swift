@@ -17,7 +17,9 @@ enum TestPaths {
   static var spawner: String { ProcessInfo.processInfo.environment["APUS_SPAWNER"] ?? "\(products)/apus-spawner" }
 
   /// Prepared roots stay beside the build, so that a second run of the tests finds them.
-  static var roots: String { "\(products)/apus-test-roots" }
+  static var roots: String {
+    ProcessInfo.processInfo.environment["APUS_TEST_ROOTS"] ?? "\(products)/apus-test-roots"
+  }
 
   static func source(_ name: String) -> String {
     URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../Probes/\(name)").standardized.path
