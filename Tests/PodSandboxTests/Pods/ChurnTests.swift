@@ -56,7 +56,7 @@ struct SoakChurnTests {
           for _ in 0..<max(1, count / atOnce) {
             var spec = spec
             spec.stem.slot = slot
-            spec.stem.hostUID = SandboxSpec.user(ofSlot: spec.stem.slot)
+            spec.stem.hostUID = HostUsers.current.user(ofSlot: spec.stem.slot)
             let stem = try await host.spawner.prepare(spec.stem)
             let sandbox = try host.spawner.bind(stem, spec.bind)
             let exit = try await host.exit(of: sandbox)
