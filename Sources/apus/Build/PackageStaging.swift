@@ -40,7 +40,8 @@ struct PackageStaging {
     let packed: PackedArchive
     do {
       packed = try PackageArchive.pack(
-        folder: content, ignoring: ["/function.yaml"], to: workspace + "/package.tar.gz")
+        folder: content, ignoring: ["/function.yaml"] + (content == source.path ? [] : PythonModules.takenBack),
+        to: workspace + "/package.tar.gz")
     } catch {
       throw Failure("\(source.shown)/ cannot be packed: \(error)")
     }
@@ -89,13 +90,19 @@ struct PackageStaging {
 
 /// Brings dependencies into a copy of the folder.
 enum Vendoring {
-  /// Python: requirements.txt → vendor/, by the interpreter that will run the function.
+  /// Python: requirements.txt → vendor/, and what is imported compiled, by the interpreter that will run the function.
   static func python(_ source: FunctionFolder, _ workspace: String) async throws -> String {
-    guard let bytes = FileManager.default.contents(atPath: source.path + "/requirements.txt"),
-      hasRequirements(String(decoding: bytes, as: UTF8.self))
-    else { return source.path }
+    let requirements = FileManager.default.contents(atPath: source.path + "/requirements.txt") ?? Data()
+    let areRequired = hasRequirements(String(decoding: requirements, as: UTF8.self))
+    guard areRequired || PythonModules.areImported(by: source) else { return source.path }
     let copy = workspace + "/content"
     try PackageStaging.copy(source, to: copy)
+    if areRequired { try await installRequirements(source, copy) }
+    await PythonModules.compile(copy, of: source.name)
+    return copy
+  }
+
+  private static func installRequirements(_ source: FunctionFolder, _ copy: String) async throws {
     try await BuildStep(
       what: "vendoring \(source.name) (pip)", executable: "/usr/bin/python3",
       arguments: [
@@ -103,7 +110,6 @@ enum Vendoring {
         "--only-binary=:all:", "--no-compile", "-r", "requirements.txt",
       ], folder: copy, variables: ["PIP_ROOT_USER_ACTION": "ignore"]
     ).run()
-    return copy
   }
 
   /// Whether a requirements.txt names anything.
