@@ -280,14 +280,24 @@ function refuse(response, status, code, message) {
   return response.end(body);
 }
 
+/** What a thrown value says of itself. It is the handler's: telling may throw too. */
+function described(error) {
+  try {
+    const isError = error instanceof Error;
+    const kind = String((isError && (error.constructor?.name || error.name)) || typeof error);
+    const text = String(isError ? error.message : error).slice(0, 1024);
+    return { kind, text, traceback: String(isError ? error.stack : error).slice(0, 32 * 1024) };
+  } catch {
+    return { kind: typeof error, text: 'what was thrown cannot be shown', traceback: '' };
+  }
+}
+
 /** Answers a call whose handler threw; the stack becomes one error record. */
 function fail(response, output, error) {
-  const isError = error instanceof Error;
-  const kind = isError ? error.constructor.name || error.name : typeof error;
-  const text = String(isError ? error.message : error).slice(0, 1024);
+  const { kind, text, traceback } = described(error);
   const message = text === '' ? kind : `${kind}: ${text}`;
   output.flush();
-  output.record('error', message, { error: kind, traceback: String(isError ? error.stack : error).slice(0, 32 * 1024) });
+  output.record('error', message, { error: kind, traceback });
   if (response.headersSent) return response.destroy(); // only a cut connection can say that a begun answer failed
   const body = JSON.stringify({ code: 'function_failed', message, component: 'function', call: output.call ?? '' });
   response.writeHead(500, {

@@ -19,20 +19,31 @@ quote = _json.encode_basestring
 
 
 class Frames:
-    """The write end of the frame pipe; a frame is one write under a lock."""
+    """The write end of the frame pipe; a frame is one write under a lock. A finalizer may run in the midst of one, on the
+    same thread, and print: its frame waits for the end of that one."""
 
     def __init__(self, fd):
         self.fd = fd
-        self.lock = _thread.allocate_lock()
+        self.lock = _thread.RLock()
+        self.writing = False
+        self.late = []
 
     def send(self, text):
         data = text.encode("utf-8", "replace")
         with self.lock:
+            self.late.append(data)
+            if self.writing:
+                return
+            self.writing = True
             try:
-                while data:
-                    data = data[posix.write(self.fd, data) :]
+                while self.late:
+                    data = self.late.pop(0)
+                    while data:
+                        data = data[posix.write(self.fd, data) :]
             except OSError:  # nobody reads any more: the line is lost, the function goes on
-                pass
+                self.late.clear()
+            finally:
+                self.writing = False
 
 
 class CallOutput:
@@ -45,7 +56,7 @@ class CallOutput:
         self.call = call
         self.pending = None  # nothing was written yet, as in most calls
         self.part = None
-        self.lock = _thread.allocate_lock()
+        self.lock = _thread.RLock()  # a finalizer that runs within may print
 
     @property
     def prefix(self):
@@ -57,11 +68,12 @@ class CallOutput:
                 self.pending = {"stdout": "", "stderr": ""}
                 self.part = {"stdout": 0, "stderr": 0}
             *lines, rest = (self.pending[stream] + text).split("\n")
+            self.pending[stream] = ""
             for line in lines:
                 self._line(stream, line, True)
             if len(rest) >= LINE_BYTES:
                 rest = self._line(stream, rest, False)
-            self.pending[stream] = rest
+            self.pending[stream] += rest
 
     def _line(self, stream, line, complete):
         """Sends a line, in parts if it is long; of an incomplete one returns what did not fill a part."""
