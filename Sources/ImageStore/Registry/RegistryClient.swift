@@ -23,7 +23,12 @@ package final class RegistryClient: Sendable {
   private let limits: ImageLimits
   private let logger: Logger
   /// Authorizations by registry and repository, until the registry refuses them.
-  private let known = Mutex<[String: String]>([:])
+  private let known = Mutex<[Known: String]>([:])
+
+  private struct Known: Hashable {
+    var repository: String
+    var credential: RegistryCredential?
+  }
 
   /// A client; `insecure` names registries (`HOST[:PORT]`) that are asked by plain HTTP.
   package init(insecure: Set<String> = [], limits: ImageLimits = ImageLimits(), logger: Logger) {
@@ -185,7 +190,8 @@ package final class RegistryClient: Sendable {
   private func open(
     _ path: String, _ image: ImageReference, _ credential: RegistryCredential?
   ) async throws -> HTTPClientResponse {
-    let key = "\(image.registry)/\(image.repository) \(credential?.user ?? "")"
+    // Of who sends the same name with another password the registry is asked again.
+    let key = Known(repository: "\(image.registry)/\(image.repository)", credential: credential)
     var authorization = known.withLock { $0[key] }
     for attempt in 0..<2 {
       let response = try await follow(base(of: image) + path, image, authorization)

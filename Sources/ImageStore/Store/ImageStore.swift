@@ -27,7 +27,13 @@ package actor ImageStore {
   private var holders: [String: Int] = [:]
   /// Layers that a pull under way needs.
   private var needed: [String: Int] = [:]
-  private var pulls: [String: Task<Void, any Error>] = [:]
+  private var pulls: [Pull: Task<Void, any Error>] = [:]
+
+  private struct Pull: Hashable {
+    var image: String
+    var credential: RegistryCredential?
+  }
+
   private var fetches: [String: Task<Void, any Error>] = [:]
 
   /// A store in a folder, which is made; removes what an interrupted process left, and layers of no image.
@@ -128,7 +134,7 @@ package actor ImageStore {
   private func pulled(
     _ image: ImageReference, _ digest: String, _ credential: RegistryCredential?
   ) -> Task<Void, any Error> {
-    let key = "\(image) \(credential?.user ?? "")"
+    let key = Pull(image: "\(image)", credential: credential)
     if let pull = pulls[key] { return pull }
     let limits = limits
     // Awaited by every pod that needs the image; goes on when one of them is stopped. Ends by its own bounds.
