@@ -249,16 +249,6 @@ int apus_memory_file(const void *bytes, size_t length) {
   return fd;
 }
 
-int apus_netns_socket(int pidfd, int home) {
-  if (setns(pidfd, CLONE_NEWNET) != 0) return -1;
-  // The socket belongs to the namespace it was made in; the thread can leave at once.
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  int error = errno;
-  setns(home, CLONE_NEWNET);
-  errno = error;
-  return fd;
-}
-
 static int connect_loopback(int fd, uint16_t port) {
   struct sockaddr_in address;
   memset(&address, 0, sizeof address);

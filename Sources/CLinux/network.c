@@ -9,9 +9,12 @@
 #include <net/route.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define INTERFACE "eth0"
@@ -23,13 +26,64 @@ static int closing(int fd) {
   return -1;
 }
 
-/* Back in the namespace of the worker, with errno as it was. */
-static int returning(int result, int home) {
+/* What is done in another network namespace, and how it went. */
+struct errand {
+  int pidfd, result, error;
+  int (*work)(uint16_t port);
+  uint16_t port;
+};
+
+static int go(void *given) {
+  struct errand *errand = given;
+  errand->result = setns(errand->pidfd, CLONE_NEWNET) == 0 ? errand->work(errand->port) : -1;
+  errand->error = errno;
+  return 0;
+}
+
+/* A child that shares memory and descriptors goes, and ends there, before this returns. */
+static int send_child(struct errand *errand) {
+  _Alignas(16) char stack[16384];
+  sigset_t all, before;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, &before);
+  pid_t pid = clone(go, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES, errand);
   int error = errno;
-  setns(home, CLONE_NEWNET);
+  sigprocmask(SIG_SETMASK, &before, NULL);
+  errno = error;
+  if (pid < 0) return -1;
+  while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR) {
+  }
+  errno = errand->error;
+  return errand->result;
+}
+
+/* What is made belongs to the namespace it was made in. `home` is -1 where nobody may come back from there. */
+static int in_netns(int pidfd, int home, int (*work)(uint16_t), uint16_t port) {
+  struct errand errand = {.pidfd = pidfd, .result = -1, .work = work, .port = port};
+  if (home < 0) return send_child(&errand);
+  if (setns(pidfd, CLONE_NEWNET) != 0) return -1;
+  int result = work(port), error = errno;
+  // It was allowed when `home` was opened (apus_netns_home); a thread that cannot leave a pod must not go on.
+  if (setns(home, CLONE_NEWNET) != 0) abort();
   errno = error;
   return result;
 }
+
+int apus_netns_home(void) {
+  int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+  if (home < 0 || setns(home, CLONE_NEWNET) == 0) return home;
+  // The host's namespace is not of the user namespace in which we are root.
+  close(home);
+  errno = 0;
+  return -1;
+}
+
+static int unconnected(uint16_t port) {
+  (void)port;
+  return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+int apus_netns_socket(int pidfd, int home) { return in_netns(pidfd, home, unconnected, 0); }
 
 static struct sockaddr address_of(uint32_t address, uint16_t port) {
   struct sockaddr_in internet = {
@@ -47,10 +101,7 @@ static int listening(uint16_t port) {
   return fd;
 }
 
-int apus_netns_listen(int pidfd, uint16_t port, int home) {
-  if (setns(pidfd, CLONE_NEWNET) != 0) return -1;
-  return returning(listening(port), home);
-}
+int apus_netns_listen(int pidfd, uint16_t port, int home) { return in_netns(pidfd, home, listening, port); }
 
 static int request(int socket, unsigned long number, struct ifreq *what) {
   memcpy(what->ifr_name, INTERFACE, sizeof INTERFACE);
@@ -75,7 +126,8 @@ static int configure(void) {
   return 0;
 }
 
-static int tap(void) {
+static int tap(uint16_t port) {
+  (void)port;
   int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return -1;
   struct ifreq interface = {.ifr_flags = IFF_TAP | IFF_NO_PI};
@@ -83,7 +135,4 @@ static int tap(void) {
   return fd;
 }
 
-int apus_netns_tap(int pidfd, int home) {
-  if (setns(pidfd, CLONE_NEWNET) != 0) return -1;
-  return returning(tap(), home);
-}
+int apus_netns_tap(int pidfd, int home) { return in_netns(pidfd, home, tap, 0); }

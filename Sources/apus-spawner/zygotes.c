@@ -14,7 +14,10 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
+
+#define SEND_PATIENCE_S 5
 
 struct zygote {
   uint64_t ticket; /* 0: free */
@@ -48,6 +51,12 @@ static void let_go(struct zygote *zygote) {
   zygote_lost(zygote->ticket);
 }
 
+/* Its end of the socket closes; it may be in no state to notice. Pods that it made are not its children. */
+static void end(struct zygote *zygote) {
+  let_go(zygote);
+  if (zygote->pid > 0) kill(zygote->pid, SIGKILL);
+}
+
 void zygote_start(const struct apus_zygote *zygote, int root) {
   uint64_t ticket = zygote->head.head.ticket;
   uint32_t index = 0;
@@ -68,6 +77,9 @@ void zygote_start(const struct apus_zygote *zygote, int root) {
     close(pair[0]);
     return tell_failed(0, ticket, APUS_STEP_CLONE, error);
   }
+  // One that reads nothing any more must not hold everybody up; while it works off a crowd, waiting is right.
+  const struct timeval patience = {.tv_sec = SEND_PATIENCE_S};
+  setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   zygotes[index] = (struct zygote){.ticket = ticket, .pid = pid, .socket = pair[0]};
   struct epoll_event watch = {.events = EPOLLIN, .data.u32 = EVENT_ZYGOTES + index};
   epoll_ctl(events, EPOLL_CTL_ADD, pair[0], &watch);
@@ -75,8 +87,7 @@ void zygote_start(const struct apus_zygote *zygote, int root) {
 
 void zygote_retire(uint64_t ticket) {
   for (uint32_t i = 0; i < APUS_ZYGOTES_MAX; i++) {
-    // Its end of the socket closes, and it ends.
-    if (ticket != 0 && zygotes[i].ticket == ticket) let_go(&zygotes[i]);
+    if (ticket != 0 && zygotes[i].ticket == ticket) end(&zygotes[i]);
   }
 }
 
@@ -109,7 +120,12 @@ int zygote_spawn(const struct apus_spawn *spawn, const uint8_t *message, const i
   do {
     sent = sendmsg(zygote->socket, &packet, MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
-  return sent < 0 ? -1 : 0;
+  if (sent >= 0) return 0;
+  int error = errno;
+  // That it ended is heard through its socket, as always.
+  if (error == EAGAIN && zygote->pid > 0) kill(zygote->pid, SIGKILL);
+  errno = error;
+  return -1;
 }
 
 int zygote_listen(uint32_t index) {

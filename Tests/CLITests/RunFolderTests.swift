@@ -5,12 +5,11 @@ import Testing
 
 @Suite("Where a worker's sockets are")
 struct RunFolderTests {
-  @Test func `root has /run, a user the folder of the session or one below /tmp`() {
-    #expect(RunFolder.path(user: 0, runtime: "/run/user/0") { _ in true } == "/run/apus")
-    #expect(RunFolder.path(user: 1000, runtime: "/run/user/1000") { _ in true } == "/run/user/1000/apus")
-    #expect(RunFolder.path(user: 1000, runtime: "/run/user/1000") { _ in false } == "/tmp/apus-1000")
-    #expect(RunFolder.path(user: 1000, runtime: nil) { _ in true } == "/tmp/apus-1000")
-    #expect(RunFolder.path(user: 1000, runtime: "run") { _ in true } == "/tmp/apus-1000")
+  @Test func `root has /run, a user a folder of the home or one below /tmp`() {
+    #expect(RunFolder.path(user: 0, home: "/root") == "/run/apus")
+    #expect(RunFolder.path(user: 1000, home: "/home/ada") == "/home/ada/.local/state/apus/run")
+    #expect(RunFolder.path(user: 1000, home: "/home/" + String(repeating: "a", count: 60)) == "/tmp/apus-1000")
+    for home in [nil, "", "/", "home"] { #expect(RunFolder.path(user: 1000, home: home) == "/tmp/apus-1000") }
   }
 
   @Test func `a folder that somebody else made, may write to, or links to is not taken`() throws {

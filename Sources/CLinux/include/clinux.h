@@ -110,9 +110,12 @@ int apus_make_opaque(int directory_fd);
 /// A sealed memory file with these bytes.
 int apus_memory_file(const void *bytes, size_t length);
 
+/// A descriptor of this network namespace to come back to; -1 with errno 0 where nobody may (root of a user namespace, of
+/// which the host's network is not), -1 with another errno on failure.
+int apus_netns_home(void);
 /// A non-blocking TCP socket on its way to 127.0.0.1:`port` in the network namespace of the process behind `pidfd`;
-/// writable when decided. Moves the CALLING THREAD into that namespace and back to the one behind `home` (a descriptor
-/// of /proc/self/ns/net): on a dedicated thread only.
+/// writable when decided. Moves the CALLING THREAD into that namespace and back to the one behind `home`: on a dedicated
+/// thread only. With `home` -1 a child of a moment goes in its place.
 int apus_netns_connect(int pidfd, uint16_t port, int home);
 /// A non-blocking TCP socket of that namespace, not connected; as `apus_netns_connect` otherwise.
 int apus_netns_socket(int pidfd, int home);

@@ -35,9 +35,15 @@ package struct CgroupTree: Sendable {
   /// Makes room for pods where cgroup v2 has none: it hands controllers down only from a group without processes, and in
   /// a container or a scope of systemd all of them are in the one group that was delegated. They are moved to a group
   /// below it, as rootlesskit's --evacuate-cgroup2 does. To be called once, before `CgroupLayout.current()` is used.
+  ///
+  /// Where the own group has nothing to hand down, as a terminal's may have, nobody is moved.
   package static func makeRoom(_ layout: CgroupLayout = .current()) {
+    makeRoom(layout, available: available)
+  }
+
+  static func makeRoom(_ layout: CgroupLayout, available: (String) -> [String]) {
     guard layout.version == .v2, let own = layout.own[.memory],
-      !candidates(layout, .memory).contains(where: delegate)
+      !candidates(layout, .memory).contains(where: delegate), !available(own).isEmpty
     else { return }
     let daemons = "\(own)/\(daemonsName)"
     guard mkdir(daemons, 0o755) == 0 || errno == EEXIST else { return }
@@ -52,10 +58,26 @@ package struct CgroupTree: Sendable {
   /// How many descriptors a pod's groups are joined through.
   var expectedDescriptors: Int { Cgroup(version: layout.version, folders: folders).distinct.count }
 
-  /// Hands memory, cpu and pids down from a v2 group to its children.
+  /// Processes of a pod are counted by its groups.
+  var countsProcesses: Bool {
+    guard layout.version == .v2 else { return layout.own[.pids] != nil }
+    guard let folder = folders[.pids] else { return false }
+    let base = folder.split(separator: "/", omittingEmptySubsequences: false).dropLast(2).joined(separator: "/")
+    return Self.available(base).contains("pids")
+  }
+
+  /// What of memory, pids and cpu a v2 group can hand down; one controller that it has not would refuse them all.
+  private static func available(_ folder: String) -> [String] {
+    let names = CgroupFiles.read("\(folder)/cgroup.controllers")?.split(whereSeparator: { " \n".contains($0) }) ?? []
+    return ["memory", "pids", "cpu"].filter { names.contains(Substring($0)) }
+  }
+
+  /// Hands memory, cpu and pids down from a v2 group to its children, as far as it has them.
   private static func delegate(_ folder: String) -> Bool {
+    let names = available(folder)
+    guard !names.isEmpty else { return false }
     do {
-      try CgroupFiles.write("+memory +pids +cpu", to: "\(folder)/cgroup.subtree_control")
+      try CgroupFiles.write(names.map { "+\($0)" }.joined(separator: " "), to: "\(folder)/cgroup.subtree_control")
       return true
     } catch {
       return false

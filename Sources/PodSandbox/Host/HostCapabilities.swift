@@ -31,6 +31,8 @@ package struct HostCapabilities: Sendable, Equatable {
   package var userNamespaces: Bool
   /// What this process may do.
   package var privilege: Privilege
+  /// A user to whom /etc/subuid or /etc/subgid gives ids that pods run as; nil when nobody.
+  package var stranger: String?
   /// The kernel has system call filters.
   package var seccomp: Bool
   /// `major.minor` of the kernel.
@@ -108,6 +110,12 @@ package struct HostCapabilities: Sendable, Equatable {
   }
 
   private var privilegeFinding: Finding {
+    if let stranger, privilege == .root {
+      return Finding(
+        subject: "privileges", level: .degraded, line: "root, but \(stranger) may become users of pods",
+        advice:
+          "give \(stranger) other ids in /etc/subuid and /etc/subgid: those from \(HostUsers.first) on are the pods'")
+    }
     let (line, advice) =
       switch privilege {
       case .root: ("root with CAP_SYS_ADMIN", "")
@@ -218,7 +226,10 @@ extension HostCapabilities {
     return HostCapabilities(
       namespaces: CgroupFiles.names(in: "/proc/self/ns").sorted(),
       userNamespaces: (CgroupFiles.number("/proc/sys/user/max_user_namespaces") ?? 0) > 0,
-      privilege: privilege(capable: capable), seccomp: apus_has_seccomp_filter() == 1,
+      privilege: privilege(capable: capable),
+      stranger: ["/etc/subuid", "/etc/subgid"].lazy.compactMap { CgroupFiles.read($0).flatMap(HostUsers.stranger) }
+        .first,
+      seccomp: apus_has_seccomp_filter() == 1,
       kernel: release.split(separator: ".").prefix(2).joined(separator: "."), cgroups: layout,
       enforceable: enforceable(layout), interpreters: Interpreter.found(),
       egressLack: Lack(EgressNetwork.lack()))
@@ -229,7 +240,7 @@ extension HostCapabilities {
     guard capable else { return .bounded }
     guard let owner = HostUsers.current.owner else { return .root }
     guard HostUsers.current.slots > 0 else {
-      let range = "\(HostUsers.first) to \(HostUsers.first + HostUsers.subordinatesMin - 1)"
+      let range = "\(HostUsers.first) to \(HostUsers.first + HostUsers.subordinates - 1)"
       return .user(
         owner,
         Lack(("this user namespace has no ids for pods", "map ids \(range) of users and groups in it to ids of nobody"))

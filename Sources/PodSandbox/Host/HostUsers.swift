@@ -8,14 +8,14 @@ package struct HostUsers: Sendable, Equatable {
   package let slots: Int
   private let usersOfSlot: UInt32
 
-  /// The first user of the first slot: nobody whom a machine knows is up there.
-  package static let first: UInt32 = 200_000
+  /// The first user of the first slot. Above it is nobody whom a machine knows: users of people end at 60,000 (login.defs(5)),
+  /// their subordinate ids at 600,100,000, those of systemd's containers at 1,879,048,191, its foreign images at 2,147,418,111
+  /// (systemd's UIDS-GIDS.md). Who had an id of a pod as a subordinate one could read the pod's memory.
+  package static let first: UInt32 = 1 << 31
   /// The function's, and that of the process which carries its packets.
   private static let usersOfMappedSlot: UInt32 = 2
-  /// Subordinate ids of a user at least: what useradd(8) gives.
-  package static let subordinatesMin: UInt32 = 65_536
-  /// More are of no use to the slots there are.
-  package static let subordinatesMax = UInt32(SandboxSpec.slotCount) * usersOfMappedSlot
+  /// Subordinate ids of a user that are used, no more and no fewer: what useradd(8) gives.
+  package static let subordinates: UInt32 = 65_536
 
   /// Reads the kernel's tables of this namespace, /proc/self/uid_map and gid_map: lines of first id inside, first id
   /// outside, how many.
@@ -45,6 +45,18 @@ package struct HostUsers: Sendable, Equatable {
 
   /// The user that carries the packets of a slot's pod: the slot's last, never one of an image's programs.
   package func egressUser(ofSlot slot: Int) -> UInt32 { user(ofSlot: slot) &+ usersOfSlot &- 1 }
+
+  /// Who has ids of pods as subordinate ones by a table of `user:first:count` (/etc/subuid, /etc/subgid); nil when nobody.
+  /// Such a user could become a pod's.
+  static func stranger(in table: String) -> String? {
+    for line in table.split(separator: "\n") {
+      let fields = line.split(separator: ":").map(String.init)
+      guard fields.count == 3, let start = UInt64(fields[1]), let count = UInt64(fields[2]), count > 0 else { continue }
+      let end = start.addingReportingOverflow(count)
+      if end.overflow || end.partialValue > UInt64(first) { return fields[0] }
+    }
+    return nil
+  }
 
   private struct Range {
     var inside: UInt32

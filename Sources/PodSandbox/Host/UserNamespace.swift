@@ -50,9 +50,9 @@ package enum UserNamespace {
         )
       }
       for (table, text) in [("/etc/subuid", subordinateUsers), ("/etc/subgid", subordinateGroups)]
-      where subordinates(in: text)?.count ?? 0 < HostUsers.subordinatesMin {
+      where subordinates(in: text)?.count ?? 0 < HostUsers.subordinates {
         return (
-          "\(table) gives \(name ?? "\(user)") fewer than \(HostUsers.subordinatesMin) ids for pods",
+          "\(table) gives \(name ?? "\(user)") fewer than \(HostUsers.subordinates) ids for pods",
           "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 \(name ?? "\(user)"), as root"
         )
       }
@@ -71,7 +71,7 @@ package enum UserNamespace {
         guard fields.count == 3, fields[0] == name || fields[0] == "\(user)", let first = UInt32(fields[1]),
           let count = UInt32(fields[2])
         else { return nil }
-        return (first, min(count, HostUsers.subordinatesMax))
+        return (first, min(count, HostUsers.subordinates))
       }
       .max { $0.count < $1.count }
     }

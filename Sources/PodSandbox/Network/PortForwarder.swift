@@ -76,8 +76,8 @@ package final class PortForwarder: Sendable {
   /// Starts the thread; `stop()` ends it.
   package init() throws(SandboxError) {
     wake = apus_wake_create()
-    let home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)
-    guard wake >= 0, home >= 0 else {
+    let home = apus_netns_home()
+    guard wake >= 0, home >= 0 || errno == 0 else {
       let code = errno
       if wake >= 0 { close(wake) }
       throw .host(doing: "opening /proc/self/ns/net", errno: code)
@@ -176,7 +176,7 @@ package final class PortForwarder: Sendable {
       close(one.fd)
       one.continuation.resume(returning: .failure(.stopped))
     }
-    close(home)
+    if home >= 0 { close(home) }
   }
 
   private func begin(

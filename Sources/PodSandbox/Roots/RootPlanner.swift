@@ -59,9 +59,10 @@ struct RootPlanner {
     for name in ["bin", "sbin", "lib", "lib64"] { plan.add(.link("usr/\(name)"), at: "/\(name)") }
     plan.add(.link("/tmp"), at: "/var/tmp")
     // A pod's own passwd is put over this one, with the user of its slot.
-    let users = "root:x:0:0:root:/:/sbin/nologin\nfunction:x:200000:200000:function:/tmp:/bin/sh\n"
+    let users =
+      "root:x:0:0:root:/:/sbin/nologin\nfunction:x:\(HostUsers.first):\(HostUsers.first):function:/tmp:/bin/sh\n"
     plan.add(.text(users), at: "/etc/passwd")
-    plan.add(.text("root:x:0:\nfunction:x:200000:\n"), at: "/etc/group")
+    plan.add(.text("root:x:0:\nfunction:x:\(HostUsers.first):\n"), at: "/etc/group")
     plan.add(.text("127.0.0.1 localhost\n::1 localhost\n"), at: "/etc/hosts")
     let lookups = "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
     plan.add(.text(lookups), at: "/etc/nsswitch.conf")

@@ -52,9 +52,15 @@ package struct StemSpec: Sendable {
     case mounted(CInt, writable: Bool)
     /// A zygote of the same spawner: its root, and a fork of it as the command.
     case zygote(Zygote)
+
+    /// The zygote's ticket, if it is one.
+    var zygote: UInt64? {
+      guard case .zygote(let zygote) = self else { return nil }
+      return zygote.ticket
+    }
   }
 
-  /// The pod's number on this node, 0 …< 60,000; its user and cgroup follow from it.
+  /// The pod's number on this node, 0 …< `slotCount`; its user and cgroup follow from it.
   package var slot: Int
   /// The unprivileged user (and group) that the pod runs as; by default the slot's first of `HostUsers`.
   package var hostUID: UInt32
@@ -188,5 +194,5 @@ package struct SandboxSpec: Sendable {
   }
 
   /// Slots a node has at most; see `HostUsers` for those it has users for.
-  package static let slotCount = 60_000
+  package static let slotCount = 32_000
 }

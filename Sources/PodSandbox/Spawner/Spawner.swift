@@ -36,6 +36,7 @@ package final class Spawner: Sendable {
     self.socket = socket
     self.wake = wake
     self.cgroups = cgroups
+    limitsProcesses = !cgroups.countsProcesses
     self.logger = logger
     // Unbounded by policy, bounded by nature: one element for each running pod.
     (exits, exitSink) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
@@ -127,10 +128,11 @@ package final class Spawner: Sendable {
         if case .dead(let why) = state.phase { return .spawnerGone(why) }
         state.zygotes[ticket] = zygote
         state.zygotesWaiting[ticket] = continuation
+        state.heard[ticket] = DedicatedThread.monotonicNs()
         return nil
       }
       if let gone { return continuation.resume(returning: .failure(gone)) }
-      send(message, [tree])
+      if let refused = send(message, [tree]) { zygoteGone(ticket, refused) }
     }
     try result.get()
     return zygote
@@ -139,11 +141,13 @@ package final class Spawner: Sendable {
   /// Ends a zygote; its pods live on.
   package func retire(_ zygote: Zygote) {
     zygote.ended()
+    // One of a spawner before this may have the same number as one of ours.
+    guard state.withLock({ $0.zygotes[zygote.ticket] === zygote }) else { return }
     send(SpawnerMessage.retire(ticket: zygote.ticket), [])
   }
 
   /// Processes are counted by a limit of the user where no group counts them.
-  private var limitsProcesses: Bool { cgroups.layout.own[.pids] == nil }
+  private let limitsProcesses: Bool
 
   private func make(_ spec: StemSpec, command: String, bind: PreparedBind?) async throws(SandboxError)
     -> (sandbox: Sandbox, socket: CInt)
@@ -157,7 +161,8 @@ package final class Spawner: Sendable {
     let result: Result<Sandbox, SandboxError> = await withCheckedContinuation { continuation in
       let waiting = SpawnerState.Waiting(
         slot: spec.slot, memoryLimit: spec.limits.memoryBytes, cgroup: start.cgroup, command: command,
-        askedNs: askedNs, preparedNs: preparedNs, untilBound: bind != nil, continuation: continuation)
+        zygote: spec.origin.zygote, askedNs: askedNs, preparedNs: preparedNs, untilBound: bind != nil,
+        continuation: continuation)
       // Registered first: the answer may be faster than the next line.
       let gone = state.withLock { state -> SandboxError? in
         if case .dead(let why) = state.phase { return .spawnerGone(why) }
@@ -165,7 +170,9 @@ package final class Spawner: Sendable {
         return nil
       }
       if let gone { return continuation.resume(returning: .failure(gone)) }
-      send(start.message, start.descriptors)
+      if let refused = send(start.message, start.descriptors) {
+        state.withLock { $0.waiting.removeValue(forKey: ticket) }?.continuation.resume(returning: .failure(refused))
+      }
     }
     start.closeDescriptors()
     do {
@@ -208,12 +215,17 @@ package final class Spawner: Sendable {
   // MARK: - Sending
 
   /// Sends a message now, or lets the thread do it when the socket is full; the descriptors stay open until the answer.
-  private func send(_ message: [UInt8], _ descriptors: [CInt]) {
+  /// Answers why there will be none.
+  @discardableResult
+  private func send(_ message: [UInt8], _ descriptors: [CInt]) -> SandboxError? {
     let sent = apus_send(socket, message, message.count, descriptors, descriptors.count)
+    let code = errno
     // A closed socket is noticed by the reading thread, which fails all who wait.
-    guard sent < 0, errno == EAGAIN else { return }
+    if sent >= 0 || code == EPIPE || code == ECONNRESET { return nil }
+    guard code == EAGAIN else { return .host(doing: "sending to the spawner", errno: code) }
     state.withLock { $0.outgoing.append(.init(bytes: message, descriptors: descriptors)) }
     _ = apus_wake(wake)
+    return nil
   }
 
   /// Sends what waits, as far as the socket takes it; true when something is left.
@@ -297,7 +309,9 @@ package final class Spawner: Sendable {
       pollfd(fd: socket, events: Int16(POLLIN | (pending ? POLLOUT : 0)), revents: 0),
       pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
     ]
-    if poll(&watched, 2, -1) < 0 { return errno == EINTR }
+    endStuckZygotes()
+    let watchesZygotes = state.withLock { !$0.zygotes.isEmpty }
+    if poll(&watched, 2, watchesZygotes ? Self.zygoteLookMs : -1) < 0 { return errno == EINTR }
     if watched[1].revents != 0 { _ = apus_wake_clear(wake) }
     guard Int32(watched[0].revents) & (POLLIN | POLLHUP | POLLERR) != 0 else { return true }
     switch receive() {
@@ -306,6 +320,18 @@ package final class Spawner: Sendable {
     case .message(let reply, let pidfd): handle(reply, pidfd: pidfd)
     }
     return true
+  }
+
+  /// How often zygotes that owe an answer are looked at.
+  private static let zygoteLookMs: CInt = 1000
+
+  /// A zygote that stopped answers nobody and does not end by itself: it is ended, and who waits for it is told.
+  private func endStuckZygotes() {
+    let now = DedicatedThread.monotonicNs()
+    for zygote in state.withLock({ $0.stuckZygotes(now: now) }) where zygote.isAlive {
+      logger.warning("a zygote that did not answer is ended", metadata: ["zygote": "\(zygote.ticket)"])
+      retire(zygote)
+    }
   }
 
   private func handle(_ reply: SpawnerReply, pidfd: CInt) {
@@ -329,6 +355,7 @@ package final class Spawner: Sendable {
   private func started(_ ticket: UInt64, clonedNs: UInt64, stoodNs: UInt64, pidfd: CInt) {
     let answer = state.withLock { state -> (SpawnerState.Waiting, Sandbox)? in
       guard var waiting = state.waiting[ticket] else { return nil }
+      if let zygote = waiting.zygote { state.heard[zygote] = DedicatedThread.monotonicNs() }
       let timings = SandboxTimings(
         preparedNs: waiting.preparedNs &- waiting.askedNs, clonedNs: clonedNs &- waiting.askedNs,
         stoodNs: stoodNs &- waiting.askedNs)
@@ -373,7 +400,8 @@ package final class Spawner: Sendable {
 
   private func zygoteGone(_ ticket: UInt64, _ error: SandboxError) {
     let (zygote, waiting) = state.withLock {
-      ($0.zygotes.removeValue(forKey: ticket), $0.zygotesWaiting.removeValue(forKey: ticket))
+      $0.heard[ticket] = nil
+      return ($0.zygotes.removeValue(forKey: ticket), $0.zygotesWaiting.removeValue(forKey: ticket))
     }
     zygote?.ended()
     waiting?.resume(returning: .failure(error))

@@ -18,6 +18,8 @@ struct SpawnerState {
     var memoryLimit: UInt64
     var cgroup: Cgroup?
     var command: String
+    /// The ticket of the zygote that makes it; nil when the spawner does.
+    var zygote: UInt64?
     var askedNs: UInt64
     var preparedNs: UInt64
     /// Answered when the pod is bound, not when it stands.
@@ -45,6 +47,8 @@ struct SpawnerState {
   /// Zygotes by ticket, and who waits for one to serve.
   var zygotes: [UInt64: Zygote] = [:]
   var zygotesWaiting: [UInt64: CheckedContinuation<Result<Void, SandboxError>, Never>] = [:]
+  /// When each zygote was asked for or made a pod last, monotonic nanoseconds.
+  var heard: [UInt64: UInt64] = [:]
   var outgoing: [Outgoing] = []
   /// Groups that could not be removed yet, tried again with the next pod that ends.
   var undestroyed: [Cgroup] = []
@@ -61,6 +65,22 @@ struct SpawnerState {
     running[ticket] = Running(
       slot: waiting.slot, memoryLimit: waiting.memoryLimit, cgroup: waiting.cgroup, command: waiting.command)
     return waiting
+  }
+
+  /// A zygote makes a pod in two milliseconds, and loads its modules in half a second; on a crowded machine in ten times that.
+  static let zygotePatienceNs: UInt64 = 10_000_000_000
+
+  /// Zygotes that owe pods, or that they serve, and did nothing for too long.
+  func stuckZygotes(now: UInt64) -> [Zygote] {
+    var since: [UInt64: UInt64] = [:]
+    for start in waiting.values where start.sandbox == nil {
+      guard let zygote = start.zygote else { continue }
+      since[zygote] = min(since[zygote] ?? .max, start.askedNs)
+    }
+    for ticket in zygotesWaiting.keys { since[ticket] = 0 }
+    return since.compactMap { ticket, asked in
+      now > max(asked, heard[ticket] ?? 0) &+ Self.zygotePatienceNs ? zygotes[ticket] : nil
+    }
   }
 
   /// A new ticket, if the spawner takes another start.

@@ -36,8 +36,9 @@ extension DataFolder {
   /// Where gateways of this data folder may take calls of pods: the server's own, then those of other processes.
   var podSockets: [String] {
     let others = (try? FileManager.default.contentsOfDirectory(atPath: path + "/gateways")) ?? []
-    return [run + "/" + Self.podSocketName, farSocketFolder + "/" + Self.podSocketName]
-      + others.sorted().map { gateway($0) + "/" + Self.podSocketName }
+    // Whoever comes first may make a folder below /tmp.
+    let far = RunFolder.isOurs(farSocketFolder) ? [farSocketFolder + "/" + Self.podSocketName] : []
+    return [run + "/" + Self.podSocketName] + far + others.sorted().map { gateway($0) + "/" + Self.podSocketName }
   }
 
   /// The socket on which a gateway of its own process takes calls of pods; nil where its path would be too long.

@@ -63,6 +63,7 @@ struct DownCommand: AsyncParsableCommand {
 
   /// Removes sockets, cgroups and mounts of this folder's workers.
   private func sweep(_ folder: DataFolder) {
+    guard RunFolder.isOurs(RunFolder.path) else { return }
     let workers = (try? FileManager.default.contentsOfDirectory(atPath: folder.path + "/workers")) ?? []
     for name in workers {
       let instance = DataFolder.instance(folder.worker(name))

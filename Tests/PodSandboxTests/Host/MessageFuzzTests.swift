@@ -51,7 +51,7 @@ struct MessageFuzzTests {
 
   private func valid(_ random: inout SeededGenerator) throws -> Message {
     let kind = Kind.allCases.randomElement(using: &random) ?? .spawn
-    let slot = Int.random(in: 0..<60_000, using: &random)
+    let slot = Int.random(in: 0..<SandboxSpec.slotCount, using: &random)
     switch kind {
     case .spawn:
       var spec = StemSpec(slot: slot, origin: .root("/r"))

@@ -50,6 +50,31 @@ struct FirstConnectionTests {
     return try await host.spawner.start(spec)
   }
 
+  @Test func `no thread stays in a pod's network`() async throws {
+    try await withPodHost { host in
+      let forwarder = try PortForwarder()
+      defer { forwarder.stop() }
+      let control = try Captured()
+      let pod = try await listener(host, control, listens: true)
+      control.closeWriter()
+      close(try await forwarder.firstConnection(to: pod, port: 8080, patience: PortPatience(expected: 1000)))
+      close(try await forwarder.listen(in: pod, port: 9090))
+      close(try await forwarder.connect(to: pod, port: 8080))
+      let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/net")
+      let tasks = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task")
+      // A thread that ended meanwhile has none; that of another test may be away for a moment.
+      let stays = await eventually {
+        tasks.allSatisfy { task in
+          let found = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/task/\(task)/ns/net")
+          return found == nil || found == own
+        }
+      }
+      #expect(stays)
+      host.spawner.signal(pod, SIGKILL)
+      _ = try await host.exit(of: pod)
+    }
+  }
+
   @Test func `it comes once something listens`() async throws {
     try await withPodHost { host in
       let forwarder = try PortForwarder()

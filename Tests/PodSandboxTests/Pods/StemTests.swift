@@ -1,6 +1,6 @@
 import ClusterTestSupport
 import Foundation
-import PodSandbox
+@testable import PodSandbox
 import Testing
 
 @Suite("Stems and zygotes", .timeLimit(.minutes(2)))
@@ -101,6 +101,48 @@ struct StemTests {
       #expect(exit.failure == .failed(step: .exec, errno: ENOENT, command: "/no/such/program"))
       #expect(exit.reason.contains("was not found in the pod"))
     }
+  }
+
+  @Test func `a zygote that stopped ends when it is retired, and who waits for its pod is told`() async throws {
+    try await withPodHost { host in
+      let zygote = try await host.zygote()
+      let children = "/proc/\(host.spawner.processID)/task/\(host.spawner.processID)/children"
+      let process = try #require(try String(contentsOfFile: children, encoding: .utf8).split(separator: " ").first)
+      kill(try #require(pid_t(process)), SIGSTOP)
+      let start = Task { try await host.spawner.prepare(StemSpec(slot: TestSlots.take(), origin: .zygote(zygote))) }
+      host.spawner.retire(zygote)
+      await #expect(throws: SandboxError.self) { _ = try await start.value }
+      #expect(await eventually { !FileManager.default.fileExists(atPath: "/proc/\(process)") })
+      #expect(try await host.shell("echo goes on").out == "goes on\n")
+    }
+  }
+
+  @Test func `a zygote that owes something for too long is found`() async {
+    var state = SpawnerState()
+    let (idle, slow, new) = (Zygote(ticket: 1), Zygote(ticket: 2), Zygote(ticket: 3))
+    state.zygotes = [1: idle, 2: slow, 3: new]
+    let patience = SpawnerState.zygotePatienceNs
+    let result: Result<Sandbox, SandboxError> = await withCheckedContinuation { continuation in
+      state.waiting[9] = .init(
+        slot: 0, memoryLimit: 0, command: "", zygote: 2, askedNs: 1000, preparedNs: 0, untilBound: false,
+        continuation: continuation)
+      #expect(state.stuckZygotes(now: 1000 + patience).isEmpty)
+      #expect(state.stuckZygotes(now: 1001 + patience).map(\.ticket) == [2])
+      // It makes pods, if not yet this one.
+      state.heard[2] = 5000
+      #expect(state.stuckZygotes(now: 1001 + patience).isEmpty)
+      continuation.resume(returning: .failure(.spawnerGone("")))
+    }
+    #expect(throws: SandboxError.self) { _ = try result.get() }
+    let served: Result<Void, SandboxError> = await withCheckedContinuation { continuation in
+      state.waiting = [:]
+      state.heard[3] = 7000
+      state.zygotesWaiting[3] = continuation
+      #expect(state.stuckZygotes(now: 7000 + patience).isEmpty)
+      #expect(state.stuckZygotes(now: 7001 + patience).map(\.ticket) == [3])
+      continuation.resume(returning: .success(()))
+    }
+    #expect(throws: Never.self) { try served.get() }
   }
 
   @Test func `a zygote's end hurts no pod, and a retired one ends`() async throws {

@@ -28,7 +28,7 @@ enum TestPaths {
 
 /// Hands out slots, so that tests in parallel use different pod users.
 enum TestSlots {
-  private static let next = Atomic(Int.random(in: 1000..<40_000))
+  private static let next = Atomic(Int.random(in: 1000..<20_000))
   static func take() -> Int { next.wrappingAdd(1, ordering: .relaxed).newValue }
 }
 
