@@ -153,9 +153,15 @@ import Testing
     let end = ElasticTime.parse(.string("now/d"), now: Self.now, roundsUp: true)
     #expect(end.map(ElasticTime.text) == "2026-11-22T23:59:59.999999999Z")
     #expect(ElasticTime.parse(.int(1_795_343_415), format: "epoch_second", now: 0) == 1_795_343_415_000_000_000)
-    for text in ["", "now-", "now-5", "now/5d", "now*2d", "soon", "now-9999999999y", "2026-13-01"] {
+    for text in [
+      "", "now-", "now-5", "now/5d", "now*2d", "soon", "now-9999999999y", "2026-13-01", "9223372036854||/w",
+      "-9223372036854",
+      "now+260y", "2261-07-01||+1M",
+    ] {
       #expect(ElasticTime.parse(.string(text), now: Self.now) == nil, "\(text)")
     }
-    #expect(ElasticTime.parse(.int(.max), now: 0) == nil)
+    for number in [Int64.max, .min, 9_223_372_036_854, -9_223_372_036_854] {
+      #expect(ElasticTime.parse(.int(number), now: 0) == nil, "\(number)")
+    }
   }
 }

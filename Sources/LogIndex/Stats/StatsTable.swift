@@ -108,10 +108,20 @@ struct StatsTable: Sendable {
     return LogStatLines(stats, groups, keys: keys, figures: figures, order: order)
   }
 
+  /// Where the span of time begins that a time falls into.
   func bucket(_ time: Int64) -> Int64 {
     guard let length = stats.bucket, length > 0 else { return 0 }
     let rest = time % length
-    return rest >= 0 ? time - rest : time - rest - length
+    if rest >= 0 { return time - rest }
+    let (start, isOut) = (time - rest).subtractingReportingOverflow(length)
+    return isOut ? RecordTime.range.lowerBound : start
+  }
+
+  /// Where the next one begins.
+  func end(ofBucket start: Int64) -> Int64 {
+    guard let length = stats.bucket, length > 0 else { return start &+ 1 }
+    let rest = start % length
+    return rest < 0 ? start - rest : start &+ length
   }
 
   /// What a value is as a key: of the record's own fields the empty text counts as absent.
