@@ -116,7 +116,12 @@ import Testing
       String(repeating: #"{"constant_score":{"filter":"#, count: 40) + #"{"match_all":{}}"#
       + String(repeating: "}}", count: 40)
     #expect(throws: ElasticError.self) { try filter(deep) }
-    #expect(throws: ElasticError.self) { try lucene(String(repeating: "(", count: 2000)) }
+    for sign in ["(", "!", "-", "NOT "] {
+      #expect(throws: ElasticError.self, "\(sign)") { try lucene(String(repeating: sign, count: 100_000) + "a") }
+    }
+    #expect(try lucene("!!-a") == #"NOT (NOT (NOT (msg:"a")))"#)
+    let long = String(repeating: "a", count: LuceneText.bytesMaximum + 1)
+    #expect(throws: ElasticError.self) { try filter(#"{"query_string":{"query":"\#(long)"}}"#) }
   }
 
   @Test func `no text of a query_string makes a query that the language does not take, or a trap`() throws {

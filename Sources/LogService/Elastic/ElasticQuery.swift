@@ -82,6 +82,9 @@ struct ElasticQuery {
   private func text(_ body: JSONValue, _ name: String) throws(ElasticError) -> String {
     let given = body.stringValue ?? body["query"]?.stringValue
     guard let given else { throw .parsing("[\(name)] needs a text [query]") }
+    guard given.utf8.count <= LuceneText.bytesMaximum else {
+      throw .parsing("the text of [\(name)] has \(given.utf8.count) bytes; \(LuceneText.bytesMaximum) are the most")
+    }
     let isAnd = body["default_operator"]?.stringValue?.lowercased() == "and"
     var fields = (body["fields"]?.arrayValue ?? []).compactMap(\.stringValue)
     if let field = body["default_field"]?.stringValue { fields = [field] }
