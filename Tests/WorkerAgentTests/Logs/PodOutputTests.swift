@@ -44,7 +44,8 @@ struct PodOutputTests {
       var reader = SpoolReader()
       var lines: [[UInt8]] = []
       var last = sequence
-      while let batch = reader.batch(after: last, in: spool, bytes: 1 << 30, damaged: { Issue.record("damaged \($0)") })
+      while let batch = try? reader.batch(
+        after: last, in: spool, bytes: 1 << 30, damaged: { Issue.record("damaged \($0)") })
       {
         lines += batch.lines
         last = batch.last
@@ -116,7 +117,7 @@ struct PodOutputTests {
     bench.closeAll()
     await bench.output.drained(within: 5000)
     var reader = SpoolReader()
-    let batch = reader.batch(after: 0, in: bench.spool, bytes: 1 << 20, damaged: { _ in })
+    let batch = try reader.batch(after: 0, in: bench.spool, bytes: 1 << 20, damaged: { _ in })
     let lines = (batch?.lines ?? []).map { String(decoding: $0, as: UTF8.self) }
     try #require(lines.count == 2, "\(lines)")
     #expect(lines[0].hasSuffix(#""fields":{"lines":2}}"#), "\(lines)")

@@ -12,7 +12,7 @@ struct SpoolTests {
     var reader = SpoolReader()
     var found: [(UInt64, String)] = []
     var last = after
-    while let batch = reader.batch(after: last, in: spool, bytes: 4096, damaged: { _ in }) {
+    while let batch = try? reader.batch(after: last, in: spool, bytes: 4096, damaged: { _ in }) {
       for (index, line) in batch.lines.enumerated() {
         found.append((batch.first + UInt64(index), String(decoding: line, as: UTF8.self)))
       }
@@ -157,9 +157,34 @@ struct SpoolTests {
     truncate(first.path, 100)
     var reader = SpoolReader()
     var damaged: [String] = []
-    let batch = reader.batch(after: 0, in: spool, bytes: 1 << 20, damaged: { damaged.append($0) })
+    let batch = try reader.batch(after: 0, in: spool, bytes: 1 << 20, damaged: { damaged.append($0) })
     #expect(damaged == [first.path])
     #expect(batch?.first == first.end)
     #expect(FileManager.default.fileExists(atPath: "\(first.path).damaged"))
+  }
+
+  @Test func `a segment that cannot be read now stays where it is, in use and when the spool opens`() throws {
+    let folder = try TemporaryFolder()
+    let aside = "\(folder.path)/aside"
+    var spool: Spool? = try Spool(directory: "\(folder.path)/spool")
+    _ = spool?.append(Self.records(0..<10))
+    let path = try #require(spool?.segments.first?.path)
+    #expect(rename(path, aside) == 0)
+    // A link to itself cannot be opened, a folder cannot be read.
+    for makeOther in [{ symlink(path, path) }, { mkdir(path, 0o700) }] {
+      #expect(makeOther() == 0)
+      var reader = SpoolReader()
+      let open = try #require(spool)
+      #expect(throws: WorkerError.self) {
+        try reader.batch(after: 0, in: open, bytes: 4096, damaged: { Issue.record("damaged \($0)") })
+      }
+      #expect(open.segments.count == 1)
+      #expect(remove(path) == 0)
+    }
+    spool = nil
+    #expect(symlink(path, path) == 0)
+    #expect(throws: WorkerError.self) { try Spool(directory: "\(folder.path)/spool") }
+    #expect(remove(path) == 0 && rename(aside, path) == 0)
+    #expect(Self.all(try Spool(directory: "\(folder.path)/spool")).map(\.0) == Array(1...10))
   }
 }
