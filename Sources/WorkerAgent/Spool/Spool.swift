@@ -248,11 +248,19 @@ extension Spool {
     return id
   }
 
+  /// Leaves the gap after a boot that is not the one noted, and notes with the new one where numbers begin: they do so at
+  /// every start until there are records of that boot.
   private static func noteBoot(_ directory: String, _ boot: String, _ state: inout State) throws(WorkerError) {
     let path = "\(directory)/boot"
-    let known = Descriptors.contents(of: path).map { String(decoding: $0, as: UTF8.self) }
+    let lines = Descriptors.contents(of: path).map {
+      String(decoding: $0, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+    }
+    let known = lines?.first.map(String.init)
+    if let lines, lines.count > 1, let least = UInt64(lines[1]), least < .max / 2 {
+      state.next = max(state.next, least)
+    }
     if let known, known != boot { state.next += bootGap }
-    if known != boot { try Descriptors.replace(path, with: Array(boot.utf8)) }
+    if known != boot { try Descriptors.replace(path, with: Array("\(boot)\n\(state.next)".utf8)) }
   }
 
   private static func readAcknowledged(_ path: String) -> UInt64 {

@@ -131,6 +131,21 @@ struct SpoolTests {
     #expect(Self.all(spool).map(\.0) == [1, 2, 3, 4, 5, 6 + Spool.bootGap])
   }
 
+  @Test func `the jump stays when nothing was written before the next start`() throws {
+    let folder = try TemporaryFolder()
+    do {
+      let spool = try Spool(directory: folder.path, bootID: "one")
+      _ = spool.append(Self.records(0..<5))
+    }
+    for _ in 0..<3 { #expect(try Spool(directory: folder.path, bootID: "two").last == 5 + Spool.bootGap) }
+    #expect(try Spool(directory: folder.path, bootID: "three").last == 5 + 2 * Spool.bootGap)
+    // A folder of before has no number beside the boot.
+    try Data("three".utf8).write(to: URL(fileURLWithPath: "\(folder.path)/boot"))
+    let spool = try Spool(directory: folder.path, bootID: "three")
+    _ = spool.append(Self.records(5..<6))
+    #expect(Self.all(spool).map(\.0) == Array(1...6))
+  }
+
   @Test func `a log service that knows higher numbers is never given them again`() throws {
     let folder = try TemporaryFolder()
     let spool = try Spool(directory: folder.path)
