@@ -17,8 +17,8 @@ struct KeyTable: Sendable {
 
   var count: Int { ends.count }
 
-  /// The number of a combination; nil when it is new and there are `most` already.
-  mutating func number(_ texts: some Sequence<[UInt8]?>, most: Int) -> Int? {
+  /// The number of a combination; nil when it is new and there are `most` already, or `bytes` of them with it.
+  mutating func number(_ texts: some Sequence<[UInt8]?>, most: Int, bytes: Int) -> Int? {
     scratch.removeAll(keepingCapacity: true)
     for text in texts {
       guard let text else {
@@ -38,7 +38,7 @@ struct KeyTable: Sendable {
       if hashes[number] == hash, isScratch(number) { return number }
       place = (place + 1) & (slots.count - 1)
     }
-    guard count < most else { return nil }
+    guard count < most, flats.count + scratch.count <= bytes else { return nil }
     slots[place] = Int32(truncatingIfNeeded: count)
     hashes.append(hash)
     flats += scratch

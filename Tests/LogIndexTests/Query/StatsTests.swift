@@ -62,6 +62,17 @@ import Testing
     }
   }
 
+  @Test func `the keys of groups are bounded together`() throws {
+    let stats = try #require(try LogQuery.parse("| top msg").stats)
+    var table = StatsTable(stats, keyBytesMaximum: 10_000)
+    for number in 0..<5 {
+      let text = String(repeating: "m", count: 3_000) + "\(number % 4)"
+      table.add(try IndexedRecord(line(text)))
+      #expect(table.isFull == (number > 2), "the fourth is too many, the first is known")
+    }
+    #expect(table.rows(limit: nil).count == 3)
+  }
+
   @Test func `percentiles are the nearest rank`() throws {
     let hundred = (1...100).map { line("m", fields: "\"ms\":\($0)") }
     #expect(
