@@ -108,6 +108,20 @@ import Testing
     }
   }
 
+  @Test func `a clock that was ahead once hides no records that come later`() async throws {
+    try await withTempFolder { folder in
+      let store = try LogStore.open(directory: folder, options: options(blockRows: 100))
+      var policy = LogRetention(maxAge: .seconds(1_000), maxBytes: nil)
+      policy.rules = [LogRetentionRule(namespace: "default", maxAge: .seconds(600))]
+      _ = try await store.retain(policy: policy, now: day + 86_400 * second)
+      _ = try await store.append(worker: "w", firstSequence: 1, records: [line("m", time: day)])
+      #expect(try await messages(store).isEmpty, "too old for that clock")
+      _ = try await store.retain(policy: policy, now: day + 60 * second)
+      #expect(try await messages(store) == ["m"])
+      await store.close()
+    }
+  }
+
   @Test func `queries that are under way when their blocks go end with what is left`() async throws {
     try await withTempFolder { folder in
       let store = try LogStore.open(directory: folder, options: options(blockRows: 100))
