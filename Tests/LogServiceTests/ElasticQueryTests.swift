@@ -40,6 +40,7 @@ import Testing
     (#"{"match":{"user":"ann smith"}}"#, #""user":"ann smith""#),
     (#"{"match_phrase":{"message":"card declined"}}"#, #"msg:"card declined""#),
     (#"{"prefix":{"message":"pay"}}"#, #""message":pay*"#.replacing("message", with: "msg")),
+    (#"{"prefix":{"path":"a*b\\c"}}"#, #""path":a\*b\\c*"#),
     (#"{"wildcard":{"path":{"value":"/api/*"}}}"#, #""path":\/api\/*"#),
     (#"{"exists":{"field":"user"}}"#, #""user":*"#),
     (#"{"exists":{"field":"@timestamp"}}"#, "*"),
@@ -63,6 +64,15 @@ import Testing
   ])
   func `a query becomes a text of the query language`(_ json: String, _ text: String) throws {
     #expect(try filter(json) == text)
+  }
+
+  @Test func `a star in a prefix is a star`() throws {
+    let query = try LogQuery.parse(try filter(#"{"prefix":{"path":"a*b"}}"#))
+    for (path, matches) in [("a*b", true), ("a*bc", true), ("axb", false), ("a\\b", false)] {
+      var record = PushRecord(time: Self.now, namespace: "app")
+      record.add("path", text: path)
+      #expect(query.matches(try record.line(), scope: .all) == matches, "\(path)")
+    }
   }
 
   @Test(arguments: [

@@ -168,7 +168,7 @@ struct ElasticQuery {
       guard let last = words.popLast() else { return QueryWords.nothing }
       return QueryWords.all(words.map { "msg:\(QueryWords.quoted($0))" } + ["msg:\(QueryWords.pattern(last))*"])
     }
-    return ElasticField(field).filter(QueryWords.pattern(text.replacing("*", with: "\\*")) + "*")
+    return ElasticField(field).filter(QueryWords.pattern(text).replacing("*", with: "\\*") + "*")
   }
 
   /// A field that matches a pattern with `*`.

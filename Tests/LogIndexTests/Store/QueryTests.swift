@@ -167,6 +167,24 @@ import Testing
     }
   }
 
+  @Test func `names that look alike are two fields, in memory and in a block`() async throws {
+    try await withTempFolder { folder in
+      let store = try LogStore.open(directory: folder)
+      let fields = "\"caf\u{E9}\":\"one\",\"cafe\u{301}\":\"two\""
+      _ = try await store.append(worker: "w", firstSequence: 1, records: [line("m", fields: fields)])
+      let queries = [
+        ("caf\u{E9}", "one", 1), ("cafe\u{301}", "two", 1), ("caf\u{E9}", "two", 0), ("cafe\u{301}", "one", 0),
+      ]
+      for isInBlock in [false, true] {
+        if isInBlock { #expect(await store.flush()) }
+        for (name, value, count) in queries {
+          #expect(try await messages(store, "\"\(name)\":\"\(value)\"").count == count, "\(name): \(isInBlock)")
+        }
+      }
+      await store.close()
+    }
+  }
+
   @Test func `a query whose task is cancelled ends with that`() async throws {
     try await withTempFolder { folder in
       let store = try await filled(folder)
