@@ -30,6 +30,15 @@ import Testing
     #expect(spans[1].count == 0 && spans[2].values == ["": 2])
     #expect(LogHistogram(from: Self.start, to: Self.start, spans: 0).seconds == 1)
     let years = LogHistogram(from: Timestamp(nanoseconds: 0), to: Self.start, spans: 1_000_000)
+    for (from, to) in [
+      ("1678-01-01T00:00:00Z", "2261-12-31T00:00:00Z"), ("1700-01-01T00:00:00Z", "2026-11-22T00:00:00Z"),
+      ("1900-01-01T00:00:00Z", "2200-01-01T00:00:00Z"), ("2200-01-01T00:00:00Z", "1700-01-01T00:00:00Z"),
+    ] {
+      let ages = LogHistogram(from: try #require(Timestamp(from)), to: try #require(Timestamp(to)), spans: 1)
+      #expect(ages.seconds <= 366 * 86_400, "statistics take no longer ones")
+      let spans = ages.spans(of: []).spans
+      #expect(spans.count <= LogHistogram.spansMaximum && spans.isEmpty == (from > to))
+    }
     #expect(years.seconds == 21 * 86_400 && years.spans(of: []).spans.count <= LogHistogram.spansMaximum)
   }
 

@@ -49,6 +49,17 @@ struct ValueTests {
     #expect(Timestamp("2024-02-29T23:59:59+02:00")?.description == "2024-02-29T21:59:59Z")
     #expect(Timestamp("2026-13-01T00:00:00Z") == nil)
     #expect(Timestamp("2026-11-21T02:10:04") == nil)
+    // The farthest moments are texts, and those that are moved to are times.
+    #expect(Timestamp(nanoseconds: .min).description == "1677-09-21T00:12:43.145224192Z")
+    #expect(Timestamp(nanoseconds: .max).text(digits: 0) == "2262-04-11T23:47:16Z")
+    for milliseconds in [Int64.min, -9_500_000_000_000, 9_500_000_000_000, .max] {
+      for start in [
+        Timestamp(nanoseconds: -9_000_000_000_000_000_000), Timestamp(nanoseconds: 9_000_000_000_000_000_000),
+      ] {
+        let moved = start.advanced(milliseconds: milliseconds)
+        #expect(Timestamp(moved.description) == moved && (moved < start) == (milliseconds < 0))
+      }
+    }
   }
 
   @Test("identifiers carry their time and sort by it")

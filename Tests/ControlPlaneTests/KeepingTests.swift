@@ -117,6 +117,9 @@ import Testing
     }
     let good = [try line(pod), try line("greet-00001-gone5"), try line("", stream: .platform)]
     #expect(await cluster.plane.stamp.checked(good, of: "w1") == good)
+    let first = String(decoding: try line(pod), as: UTF8.self).replacing(
+      #""fields":{}"#, with: #""fields":{"v":1e999}"#)
+    #expect(await cluster.plane.stamp.checked([Array(first.utf8)], of: "w1") == [Array(first.utf8)])
     let bad = [
       try line(pod, node: "w2"), try line(pod, stream: .access), try line(pod, stream: .event),
       try line("other-00001-abcde"), try line(pod, revision: "greet-00002"), Array("{}".utf8), Array("no".utf8),
@@ -132,6 +135,28 @@ import Testing
       """.utf8)
     #expect(await cluster.plane.stamp.checked([written, written], of: "w1") == [written, written])
     #expect(await cluster.plane.stamp.checked([written], of: "w2") == [RecordStamp.refused])
+    // What is behind a head that is known must not say otherwise; a number that no Double holds is as good as others.
+    func tail(_ rest: String) -> [UInt8] {
+      Array(String(decoding: written, as: UTF8.self).replacing(#""fields":{}}"#, with: rest).utf8)
+    }
+    let fine = [
+      tail(#""fields":{"v":1e999,"namespace":"own","s":"a\"}\\","l":[1,{"pod":"}"}]}}"#),
+      tail(#""fields":{},"x":{},"y":1}"#),
+    ]
+    #expect(await cluster.plane.stamp.checked(fine, of: "w1") == fine)
+    let twice = [
+      tail(#""fields":{},"namespace":"victim"}"#), tail(#""fields":{},"pod":null,"x":1}"#),
+      tail(#""fields":{"a":"\\"},"node":"w2"}"#), tail(#""fields":{},"name\u0073pace":"victim"}"#),
+      tail(#""fields":{}} {"#), tail(#""fields":{}"#),
+    ]
+    #expect(await cluster.plane.stamp.checked(twice, of: "w1") == twice.map { _ in RecordStamp.refused })
+    // The time's place does not hide that the head is inside of something.
+    let nested = Array(
+      String(decoding: written, as: UTF8.self)
+        .replacing("2026-11-21T02:10:04.123456789Z\"", with: #"2026-11-21T02:10:04Z","x":{"":1"#)
+        .replacing(#","msg":"x","fields":{}}"#, with: #"},"namespace":"victim","msg":"x"}"#).utf8)
+    #expect(nested[40..<54].elementsEqual(#","namespace":""#.utf8))
+    #expect(await cluster.plane.stamp.checked([nested], of: "w1") == [RecordStamp.refused])
     _ = worker
   }
 }

@@ -40,6 +40,7 @@ import Testing
     (#"{"match":{"user":"ann smith"}}"#, #""user":"ann smith""#),
     (#"{"match_phrase":{"message":"card declined"}}"#, #"msg:"card declined""#),
     (#"{"prefix":{"message":"pay"}}"#, #""message":pay*"#.replacing("message", with: "msg")),
+    (#"{"prefix":{"path":"a*b\\c"}}"#, #""path":a\*b\\c*"#),
     (#"{"wildcard":{"path":{"value":"/api/*"}}}"#, #""path":\/api\/*"#),
     (#"{"exists":{"field":"user"}}"#, #""user":*"#),
     (#"{"exists":{"field":"@timestamp"}}"#, "*"),
@@ -63,6 +64,15 @@ import Testing
   ])
   func `a query becomes a text of the query language`(_ json: String, _ text: String) throws {
     #expect(try filter(json) == text)
+  }
+
+  @Test func `a star in a prefix is a star`() throws {
+    let query = try LogQuery.parse(try filter(#"{"prefix":{"path":"a*b"}}"#))
+    for (path, matches) in [("a*b", true), ("a*bc", true), ("axb", false), ("a\\b", false)] {
+      var record = PushRecord(time: Self.now, namespace: "app")
+      record.add("path", text: path)
+      #expect(query.matches(try record.line(), scope: .all) == matches, "\(path)")
+    }
   }
 
   @Test(arguments: [
@@ -116,7 +126,12 @@ import Testing
       String(repeating: #"{"constant_score":{"filter":"#, count: 40) + #"{"match_all":{}}"#
       + String(repeating: "}}", count: 40)
     #expect(throws: ElasticError.self) { try filter(deep) }
-    #expect(throws: ElasticError.self) { try lucene(String(repeating: "(", count: 2000)) }
+    for sign in ["(", "!", "-", "NOT "] {
+      #expect(throws: ElasticError.self, "\(sign)") { try lucene(String(repeating: sign, count: 100_000) + "a") }
+    }
+    #expect(try lucene("!!-a") == #"NOT (NOT (NOT (msg:"a")))"#)
+    let long = String(repeating: "a", count: LuceneText.bytesMaximum + 1)
+    #expect(throws: ElasticError.self) { try filter(#"{"query_string":{"query":"\#(long)"}}"#) }
   }
 
   @Test func `no text of a query_string makes a query that the language does not take, or a trap`() throws {
@@ -153,9 +168,15 @@ import Testing
     let end = ElasticTime.parse(.string("now/d"), now: Self.now, roundsUp: true)
     #expect(end.map(ElasticTime.text) == "2026-11-22T23:59:59.999999999Z")
     #expect(ElasticTime.parse(.int(1_795_343_415), format: "epoch_second", now: 0) == 1_795_343_415_000_000_000)
-    for text in ["", "now-", "now-5", "now/5d", "now*2d", "soon", "now-9999999999y", "2026-13-01"] {
+    for text in [
+      "", "now-", "now-5", "now/5d", "now*2d", "soon", "now-9999999999y", "2026-13-01", "9223372036854||/w",
+      "-9223372036854",
+      "now+260y", "2261-07-01||+1M",
+    ] {
       #expect(ElasticTime.parse(.string(text), now: Self.now) == nil, "\(text)")
     }
-    #expect(ElasticTime.parse(.int(.max), now: 0) == nil)
+    for number in [Int64.max, .min, 9_223_372_036_854, -9_223_372_036_854] {
+      #expect(ElasticTime.parse(.int(number), now: 0) == nil, "\(number)")
+    }
   }
 }

@@ -137,11 +137,19 @@ import Testing
     let tight = #"{"size":0,"aggs":{"t":{"date_histogram":{"field":"@timestamp","fixed_interval":"1ms"}}}}"#
     let error = await #expect(throws: ElasticError.self) { try await search(tight) }
     #expect(error?.type == "too_many_buckets_exception")
+    // A record of 1700.
+    _ = await lanes.append([try PushRecord(time: -8_500_000_000_000_000_000, namespace: "app").line()])
+    let ages = #"{"size":0,"aggs":{"t":{"date_histogram":{"field":"@timestamp","fixed_interval":"1m"}}}}"#
+    let far = await #expect(throws: ElasticError.self) { try await search(ages) }
+    #expect(far?.type == "too_many_buckets_exception")
     await service.store.close()
   }
 
   @Test(arguments: [
-    #"{"size":10001}"#, #"{"sort":["duration_ms"]}"#, #"{"search_after":[1]}"#, #"{"what":1}"#, #"{"post_filter":{}}"#,
+    #"{"size":10001}"#, #"{"sort":[{"@timestamp":"asc"}],"search_after":[9223372036854]}"#,
+    #"{"query":{"range":{"@timestamp":{"gte":-9223372036854}}}}"#,
+    #"{"query":{"range":{"@timestamp":{"lte":"9223372036854||/w"}}}}"#, #"{"sort":["duration_ms"]}"#,
+    #"{"search_after":[1]}"#, #"{"what":1}"#, #"{"post_filter":{}}"#,
     #"{"aggs":{"a":{"cardinality":{"field":"x"}}}}"#,
     #"{"aggs":{"a":{"avg":{"field":"x"},"aggs":{"b":{"avg":{"field":"x"}}}}}}"#,
     #"{"aggs":{"a":{"date_histogram":{"field":"@timestamp","calendar_interval":"month"}}}}"#,

@@ -154,6 +154,16 @@ import Testing
     #expect(error?.description == fault)
   }
 
+  @Test(arguments: [Int64.min, -9_223_372_036_854_000_000, -9_200_000_000_000_000_001, 9_210_000_000_000_000_000, .max])
+  func `a time that no record can have is told of that record`(_ time: Int64) throws {
+    let push = try LokiPush(Array(#"{"streams":[{"values":[["\#(time)","x"],["1","y"]]}]}"#.utf8), tenant: nil)
+    let (lines, faults) = LogAdapters.lines(push.records, .standard)
+    #expect(lines.count == 1 && faults.map(\.description) == ["the time lies outside the years 1678 to 2261"])
+    let document = #"{"@timestamp":\#(time / 1_000_000 * 1_000_000 == time ? time / 1_000_000 : .max),"message":"x"}"#
+    let bulk = try ElasticBulk(Array("{\"index\":{\"_index\":\"app\"}}\n\(document)\n".utf8), index: nil, now: 0)
+    #expect(throws: ElasticError.self) { try bulk.items[0].line.get() }
+  }
+
   // MARK: OTLP
 
   @Test func `resource, scope and record of OpenTelemetry become one record`() throws {

@@ -8,6 +8,9 @@ package struct LogHistogram: Hashable, Sendable {
   /// Spans when nobody says how many.
   package static let spansDefault = 60
 
+  /// The longest span, seconds: what statistics take. Longer times have more spans than were asked for.
+  private static let longest: Int64 = 366 * 86_400
+
   /// The lengths that a span can have, seconds; longer ones are multiples of the last.
   static let lengths: [Int64] = [
     1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400,
@@ -42,15 +45,21 @@ package struct LogHistogram: Hashable, Sendable {
   /// A histogram of the time between two moments in at most so many spans, which begin at multiples of their length.
   package init(from: Timestamp, to: Timestamp, spans: Int = LogHistogram.spansDefault, field: String? = "level") {
     let spans = Int64(min(max(spans, 1), Self.spansMaximum))
-    let length = max(1, (to.nanoseconds - from.nanoseconds) / 1_000_000_000)
-    let least = (length + spans - 1) / spans
+    let (distance, isFar) = to.nanoseconds.subtractingReportingOverflow(from.nanoseconds)
+    let length = max(1, distance / 1_000_000_000)
+    let least = isFar ? Self.longest : (length + spans - 1) / spans
     let day = Self.lengths[Self.lengths.count - 1]
-    seconds = Self.lengths.first { $0 >= least } ?? (least + day - 1) / day * day
-    let span = seconds * 1_000_000_000
-    let rest = from.nanoseconds % span
-    self.from = Timestamp(nanoseconds: from.nanoseconds - (rest < 0 ? rest + span : rest))
+    seconds = Self.lengths.first { $0 >= least } ?? min((least + day - 1) / day * day, Self.longest)
+    self.from = Self.start(from, span: seconds * 1_000_000_000)
     self.to = to
     self.field = field
+  }
+
+  /// The multiple of a span that a moment comes behind, as far back as there are times.
+  private static func start(_ time: Timestamp, span: Int64) -> Timestamp {
+    let rest = time.nanoseconds % span
+    let (start, isOut) = time.nanoseconds.subtractingReportingOverflow(rest < 0 ? rest + span : rest)
+    return isOut ? time : Timestamp(nanoseconds: start)
   }
 
   /// The statistics to ask for.
@@ -81,7 +90,10 @@ package struct LogHistogram: Hashable, Sendable {
     var time = from
     while time < to, spans.count <= Self.spansMaximum {
       spans.append(found[time] ?? Span(time: time))
-      time = Timestamp(nanoseconds: time.nanoseconds + seconds * 1_000_000_000)
+      let span = seconds * 1_000_000_000
+      let (next, isOut) = time.nanoseconds.addingReportingOverflow(span)
+      if isOut { break }
+      time = Self.start(Timestamp(nanoseconds: next), span: span)
     }
     return (spans, truncated)
   }

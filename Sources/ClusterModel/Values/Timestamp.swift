@@ -6,6 +6,9 @@ package struct Timestamp: Hashable, Sendable, Comparable, CustomStringConvertibl
   /// Nanoseconds since 1970-01-01T00:00:00Z.
   package let nanoseconds: Int64
 
+  /// In July 2261; as far before the epoch is in 1678. Nanoseconds.
+  private static let farthest: Int64 = 9_200_000_000_000_000_000
+
   /// A moment from nanoseconds since the epoch.
   package init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
@@ -28,9 +31,12 @@ package struct Timestamp: Hashable, Sendable, Comparable, CustomStringConvertibl
   /// Milliseconds from an earlier moment to this one.
   package func milliseconds(since earlier: Timestamp) -> Int64 { (nanoseconds - earlier.nanoseconds) / 1_000_000 }
 
-  /// This moment moved by milliseconds.
+  /// This moment moved by milliseconds, at most to where its text still is a time.
   package func advanced(milliseconds: Int64) -> Timestamp {
-    Timestamp(nanoseconds: nanoseconds + milliseconds * 1_000_000)
+    let (distance, isFar) = milliseconds.multipliedReportingOverflow(by: 1_000_000)
+    let (moved, isOut) = nanoseconds.addingReportingOverflow(distance)
+    if isFar || isOut { return Timestamp(nanoseconds: milliseconds < 0 ? -Self.farthest : Self.farthest) }
+    return Timestamp(nanoseconds: moved)
   }
 
   /// Orders by time.
@@ -46,8 +52,9 @@ package struct Timestamp: Hashable, Sendable, Comparable, CustomStringConvertibl
 
   /// RFC 3339 in UTC with exactly `digits` fraction digits (0…9), ending in `Z`.
   package func text(digits: Int) -> String {
-    let fraction = ((nanoseconds % 1_000_000_000) + 1_000_000_000) % 1_000_000_000
-    let seconds = (nanoseconds - fraction) / 1_000_000_000
+    let rest = nanoseconds % 1_000_000_000
+    let fraction = rest < 0 ? rest + 1_000_000_000 : rest
+    let seconds = nanoseconds / 1_000_000_000 - (rest < 0 ? 1 : 0)
     let days = seconds >= 0 ? seconds / 86_400 : (seconds - 86_399) / 86_400
     let time = seconds - days * 86_400
     let (year, month, day) = Self.civil(fromDays: days)

@@ -1,8 +1,11 @@
 internal import Synchronization
 
 extension LogStore {
+  /// Records that are read at once.
+  private static let pageRows = 256
+
   /// The records that match in the order of `| sort`; at most the limit, or `QueryParser.sortMaximum`. When the bounds cut
-  /// the answer, it is that of the records from `completeSince` on.
+  /// the answer, it is that of the records from `completeSince` on, or its beginning when it is too long.
   func sorted(_ asked: LogQuery, scope: LogScope, bounds: LogQueryBounds) async throws -> LogBatch {
     var query = bounded(asked)
     var batch = LogBatch(entries: [], scanned: 0)
@@ -21,21 +24,43 @@ extension LogStore {
         continue
       }
       let held = kept.records.withLock { $0.ordered() }
-      batch.entries = try await QueryRun.detached { [self] in
-        held.compactMap { held in
-          entry(OpenSource(body: held.source, rows: []), held.row, held.key.position)
-        }
+      var left = held[...]
+      var bytes = 0
+      while !left.isEmpty, bytes <= bounds.answerBytesMaximum {
+        let page = Array(left.prefix(Self.pageRows))
+        left = left.dropFirst(page.count)
+        let read = try await QueryRun.detached { [self] in entries(page) }
+        bytes += read.reduce(0) { $0 + $1.bytes.count }
+        batch.entries += read
       }
+      if !left.isEmpty { (batch.truncated, batch.completeSince) = (.bytes, nil) }
       return batch
     }
     return batch
   }
 
-  private func entry(_ source: OpenSource, _ row: Int, _ position: LogPosition) -> LogEntry? {
-    do throws(BlockFault) { return LogEntry(position: position, bytes: try source.record(row)) } catch {
-      if case .block(_, let entry) = source.body { quarantine(entry, error) }
-      return nil
+  /// The records of some places, in that order; each block is opened once and held no longer than it is read.
+  private func entries(_ page: [SortedRecords.Held]) -> [LogEntry] {
+    var found = [LogEntry?](repeating: nil, count: page.count)
+    var places: [String: (entry: BlockEntry, places: [Int])] = [:]
+    for (place, held) in page.enumerated() {
+      switch held.source {
+      case .memtable(let table): found[place] = LogEntry(position: held.key.position, bytes: table.bytes(held.row))
+      case .block(let entry): places[entry.name, default: (entry, [])].places.append(place)
+      }
     }
+    for (entry, places) in places.values {
+      guard let block = block(entry) else { continue }
+      defer { noteSize(of: block, entry) }
+      do throws(BlockFault) {
+        for place in places {
+          found[place] = LogEntry(position: page[place].key.position, bytes: try block.record(page[place].row))
+        }
+      } catch {
+        quarantine(entry, error)
+      }
+    }
+    return found.compactMap(\.self)
   }
 
   /// One reading of all parts, the newest first, as far as the bounds allow.

@@ -22,6 +22,7 @@ struct ShapeTable {
   private(set) var shapes: [Shape] = [.whole(column: 0)]
   private(set) var columns: [Column] = [Column(kind: SlotKind.raw, role: .none)]
   private var keys: [ColumnKey: Int] = [:]
+  private let seed = ByteHash.seed
   private var table = HashIndex()
   /// Of each shape: the next with the same hash, 0 for none.
   private var others: [Int] = [0]
@@ -42,7 +43,7 @@ struct ShapeTable {
 
   /// The shape of a line the scanner has just read; 0 for one that is kept whole.
   mutating func number(_ slots: [LineSlot], _ line: UnsafePointer<UInt8>, _ count: Int) -> Int {
-    let hash = Self.hash(slots, line, count)
+    let hash = hash(slots, line, count)
     let first = table[hash] ?? 0
     var candidate = first
     for _ in 0..<Self.othersMaximum where candidate > 0 {
@@ -73,8 +74,8 @@ struct ShapeTable {
   }
 
   /// A hash of the kinds of values and of how much stands between them, and what right before each.
-  private static func hash(_ slots: [LineSlot], _ line: UnsafePointer<UInt8>, _ count: Int) -> UInt64 {
-    var hash = UInt64(truncatingIfNeeded: slots.count)
+  private func hash(_ slots: [LineSlot], _ line: UnsafePointer<UInt8>, _ count: Int) -> UInt64 {
+    var hash = seed ^ UInt64(truncatingIfNeeded: slots.count)
     var start: Int32 = 0
     for slot in slots {
       var word = UInt64(truncatingIfNeeded: slot.start - start) << 8 | UInt64(slot.kind)

@@ -1,6 +1,9 @@
 /// Fast hashes of bytes for tables in memory; never written to a file.
 enum ByteHash {
-  @inline(__always) static func hash(_ start: UnsafePointer<UInt8>, _ count: Int, seed: UInt64 = 0) -> UInt64 {
+  /// Of this process: nobody can know which texts are alike. Tables copy it, which costs less than to ask for it each time.
+  static let seed = UInt64.random(in: .min ... .max)
+
+  @inline(__always) static func hash(_ start: UnsafePointer<UInt8>, _ count: Int, seed: UInt64) -> UInt64 {
     var value = (seed ^ UInt64(truncatingIfNeeded: count)) &* 0x9E37_79B9_7F4A_7C15
     let raw = UnsafeRawPointer(start)
     var index = 0

@@ -2,6 +2,7 @@
 ///
 /// Open addressing over the spans themselves: a text is never copied.
 struct SpanTable {
+  private let seed = ByteHash.seed
   private var slots: [Int32]
   /// The high and the low half of each distinct text's hash.
   private var hashes: [UInt32] = []
@@ -18,7 +19,7 @@ struct SpanTable {
   var count: Int { spans.count }
 
   mutating func number(_ span: Span, _ base: UnsafePointer<UInt8>) -> Int {
-    let hash = ByteHash.hash(base + Int(span.start), Int(span.length))
+    let hash = ByteHash.hash(base + Int(span.start), Int(span.length), seed: seed)
     let short = UInt32(truncatingIfNeeded: hash >> 32)
     var place = Int(truncatingIfNeeded: hash) & (slots.count - 1)
     while true {

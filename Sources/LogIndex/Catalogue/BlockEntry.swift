@@ -13,8 +13,9 @@ struct BlockEntry: Sendable, Equatable {
   /// When retention first saw that its newest record is of the future, nanoseconds since 1970; 0 if it is not.
   var seen: Int64 = 0
 
-  /// When it was new, by our own clock where that of its sender was ahead.
-  var age: Int64 { seen > 0 ? min(newest, seen) : newest }
+  /// When it was new, by our own clock while that of its sender is ahead. A time that is past by now is believed: it is
+  /// our clock that was behind when the block was seen to be of the future.
+  func age(now: Int64) -> Int64 { newest <= now || seen == 0 ? newest : min(newest, seen) }
 }
 
 extension BlockEntry {

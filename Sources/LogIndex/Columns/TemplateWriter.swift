@@ -22,6 +22,7 @@ struct TemplateWriter {
 
   let base: UnsafePointer<UInt8>
   private let tokenizer: Tokenizer
+  private let seed = ByteHash.seed
   private var table = HashIndex()
   private var found: [Found] = []
   /// The template of each text; -1 for none.
@@ -108,7 +109,7 @@ struct TemplateWriter {
   private mutating func template() -> (number: Int, isNew: Bool)? {
     let skeleton = tokenizer.skeleton
     guard let text = skeleton.baseAddress else { return nil }
-    let hash = ByteHash.hash(text, skeleton.count)
+    let hash = ByteHash.hash(text, skeleton.count, seed: seed)
     if let number = table[hash] {
       let isSame = found[number].skeleton.withUnsafeBufferPointer { other in
         other.count == skeleton.count && other.baseAddress.map { ByteSearch.isSame($0, text, other.count) } ?? true

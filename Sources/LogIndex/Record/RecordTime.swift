@@ -1,5 +1,9 @@
 /// RFC 3339 to nanoseconds since 1970 and back, without Foundation.
 package enum RecordTime {
+  /// The times that records and queries can have, nanoseconds since 1970: some months less on either side than 64 bits
+  /// hold.
+  package static let range: ClosedRange<Int64> = -9_200_000_000_000_000_000...9_200_000_000_000_000_000
+
   /// The nanoseconds of an RFC 3339 time with up to nine fraction digits and `Z` or an offset; nil when it is none,
   /// or lies outside 1678…2261.
   package static func parse(_ text: some RandomAccessCollection<UInt8>) -> Int64? {
@@ -36,8 +40,9 @@ package enum RecordTime {
   /// Appends the time in UTC with so many digits behind the second, 0…9; without digits no point.
   static func append(_ nanoseconds: Int64, digits: Int, to output: inout [UInt8]) {
     let billion: Int64 = 1_000_000_000
-    let fraction = ((nanoseconds % billion) + billion) % billion
-    let seconds = (nanoseconds - fraction) / billion
+    let rest = nanoseconds % billion
+    let fraction = rest < 0 ? rest + billion : rest
+    let seconds = nanoseconds / billion - (rest < 0 ? 1 : 0)
     let clock = ((seconds % 86_400) + 86_400) % 86_400
     let (year, month, day) = civil((seconds - clock) / 86_400)
     put(year, 4, to: &output)

@@ -35,7 +35,7 @@ final class RegexProgram: Sendable {
   init(_ node: RegexNode) throws(RegexFault) {
     var maker = RegexMaker()
     // Anything may come before what is looked for.
-    let loop = maker.reserve()
+    let loop = try maker.reserve()
     let first = try maker.add(node, then: try maker.add(.found))
     let any = try maker.add(.bytes(0...0xFF, next: loop))
     maker.steps[loop] = .fork(first, any)
@@ -82,10 +82,7 @@ private struct RegexMaker {
   var hasEdges = false
 
   /// A place that is filled later.
-  mutating func reserve() -> Int {
-    steps.append(.found)
-    return steps.count - 1
-  }
+  mutating func reserve() throws(RegexFault) -> Int { try add(.found) }
 
   mutating func add(_ step: RegexProgram.Step) throws(RegexFault) -> Int {
     guard steps.count < RegexProgram.stepsMaximum else {
@@ -119,10 +116,15 @@ private struct RegexMaker {
       if let most {
         for _ in 0..<(most - least) { place = try add(.fork(try add(node, then: place), next)) }
       } else {
-        place = reserve()
+        place = try reserve()
         steps[place] = .fork(try add(node, then: place), next)
       }
-      for _ in 0..<least { place = try add(node, then: place) }
+      for _ in 0..<least {
+        let first = try add(node, then: place)
+        // What has no steps has none however often it comes; only steps are counted.
+        if first == place { break }
+        place = first
+      }
       return place
     }
   }
@@ -150,7 +152,7 @@ private struct RegexMaker {
     }
     // A set without characters never matches: a loop that is never left.
     guard let place else {
-      let never = reserve()
+      let never = try reserve()
       steps[never] = .fork(never, never)
       return never
     }

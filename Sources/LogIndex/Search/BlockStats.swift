@@ -61,7 +61,7 @@ struct BlockStats {
     found.forEach { row in
       if !times.isEmpty, times[row] < bucket || times[row] >= bucketEnd {
         bucket = table.bucket(times[row])
-        bucketEnd = bucket &+ (stats.bucket ?? 1)
+        bucketEnd = table.end(ofBucket: bucket)
         bucketNumber = buckets[bucket] ?? UInt64(buckets.count)
         buckets[bucket] = bucketNumber
       }

@@ -45,8 +45,8 @@ struct SortKey: Sendable {
 struct SortedRecords: Sendable {
   struct Held: Sendable {
     var key: SortKey
-    /// Of what is in a block only the place is kept.
-    var source: OpenSource.Body
+    /// Of what is in a block only the place is kept: the block may be closed meanwhile.
+    var source: QuerySource.Body
     var row: Int
   }
 
@@ -61,7 +61,7 @@ struct SortedRecords: Sendable {
     self.limit = limit
   }
 
-  mutating func add(_ key: SortKey, _ source: OpenSource.Body, _ row: Int) {
+  mutating func add(_ key: SortKey, _ source: QuerySource.Body, _ row: Int) {
     if let last, !key.isBefore(last, order) { return }
     held.append(Held(key: key, source: source, row: row))
     if held.count >= limit * 2 + 64 { shrink() }
@@ -96,7 +96,7 @@ struct SortedRecords: Sendable {
       let key = SortKey(
         values: columns.indices.map { values[$0][Int(columns[$0].numbers[row])] },
         position: LogPosition(time: times[row], id: block.header.firstID + Int64(arrivals[row])))
-      add(key, .block(block, entry), row)
+      add(key, .block(entry), row)
     }
   }
 

@@ -5,6 +5,7 @@ struct KeyTable: Sendable {
   private static let absent: UInt8 = 0
   private static let present: UInt8 = 1
 
+  private let seed = ByteHash.seed
   private var slots: [Int32] = Array(repeating: -1, count: 64)
   private var hashes: [UInt64] = []
   /// All combinations laid out flat, one after another.
@@ -16,8 +17,8 @@ struct KeyTable: Sendable {
 
   var count: Int { ends.count }
 
-  /// The number of a combination; nil when it is new and there are `most` already.
-  mutating func number(_ texts: some Sequence<[UInt8]?>, most: Int) -> Int? {
+  /// The number of a combination; nil when it is new and there are `most` already, or `bytes` of them with it.
+  mutating func number(_ texts: some Sequence<[UInt8]?>, most: Int, bytes: Int) -> Int? {
     scratch.removeAll(keepingCapacity: true)
     for text in texts {
       guard let text else {
@@ -29,7 +30,7 @@ struct KeyTable: Sendable {
       scratch.append(contentsOf: text)
     }
     let hash = scratch.withUnsafeBufferPointer { flat in
-      flat.baseAddress.map { ByteHash.hash($0, flat.count) } ?? 0
+      flat.baseAddress.map { ByteHash.hash($0, flat.count, seed: seed) } ?? 0
     }
     var place = Int(truncatingIfNeeded: hash) & (slots.count - 1)
     while slots[place] >= 0 {
@@ -37,7 +38,7 @@ struct KeyTable: Sendable {
       if hashes[number] == hash, isScratch(number) { return number }
       place = (place + 1) & (slots.count - 1)
     }
-    guard count < most else { return nil }
+    guard count < most, flats.count + scratch.count <= bytes else { return nil }
     slots[place] = Int32(truncatingIfNeeded: count)
     hashes.append(hash)
     flats += scratch
@@ -70,6 +71,7 @@ struct KeyTable: Sendable {
 
 /// Numbers pairs of a span of time and a combination of keys, in the order of their first occurrence.
 struct GroupTable: Sendable {
+  private let seed = ByteHash.seed
   private var slots: [Int32] = Array(repeating: -1, count: 256)
   /// Where the span of each group begins.
   private(set) var buckets: [Int64] = []
@@ -80,7 +82,7 @@ struct GroupTable: Sendable {
 
   /// The number of a group; nil when it is new and there are `most` already.
   @inline(__always) mutating func number(_ bucket: Int64, _ key: Int, most: Int) -> Int? {
-    var place = Self.hash(bucket, key) & (slots.count - 1)
+    var place = hash(bucket, key) & (slots.count - 1)
     while true {
       let number = Int(slots[place])
       if number < 0 { break }
@@ -95,14 +97,14 @@ struct GroupTable: Sendable {
     return count - 1
   }
 
-  @inline(__always) private static func hash(_ bucket: Int64, _ key: Int) -> Int {
-    Int(truncatingIfNeeded: ByteHash.mix(UInt64(bitPattern: bucket) ^ UInt64(truncatingIfNeeded: key) << 1))
+  @inline(__always) private func hash(_ bucket: Int64, _ key: Int) -> Int {
+    Int(truncatingIfNeeded: ByteHash.mix(seed ^ UInt64(bitPattern: bucket) ^ UInt64(truncatingIfNeeded: key) << 1))
   }
 
   private mutating func grow() {
     slots = Array(repeating: -1, count: slots.count * 4)
     for number in keys.indices {
-      var place = Self.hash(buckets[number], Int(keys[number])) & (slots.count - 1)
+      var place = hash(buckets[number], Int(keys[number])) & (slots.count - 1)
       while slots[place] >= 0 { place = (place + 1) & (slots.count - 1) }
       slots[place] = Int32(truncatingIfNeeded: number)
     }

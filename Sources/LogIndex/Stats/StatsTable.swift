@@ -1,10 +1,13 @@
 /// Gathers statistics record by record, within bounds on groups and memory.
 struct StatsTable: Sendable {
   static let groupsMaximum = 100_000
+  /// Bytes of the keys of all groups; each is held some four times until the answer is sent.
+  static let keyBytesMaximum = 64 << 20
   static let exactValuesMaximum = 1_000_000
 
   let stats: LogStats
   private let groupsMaximum: Int
+  private let keyBytesMaximum: Int
   /// The texts of keys that were seen together.
   private var combinations = KeyTable()
   private var groups = GroupTable()
@@ -13,12 +16,16 @@ struct StatsTable: Sendable {
   /// Of each other function: what it has of each group.
   private var accumulators: [[StatsAccumulator]]
   private var exactValues = StatsTable.exactValuesMaximum
-  /// Whether a record fell into a group beyond the most there may be.
+  /// Whether a record fell into a group beyond the most there may be, or whose keys are beyond their bytes.
   private(set) var isFull = false
 
-  init(_ stats: LogStats, groupsMaximum: Int = StatsTable.groupsMaximum) {
+  init(
+    _ stats: LogStats, groupsMaximum: Int = StatsTable.groupsMaximum,
+    keyBytesMaximum: Int = StatsTable.keyBytesMaximum
+  ) {
     self.stats = stats
     self.groupsMaximum = max(1, groupsMaximum)
+    self.keyBytesMaximum = keyBytesMaximum
     counts = Array(repeating: [], count: stats.functions.count)
     accumulators = Array(repeating: [], count: stats.functions.count)
   }
@@ -38,7 +45,7 @@ struct StatsTable: Sendable {
 
   /// The number of a combination of keys; nil when there are too many.
   mutating func combination(_ texts: some Sequence<[UInt8]?>) -> Int? {
-    let number = combinations.number(texts, most: groupsMaximum)
+    let number = combinations.number(texts, most: groupsMaximum, bytes: keyBytesMaximum)
     if number == nil { isFull = true }
     return number
   }
@@ -108,10 +115,20 @@ struct StatsTable: Sendable {
     return LogStatLines(stats, groups, keys: keys, figures: figures, order: order)
   }
 
+  /// Where the span of time begins that a time falls into.
   func bucket(_ time: Int64) -> Int64 {
     guard let length = stats.bucket, length > 0 else { return 0 }
     let rest = time % length
-    return rest >= 0 ? time - rest : time - rest - length
+    if rest >= 0 { return time - rest }
+    let (start, isOut) = (time - rest).subtractingReportingOverflow(length)
+    return isOut ? RecordTime.range.lowerBound : start
+  }
+
+  /// Where the next one begins.
+  func end(ofBucket start: Int64) -> Int64 {
+    guard let length = stats.bucket, length > 0 else { return start &+ 1 }
+    let rest = start % length
+    return rest < 0 ? start - rest : start &+ length
   }
 
   /// What a value is as a key: of the record's own fields the empty text counts as absent.

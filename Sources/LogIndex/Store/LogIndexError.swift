@@ -28,6 +28,8 @@ package enum LogTruncation: String, Sendable, Equatable {
   case scan
   /// The most time was spent.
   case time
-  /// There were more groups than statistics keep.
+  /// The answer had the most bytes it may have.
+  case bytes
+  /// There were more groups than statistics keep, or longer ones.
   case groups
 }

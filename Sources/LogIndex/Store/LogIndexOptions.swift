@@ -58,13 +58,17 @@ package struct LogQueryBounds: Sendable {
   package var bytesMaximum: Int64
   /// Time spent at most.
   package var timeMaximum: Duration
+  /// Bytes of records that an answer in an order of its own holds, at most; one page of records more.
+  package var answerBytesMaximum: Int
 
-  /// Bounds; by default ten million records, 8 GiB of them, and thirty seconds.
+  /// Bounds; by default ten million records, 8 GiB of them, thirty seconds, and 256 MiB in an order.
   package init(
-    recordsMaximum: Int = 10_000_000, bytesMaximum: Int64 = 8 << 30, timeMaximum: Duration = .seconds(30)
+    recordsMaximum: Int = 10_000_000, bytesMaximum: Int64 = 8 << 30, timeMaximum: Duration = .seconds(30),
+    answerBytesMaximum: Int = 256 << 20
   ) {
     self.recordsMaximum = recordsMaximum
     self.bytesMaximum = bytesMaximum
     self.timeMaximum = timeMaximum
+    self.answerBytesMaximum = answerBytesMaximum
   }
 }

@@ -31,6 +31,8 @@ struct LogFloor: Sendable, Equatable {
   var rule: LogRetentionRule
   /// The start of a minute, nanoseconds since 1970.
   var time: Int64
+  /// What the bytes alone say; it never falls, as what was deleted for them counts no more.
+  var bytesTime = Int64.min
 
   /// What it leaves to see.
   var filter: LogFilter {
@@ -45,11 +47,14 @@ struct LogFloor: Sendable, Equatable {
       ? .not(.exists(ExistsFilter(field: field))) : .equals(EqualsFilter(field: field, text: Array(text.utf8)))
   }
 
-  /// Where a rule's floor is, of the counts of all blocks.
-  static func time(of rule: LogRetentionRule, _ rollups: [Rollup], now: Int64) -> Int64 {
-    var floor = Int64.min
-    if let age = rule.maxAge { floor = Rollup.minute(of: now &- LogStore.nanoseconds(age)) &* Rollup.minute }
-    guard let most = rule.maxBytes else { return floor }
+  /// Where a rule's floor is for the age of records.
+  static func ageTime(of rule: LogRetentionRule, now: Int64) -> Int64 {
+    rule.maxAge.map { Rollup.minute(of: now &- LogStore.nanoseconds($0)) &* Rollup.minute } ?? .min
+  }
+
+  /// Where it is for their bytes, of the counts of all blocks.
+  static func bytesTime(of rule: LogRetentionRule, _ rollups: [Rollup]) -> Int64 {
+    guard let most = rule.maxBytes else { return .min }
     var bytes: [Int64: Double] = [:]
     for rollup in rollups {
       var totals = Array(repeating: 0, count: rollup.keys.count)
@@ -63,16 +68,16 @@ struct LogFloor: Sendable, Equatable {
     var total: Double = 0
     for (minute, size) in bytes.sorted(by: { $0.key > $1.key }) {
       total += size
-      if total > Double(most) { return max(floor, (minute + 1) &* Rollup.minute) }
+      if total > Double(most) { return (minute + 1) &* Rollup.minute }
     }
-    return floor
+    return .min
   }
 }
 
 extension LogStore {
   private static let rewritesMaximum = 4
 
-  /// Raises the floors of rules, deletes blocks of which nothing is left, and writes those anew of which half is gone.
+  /// Sets the floors of rules, deletes blocks of which nothing is left, and writes those anew of which half is gone.
   /// Blocks without counts stay as long as the whole store's limits say. Answers how many records were deleted.
   func apply(_ rules: [LogRetentionRule], now: Int64) async throws -> Int {
     if rules.isEmpty {
@@ -84,8 +89,10 @@ extension LogStore {
     let known = rollups.compactMap { $0 }
     let before = state.withLock { $0.floors }
     let floors = rules.map { rule in
-      let last = before.first { $0.rule == rule }?.time ?? .min
-      return LogFloor(rule: rule, time: max(last, LogFloor.time(of: rule, known, now: now)))
+      let last = before.first { $0.rule == rule }?.bytesTime ?? .min
+      let bytesTime = max(last, LogFloor.bytesTime(of: rule, known))
+      let time = max(bytesTime, LogFloor.ageTime(of: rule, now: now))
+      return LogFloor(rule: rule, time: time, bytesTime: bytesTime)
     }.filter { $0.time > .min }
     state.withLock { $0.floors = floors }
     if floors.isEmpty { return 0 }

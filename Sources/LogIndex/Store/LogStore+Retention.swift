@@ -14,15 +14,17 @@ extension LogStore {
     if needsSeal(olderThan: age) { _ = await flush() }
     try await noteFuture(now: now)
     if let age {
-      state.withLock { $0.floor = max($0.floor, age) }
-      let old = view().blocks.filter { $0.age < age }
+      // It falls again with a clock that was ahead.
+      state.withLock { $0.floor = age }
+      let old = view().blocks.filter { $0.age(now: now) < age }
       report.deletedByAge = try await delete(old)
     }
     report.deletedByRules = try await apply(policy.rules, now: now)
     if let maxBytes = policy.maxBytes {
       while diskBytes() > maxBytes {
         try Task.checkCancellation()
-        if let oldest = view().blocks.min(by: { ($0.age, $0.firstID) < ($1.age, $1.firstID) }) {
+        let oldest = view().blocks.min { ($0.age(now: now), $0.firstID) < ($1.age(now: now), $1.firstID) }
+        if let oldest {
           report.deletedByBytes += try await delete([oldest])
         } else if view().memtables.contains(where: { $0.readable.rows > 0 }) {
           guard await flush(), !view().blocks.isEmpty else { break }

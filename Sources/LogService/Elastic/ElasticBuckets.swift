@@ -116,8 +116,11 @@ struct ElasticBuckets {
   /// The spans between the first and the last that have no record, too.
   private func filled(_ rows: [Row], _ interval: Int64) throws(ElasticError) -> [Row] {
     guard let first = rows.first, let last = rows.last else { return rows }
-    let spans = (Self.time(last.key) - Self.time(first.key)) / interval + 1
-    guard spans <= bucketsLeft else { throw Self.tooMany }
+    // The first span there can be begins with the times, not at a multiple.
+    if Self.time(first.key) % interval != 0 { return [first] + (try filled(Array(rows.dropFirst()), interval)) }
+    let (width, isFar) = Self.time(last.key).subtractingReportingOverflow(Self.time(first.key))
+    let spans = width / interval + 1
+    guard !isFar, spans <= bucketsLeft else { throw Self.tooMany }
     var filled: [Row] = []
     var next = rows[...]
     for number in 0..<spans {

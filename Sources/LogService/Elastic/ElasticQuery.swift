@@ -82,6 +82,9 @@ struct ElasticQuery {
   private func text(_ body: JSONValue, _ name: String) throws(ElasticError) -> String {
     let given = body.stringValue ?? body["query"]?.stringValue
     guard let given else { throw .parsing("[\(name)] needs a text [query]") }
+    guard given.utf8.count <= LuceneText.bytesMaximum else {
+      throw .parsing("the text of [\(name)] has \(given.utf8.count) bytes; \(LuceneText.bytesMaximum) are the most")
+    }
     let isAnd = body["default_operator"]?.stringValue?.lowercased() == "and"
     var fields = (body["fields"]?.arrayValue ?? []).compactMap(\.stringValue)
     if let field = body["default_field"]?.stringValue { fields = [field] }
@@ -165,7 +168,7 @@ struct ElasticQuery {
       guard let last = words.popLast() else { return QueryWords.nothing }
       return QueryWords.all(words.map { "msg:\(QueryWords.quoted($0))" } + ["msg:\(QueryWords.pattern(last))*"])
     }
-    return ElasticField(field).filter(QueryWords.pattern(text.replacing("*", with: "\\*")) + "*")
+    return ElasticField(field).filter(QueryWords.pattern(text).replacing("*", with: "\\*") + "*")
   }
 
   /// A field that matches a pattern with `*`.

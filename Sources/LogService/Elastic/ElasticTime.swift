@@ -5,19 +5,24 @@ internal import LogIndex
 enum ElasticTime {
   private static let second: Int64 = 1_000_000_000
 
-  /// The nanoseconds of a value; nil for what is no time. `roundsUp`: rounding (`/d`) goes to the end of the unit.
+  /// The nanoseconds of a value; nil for what is no time, or none that a record can have. `roundsUp`: rounding (`/d`) goes to the end of the unit.
   static func parse(
     _ value: JSONValue, format: String? = nil, now: Int64, roundsUp: Bool = false
   ) -> Int64? {
     let unit = format?.contains("epoch_second") == true ? second : 1_000_000
     switch value {
-    case .int(let number): return number.multipliedReportingOverflow(by: unit).overflow ? nil : number * unit
+    case .int(let number): return product(number, unit)
     case .double(let number):
       let nanoseconds = number * Double(unit)
       return abs(nanoseconds) < 9e18 ? Int64(nanoseconds) : nil
     case .string(let text): return parse(text, unit: unit, now: now, roundsUp: roundsUp)
     default: return nil
     }
+  }
+
+  private static func product(_ number: Int64, _ unit: Int64) -> Int64? {
+    let (nanoseconds, overflow) = number.multipliedReportingOverflow(by: unit)
+    return overflow || !RecordTime.range.contains(nanoseconds) ? nil : nanoseconds
   }
 
   private static func parse(_ text: String, unit: Int64, now: Int64, roundsUp: Bool) -> Int64? {
@@ -32,8 +37,7 @@ enum ElasticTime {
   private static func moment(_ text: String, unit: Int64) -> Int64? {
     let digits = text.drop { $0 == "-" }
     if digits.utf8.count > 4, digits.utf8.allSatisfy({ $0 >= 48 && $0 <= 57 }), let number = Int64(text) {
-      let (nanoseconds, overflow) = number.multipliedReportingOverflow(by: unit)
-      return overflow ? nil : nanoseconds
+      return product(number, unit)
     }
     var whole = text
     if whole.utf8.count > 10 {
@@ -70,7 +74,7 @@ enum ElasticTime {
       } else {
         next = moved(time, by: sign == "-" ? -count : count, unit)
       }
-      guard let next else { return nil }
+      guard let next, RecordTime.range.contains(next) else { return nil }
       time = next
     }
     return time

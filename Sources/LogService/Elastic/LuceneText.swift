@@ -6,8 +6,10 @@ internal import LogIndex
 /// Clauses stand behind each other or between AND, OR, NOT, `+` and `-`; fields, groups, phrases, patterns, ranges and
 /// comparisons. Words without a field search the message. Boosts are read and mean nothing: logs are ordered by time.
 struct LuceneText {
-  /// Parentheses inside each other, at most.
+  /// Parentheses and negations inside each other, at most.
   static let depthMaximum = 32
+  /// Bytes of a text, at most: as many as the query language takes.
+  static let bytesMaximum = 16 << 10
 
   private enum Kind { case optional, required, prohibited }
 
@@ -38,14 +40,18 @@ struct LuceneText {
   // MARK: Operators
 
   private mutating func or(_ field: String?) throws(ElasticError) -> String {
-    depth += 1
+    try descend()
     defer { depth -= 1 }
-    guard depth <= Self.depthMaximum else {
-      throw fault("more than \(Self.depthMaximum) parentheses inside each other")
-    }
     var choices = [try run(field)]
     while takeOperator("OR") || takeOperator("||") { choices.append(try run(field)) }
     return QueryWords.any(choices)
+  }
+
+  private mutating func descend() throws(ElasticError) {
+    depth += 1
+    guard depth <= Self.depthMaximum else {
+      throw fault("more than \(Self.depthMaximum) parentheses or negations inside each other")
+    }
   }
 
   /// Clauses behind each other: with the operator OR those with `+` must hold, else one of the others.
@@ -81,6 +87,8 @@ struct LuceneText {
   private mutating func clause(_ field: String?) throws(ElasticError) -> (Kind, String) {
     skipSpace()
     if takeOperator("NOT") || takeOperator("!") || takeSign("-") {
+      try descend()
+      defer { depth -= 1 }
       return (.prohibited, QueryWords.not(try clause(field).1))
     }
     if takeSign("+") { return (.required, try term(field)) }

@@ -16,6 +16,9 @@ final class PodOutput: Sendable {
     var closed = false
   }
 
+  /// So many nanoseconds behind the line before, the clock was put back.
+  private static let clockStep: Int64 = 1_000_000_000
+
   private let maker: RecordMaker
   private let journal: LogJournal
   private let loop: PipeLoop
@@ -159,7 +162,7 @@ final class PodOutput: Sendable {
           if stream != nil { remember(line, mayHold, &state) }
           guard limiter.admit(uptime: now.uptime, bytes: line.count) else { return }
           // Lines of one chunk were read at one moment; a nanosecond each keeps their order.
-          state.lastTime = max(now.wall.nanoseconds, state.lastTime + 1)
+          state.lastTime = Self.time(now.wall.nanoseconds, after: state.lastTime)
           let time = Timestamp(nanoseconds: state.lastTime)
           var made =
             if let stream { maker.made(line: line, part: part, stream: stream, at: time) } else {
@@ -181,6 +184,11 @@ final class PodOutput: Sendable {
       }
       hold(&state)
     }
+  }
+
+  /// The time of the line after one of another time: later, but for a clock that was put back.
+  static func time(_ now: Int64, after last: Int64) -> Int64 {
+    last - now < clockStep ? max(now, last + 1) : now
   }
 
   /// The last words are masked, too: they are told with the pod's end.

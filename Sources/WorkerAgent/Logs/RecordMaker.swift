@@ -182,8 +182,11 @@ struct FieldForm: Hashable, Sendable {
 
 /// Collects fields: nested objects become dotted names, within the bounds.
 private struct FieldCollector {
+  private static let truncated = "apus.truncated"
   private(set) var fields: [String: JSONValue] = [:]
   private(set) var form = FieldForm()
+  /// Bytes of all dotted names so far, `recordBytes` at most: a long name costs its length again for each member below it.
+  private var nameBytes = 0
 
   mutating func add(_ members: [(key: String, value: LineValue)], without taken: Set<String> = []) {
     for (key, value) in members where !taken.contains(key) { add(key, value, depth: 1) }
@@ -199,7 +202,14 @@ private struct FieldCollector {
       if members.isEmpty || depth >= RecordMaker.depthMaximum {
         set(name, .string(String(decoding: value.plain.encoded(), as: UTF8.self)))
       } else {
-        for (key, member) in members { add("\(name).\(key)", member, depth: depth + 1) }
+        for (key, member) in members {
+          nameBytes += name.utf8.count + 1 + key.utf8.count
+          guard nameBytes <= RecordMaker.recordBytes else {
+            fields[Self.truncated] = .bool(true)
+            return
+          }
+          add("\(name).\(key)", member, depth: depth + 1)
+        }
       }
     }
   }
@@ -212,7 +222,7 @@ private struct FieldCollector {
         form.spellings[name] = nil
       }
     } else {
-      fields["apus.truncated"] = .bool(true)
+      fields[Self.truncated] = .bool(true)
     }
   }
 }

@@ -35,7 +35,17 @@ struct Shipper: Sendable {
   private func shipAll(_ reader: inout SpoolReader) async throws {
     var backoff = Backoff()
     var limit = Self.batchBytes
-    while let batch = next(&reader, limit) {
+    while true {
+      let batch: SpoolReader.Batch
+      do throws(WorkerError) {
+        guard let found = try next(&reader, limit) else { return }
+        batch = found
+      } catch {
+        let wait = backoff.failed()
+        logger.error("log spool cannot be read now", metadata: ["error": "\(error)", "wait.ms": "\(wait)"])
+        try await NamedWait.shipperBackoff(milliseconds: wait).wait()
+        continue
+      }
       do {
         let durable = try await sink.append(source: source, firstSequence: batch.first, lines: batch.lines)
         if durable < batch.first { throw APIStatus.unavailable("the log service took nothing of a batch") }
@@ -56,8 +66,8 @@ struct Shipper: Sendable {
     }
   }
 
-  private func next(_ reader: inout SpoolReader, _ limit: Int) -> SpoolReader.Batch? {
-    reader.batch(after: spool.acknowledged, in: spool, bytes: limit) { path in
+  private func next(_ reader: inout SpoolReader, _ limit: Int) throws(WorkerError) -> SpoolReader.Batch? {
+    try reader.batch(after: spool.acknowledged, in: spool, bytes: limit) { path in
       logger.error("damaged spool segment set aside", metadata: ["path": "\(path).damaged"])
     }
   }

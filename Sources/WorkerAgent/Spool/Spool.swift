@@ -69,7 +69,7 @@ final class Spool: Sendable {
     do throws(WorkerError) {
       id = try Self.identity(directory)
       state.acknowledged = Self.readAcknowledged("\(directory)/acked")
-      state.segments = Self.recover(directory, &damage)
+      state.segments = try Self.recover(directory, &damage)
       state.next = max(state.segments.last?.end ?? 1, state.acknowledged + 1)
       try Self.noteBoot(directory, bootID, &state)
       state.ackFile = open("\(directory)/acked", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
@@ -248,11 +248,19 @@ extension Spool {
     return id
   }
 
+  /// Leaves the gap after a boot that is not the one noted, and notes with the new one where numbers begin: they do so at
+  /// every start until there are records of that boot.
   private static func noteBoot(_ directory: String, _ boot: String, _ state: inout State) throws(WorkerError) {
     let path = "\(directory)/boot"
-    let known = Descriptors.contents(of: path).map { String(decoding: $0, as: UTF8.self) }
+    let lines = Descriptors.contents(of: path).map {
+      String(decoding: $0, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+    }
+    let known = lines?.first.map(String.init)
+    if let lines, lines.count > 1, let least = UInt64(lines[1]), least < .max / 2 {
+      state.next = max(state.next, least)
+    }
     if let known, known != boot { state.next += bootGap }
-    if known != boot { try Descriptors.replace(path, with: Array(boot.utf8)) }
+    if known != boot { try Descriptors.replace(path, with: Array("\(boot)\n\(state.next)".utf8)) }
   }
 
   private static func readAcknowledged(_ path: String) -> UInt64 {
@@ -270,7 +278,8 @@ extension Spool {
   }
 
   /// Finds the segments in order and how much of each is whole; a torn end is cut, a damaged file set aside.
-  private static func recover(_ directory: String, _ damage: inout [String]) -> [Segment] {
+  /// Throws when one cannot be read now.
+  private static func recover(_ directory: String, _ damage: inout [String]) throws(WorkerError) -> [Segment] {
     let names = Descriptors.names(in: directory).filter { $0.hasSuffix(".spool") }.sorted()
     var segments: [Segment] = []
     for name in names {
@@ -280,7 +289,7 @@ extension Spool {
         damage.append("\(path) was set aside: its number overlaps the segment before")
         continue
       }
-      let (count, bytes, size) = scan(path)
+      let (count, bytes, size) = try scan(path)
       if bytes < size {
         if size - bytes > SpoolFrame.recordMaximum { damage.append("\(path) was cut at byte \(bytes) of \(size)") }
         truncate(path, off_t(bytes))
@@ -295,10 +304,8 @@ extension Spool {
   }
 
   /// Whole records, their bytes, and the file's size.
-  private static func scan(_ path: String) -> (count: UInt64, bytes: Int, size: Int) {
-    let mapped = MappedFile(path)
-    guard let mapped else { return (0, 0, 0) }
-    return mapped.withBytes { bytes in
+  private static func scan(_ path: String) throws(WorkerError) -> (count: UInt64, bytes: Int, size: Int) {
+    try MappedFile(path).withBytes { bytes in
       var offset = 0
       var count: UInt64 = 0
       while let record = SpoolFrame.record(in: bytes, at: offset) {

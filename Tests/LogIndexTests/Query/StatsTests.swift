@@ -41,6 +41,38 @@ import Testing
       ])
   }
 
+  @Test func `the first span of time there can be is cut where times begin`() async throws {
+    let old = [0, 12, 60, 800].map { (days: Int64) in
+      line("m", time: RecordTime.range.lowerBound + 1_000_000_000 + days * 86_400_000_000_000)
+    }
+    let expected = [
+      #"{"time":"1678-06-18T12:26:40.000000000Z","count()":2}"#,
+      #"{"time":"1678-08-11T00:00:00.000000000Z","count()":1}"#,
+      #"{"time":"1680-08-04T00:00:00.000000000Z","count()":1}"#,
+    ]
+    let text = "| stats count() per 362d"
+    #expect(try rows(text, old) == expected)
+    try await withTempFolder { folder in
+      let store = try LogStore.open(directory: folder)
+      _ = try await store.append(worker: "w", firstSequence: 1, records: old)
+      #expect(await store.flush())
+      let answer = try await store.stats(try LogQuery.parse(text), scope: .all)
+      #expect(answer.rows.map { String(decoding: $0.json(columns: answer.columns), as: UTF8.self) } == expected)
+      await store.close()
+    }
+  }
+
+  @Test func `the keys of groups are bounded together`() throws {
+    let stats = try #require(try LogQuery.parse("| top msg").stats)
+    var table = StatsTable(stats, keyBytesMaximum: 10_000)
+    for number in 0..<5 {
+      let text = String(repeating: "m", count: 3_000) + "\(number % 4)"
+      table.add(try IndexedRecord(line(text)))
+      #expect(table.isFull == (number > 2), "the fourth is too many, the first is known")
+    }
+    #expect(table.rows(limit: nil).count == 3)
+  }
+
   @Test func `percentiles are the nearest rank`() throws {
     let hundred = (1...100).map { line("m", fields: "\"ms\":\($0)") }
     #expect(

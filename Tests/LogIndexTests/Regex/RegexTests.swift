@@ -30,6 +30,7 @@ import Testing
     ("(^|/)api(/|$)", "/api", true), ("(^|/)api(/|$)", "/apis", false), ("\\Aab\\z", "ab", true),
     ("[^\\d]", "12", false),
     ("\\t\\n", "\t\n", true), ("a$b", "ab", false), ("$", "", true), ("(a*)*b", "aaab", true), ("(|a)+", "", true),
+    ("a(((((){1000}){1000}){1000}){1000}){1000}b", "xaby", true),
   ])
   func `an expression matches somewhere in a text or does not`(
     _ pattern: String, _ text: String, _ expected: Bool
@@ -49,6 +50,7 @@ import Testing
     ("é(?=a)", 2, "ahead or behind"), ("(?<!a)", 0, "ahead or behind"), ("(a)\\1", 3, "reference to a group"),
     ("\\q", 0, "no meaning"), ("a\\", 1, "nothing after it"), ("[z-a]", 1, "range whose end"),
     ("\\xZZ", 0, "no character"), ("^*", 1, "nothing to repeat"), ("(a{1000}){1000}", 0, "too large"),
+    ("((()*){1000}){1000}", 0, "too large"), ("([^\\d\\D]{1000}){1000}", 0, "too large"),
     (String(repeating: "(", count: 40), 32, "inside each other"),
   ])
   func `a wrong expression is refused where it is wrong`(_ pattern: String, _ offset: Int, _ part: String) {

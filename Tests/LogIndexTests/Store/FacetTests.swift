@@ -35,37 +35,6 @@ import Testing
     }
   }
 
-  @Test(arguments: [4, 10, 60, 1_000])
-  func `a histogram has at most so many spans and every record in one of them`(_ spans: Int) async throws {
-    try await withTempFolder { folder in
-      let store = try LogStore.open(directory: folder)
-      try await filled(store)
-      var query = try LogQuery.parse("function:order")
-      let whole = try await store.histogram(query, spans: spans, scope: .all)
-      #expect(whole.spans <= spans && whole.spans > spans / 16)
-      #expect(whole.series.map(\.level) == [nil, "info", "error"])
-      #expect(whole.series.flatMap(\.counts).reduce(0, +) == 300)
-      #expect(whole.series.allSatisfy { $0.counts.count == whole.spans })
-      #expect(
-        whole.start <= day + 15_000_000_000
-          && whole.start + whole.step * Int64(whole.spans) > day + 399 * 15_000_000_000)
-      query.range = TimeRange(since: day + 600_000_000_000, until: day + 1_200_000_000_000)
-      let part = try await store.histogram(query, spans: spans, scope: .all)
-      #expect(part.series.flatMap(\.counts).reduce(0, +) == 30)
-      #expect(part.start <= day + 600_000_000_000 && part.spans <= spans)
-      await store.close()
-    }
-  }
-
-  @Test func `a histogram of an empty store is empty`() async throws {
-    try await withTempFolder { folder in
-      let store = try LogStore.open(directory: folder)
-      let empty = try await store.histogram(LogQuery(), spans: 60, scope: .all)
-      #expect(empty.series.isEmpty && empty.spans <= 60)
-      await store.close()
-    }
-  }
-
   @Test func `a plan says what is looked at`() async throws {
     try await withTempFolder { folder in
       let store = try LogStore.open(directory: folder)

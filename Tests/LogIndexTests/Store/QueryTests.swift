@@ -141,6 +141,50 @@ import Testing
     }
   }
 
+  @Test func `an answer in an order of its own ends when it has the most bytes, with its beginning`() async throws {
+    try await withTempFolder { folder in
+      var options = LogIndexOptions()
+      options.blockRows = 100
+      options.cacheBytes = 1
+      let store = try LogStore.open(directory: folder, options: options)
+      for batch in 0..<10 {
+        // Neighbours in the order are in different blocks.
+        let lines = (0..<100).map { line("m", time: day + Int64(batch), fields: "\"n\":\($0 * 10 + batch)") }
+        _ = try await store.append(worker: "w", firstSequence: UInt64(batch * 100 + 1), records: lines)
+      }
+      let query = try LogQuery.parse("| sort by (n desc)")
+      for (bytes, count) in [(1, 256), (256 * 300, 512), (1 << 30, 1_000)] {
+        var found: [String] = []
+        var reason: LogTruncation?
+        for try await batch in store.query(query, scope: .all, bounds: LogQueryBounds(answerBytesMaximum: bytes)) {
+          found += batch.entries.map { String(decoding: $0.bytes, as: UTF8.self) }
+          reason = batch.truncated
+        }
+        #expect(found.count == count && reason == (count < 1_000 ? .bytes : nil), "\(bytes)")
+        #expect(found.enumerated().allSatisfy { $1.contains("\"n\":\(999 - $0)}") })
+      }
+      await store.close()
+    }
+  }
+
+  @Test func `names that look alike are two fields, in memory and in a block`() async throws {
+    try await withTempFolder { folder in
+      let store = try LogStore.open(directory: folder)
+      let fields = "\"caf\u{E9}\":\"one\",\"cafe\u{301}\":\"two\""
+      _ = try await store.append(worker: "w", firstSequence: 1, records: [line("m", fields: fields)])
+      let queries = [
+        ("caf\u{E9}", "one", 1), ("cafe\u{301}", "two", 1), ("caf\u{E9}", "two", 0), ("cafe\u{301}", "one", 0),
+      ]
+      for isInBlock in [false, true] {
+        if isInBlock { #expect(await store.flush()) }
+        for (name, value, count) in queries {
+          #expect(try await messages(store, "\"\(name)\":\"\(value)\"").count == count, "\(name): \(isInBlock)")
+        }
+      }
+      await store.close()
+    }
+  }
+
   @Test func `a query whose task is cancelled ends with that`() async throws {
     try await withTempFolder { folder in
       let store = try await filled(folder)

@@ -94,6 +94,34 @@ import Testing
     }
   }
 
+  @Test func `a clock that was behind once costs no records`() async throws {
+    try await withTempFolder { folder in
+      let store = try LogStore.open(directory: folder, options: options(blockRows: 100))
+      let policy = LogRetention(maxAge: .seconds(1_000), maxBytes: nil)
+      _ = try await store.append(worker: "w", firstSequence: 1, records: (0..<100).map { line("m", time: day + $0) })
+      #expect(await store.flush())
+      // A server that starts in 1970, until its clock is set.
+      #expect(try await store.retain(policy: policy, now: 30 * second).deletedByAge == 0)
+      #expect(try await store.retain(policy: policy, now: day + 60 * second).deletedByAge == 0)
+      #expect(try await store.retain(policy: policy, now: day + 1_001 * second).deletedByAge == 100)
+      await store.close()
+    }
+  }
+
+  @Test func `a clock that was ahead once hides no records that come later`() async throws {
+    try await withTempFolder { folder in
+      let store = try LogStore.open(directory: folder, options: options(blockRows: 100))
+      var policy = LogRetention(maxAge: .seconds(1_000), maxBytes: nil)
+      policy.rules = [LogRetentionRule(namespace: "default", maxAge: .seconds(600))]
+      _ = try await store.retain(policy: policy, now: day + 86_400 * second)
+      _ = try await store.append(worker: "w", firstSequence: 1, records: [line("m", time: day)])
+      #expect(try await messages(store).isEmpty, "too old for that clock")
+      _ = try await store.retain(policy: policy, now: day + 60 * second)
+      #expect(try await messages(store) == ["m"])
+      await store.close()
+    }
+  }
+
   @Test func `queries that are under way when their blocks go end with what is left`() async throws {
     try await withTempFolder { folder in
       let store = try LogStore.open(directory: folder, options: options(blockRows: 100))

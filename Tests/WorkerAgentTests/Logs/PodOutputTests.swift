@@ -19,11 +19,14 @@ struct PodOutputTests {
     let stderr: CInt
     let frames: CInt
 
-    init(uptime: @escaping @Sendable () -> Int64 = { 5_000_000_000 }, limits: SpoolLimits = SpoolLimits()) throws {
+    init(
+      wall: @escaping @Sendable () -> Int64 = { 1_700_000_000_000_000_000 },
+      uptime: @escaping @Sendable () -> Int64 = { 5_000_000_000 }, limits: SpoolLimits = SpoolLimits()
+    ) throws {
       folder = try TemporaryFolder()
       spool = try Spool(directory: "\(folder.path)/spool", limits: limits)
       let journal = LogJournal(spool: spool) {
-        Moment(wall: Timestamp(nanoseconds: 1_700_000_000_000_000_000), uptime: uptime())
+        Moment(wall: Timestamp(nanoseconds: wall()), uptime: uptime())
       }
       self.journal = journal
       loop = try PipeLoop(name: "test.output") { journal.tellDrops() }
@@ -44,13 +47,32 @@ struct PodOutputTests {
       var reader = SpoolReader()
       var lines: [[UInt8]] = []
       var last = sequence
-      while let batch = reader.batch(after: last, in: spool, bytes: 1 << 30, damaged: { Issue.record("damaged \($0)") })
+      while let batch = try? reader.batch(
+        after: last, in: spool, bytes: 1 << 30, damaged: { Issue.record("damaged \($0)") })
       {
         lines += batch.lines
         last = batch.last
       }
       return try lines.map { try JSONDecoder().decode(LogRecord.self, from: Data($0)) }
     }
+  }
+
+  @Test func `lines keep their order, and times follow a clock that is put back`() async throws {
+    let hour: Int64 = 3_600_000_000_000
+    let start: Int64 = 1_700_000_000_000_000_000
+    let wall = Mutex(start)
+    let bench = try Bench(wall: { wall.withLock { $0 } })
+    bench.write("a\nb\n", bench.stdout)
+    #expect(await eventually { bench.spool.last == 2 })
+    wall.withLock { $0 -= 1_000_000 }
+    bench.write("c\n", bench.stdout)
+    #expect(await eventually { bench.spool.last == 3 })
+    wall.withLock { $0 -= hour }
+    bench.write("d\ne\n", bench.stdout)
+    bench.closeAll()
+    await bench.output.drained(within: 5000)
+    let back = start - 1_000_000 - hour
+    #expect(try bench.records().map(\.time.nanoseconds) == [start, start + 1, start + 2, back, back + 1])
   }
 
   @Test func `everything written before the end is in the spool, in order, when the output is drained`() async throws {
@@ -116,7 +138,7 @@ struct PodOutputTests {
     bench.closeAll()
     await bench.output.drained(within: 5000)
     var reader = SpoolReader()
-    let batch = reader.batch(after: 0, in: bench.spool, bytes: 1 << 20, damaged: { _ in })
+    let batch = try reader.batch(after: 0, in: bench.spool, bytes: 1 << 20, damaged: { _ in })
     let lines = (batch?.lines ?? []).map { String(decoding: $0, as: UTF8.self) }
     try #require(lines.count == 2, "\(lines)")
     #expect(lines[0].hasSuffix(#""fields":{"lines":2}}"#), "\(lines)")

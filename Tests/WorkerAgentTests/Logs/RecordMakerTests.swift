@@ -81,6 +81,11 @@ struct RecordMakerTests {
     #expect(fields.count == RecordMaker.fieldsMaximum)
     #expect(fields["apus.truncated"] == .bool(true))
     #expect(fields["k0"] == .int(0))
+    // A long name is not written again for each of many members.
+    let name = String(repeating: "n", count: 30 << 10)
+    let members = (0..<5_000).map { _ in #""a":1"# }.joined(separator: ",")
+    #expect(
+      Self.record("{\"\(name)\":{\(members)}}").fields == ["\(name).a": .int(1), "apus.truncated": .bool(true)])
     let long = Self.record(String(repeating: "\u{1}", count: 64 << 10))
     let line = RecordWriter.line(long)
     #expect(line.count <= RecordMaker.recordBytes)

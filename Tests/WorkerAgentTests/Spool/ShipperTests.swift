@@ -65,6 +65,21 @@ struct ShipperTests {
     #expect(sink.lines == (0..<110).map { "record \($0)" })
   }
 
+  @Test func `what cannot be read for a while is sent when it can`() async throws {
+    let folder = try TemporaryFolder()
+    let sink = SimulatedLogs()
+    let spool = try Spool(directory: "\(folder.path)/spool")
+    _ = spool.append(SpoolTests.records(0..<20))
+    let path = try #require(spool.segments.first?.path)
+    #expect(rename(path, "\(folder.path)/aside") == 0 && symlink(path, path) == 0)
+    spool.finish()
+    let task = Task { await Self.shipper(spool, sink, folder).run() }
+    #expect(await !eventually(within: .milliseconds(300)) { sink.calls > 0 })
+    #expect(rename("\(folder.path)/aside", path) == 0)
+    await task.value
+    #expect(sink.lines == (0..<20).map { "record \($0)" } && spool.acknowledged == 20)
+  }
+
   @Test func `a record the service refuses is set aside and the others pass`() async throws {
     let folder = try TemporaryFolder()
     let sink = SimulatedLogs()

@@ -12,7 +12,7 @@ struct SpoolTests {
     var reader = SpoolReader()
     var found: [(UInt64, String)] = []
     var last = after
-    while let batch = reader.batch(after: last, in: spool, bytes: 4096, damaged: { _ in }) {
+    while let batch = try? reader.batch(after: last, in: spool, bytes: 4096, damaged: { _ in }) {
       for (index, line) in batch.lines.enumerated() {
         found.append((batch.first + UInt64(index), String(decoding: line, as: UTF8.self)))
       }
@@ -131,6 +131,21 @@ struct SpoolTests {
     #expect(Self.all(spool).map(\.0) == [1, 2, 3, 4, 5, 6 + Spool.bootGap])
   }
 
+  @Test func `the jump stays when nothing was written before the next start`() throws {
+    let folder = try TemporaryFolder()
+    do {
+      let spool = try Spool(directory: folder.path, bootID: "one")
+      _ = spool.append(Self.records(0..<5))
+    }
+    for _ in 0..<3 { #expect(try Spool(directory: folder.path, bootID: "two").last == 5 + Spool.bootGap) }
+    #expect(try Spool(directory: folder.path, bootID: "three").last == 5 + 2 * Spool.bootGap)
+    // A folder of before has no number beside the boot.
+    try Data("three".utf8).write(to: URL(fileURLWithPath: "\(folder.path)/boot"))
+    let spool = try Spool(directory: folder.path, bootID: "three")
+    _ = spool.append(Self.records(5..<6))
+    #expect(Self.all(spool).map(\.0) == Array(1...6))
+  }
+
   @Test func `a log service that knows higher numbers is never given them again`() throws {
     let folder = try TemporaryFolder()
     let spool = try Spool(directory: folder.path)
@@ -157,9 +172,34 @@ struct SpoolTests {
     truncate(first.path, 100)
     var reader = SpoolReader()
     var damaged: [String] = []
-    let batch = reader.batch(after: 0, in: spool, bytes: 1 << 20, damaged: { damaged.append($0) })
+    let batch = try reader.batch(after: 0, in: spool, bytes: 1 << 20, damaged: { damaged.append($0) })
     #expect(damaged == [first.path])
     #expect(batch?.first == first.end)
     #expect(FileManager.default.fileExists(atPath: "\(first.path).damaged"))
+  }
+
+  @Test func `a segment that cannot be read now stays where it is, in use and when the spool opens`() throws {
+    let folder = try TemporaryFolder()
+    let aside = "\(folder.path)/aside"
+    var spool: Spool? = try Spool(directory: "\(folder.path)/spool")
+    _ = spool?.append(Self.records(0..<10))
+    let path = try #require(spool?.segments.first?.path)
+    #expect(rename(path, aside) == 0)
+    // A link to itself cannot be opened, a folder cannot be read.
+    for makeOther in [{ symlink(path, path) }, { mkdir(path, 0o700) }] {
+      #expect(makeOther() == 0)
+      var reader = SpoolReader()
+      let open = try #require(spool)
+      #expect(throws: WorkerError.self) {
+        try reader.batch(after: 0, in: open, bytes: 4096, damaged: { Issue.record("damaged \($0)") })
+      }
+      #expect(open.segments.count == 1)
+      #expect(remove(path) == 0)
+    }
+    spool = nil
+    #expect(symlink(path, path) == 0)
+    #expect(throws: WorkerError.self) { try Spool(directory: "\(folder.path)/spool") }
+    #expect(remove(path) == 0 && rename(aside, path) == 0)
+    #expect(Self.all(try Spool(directory: "\(folder.path)/spool")).map(\.0) == Array(1...10))
   }
 }
