@@ -6,8 +6,9 @@ import Synchronization
 ///
 /// A worker may be another tenant's machine that was taken over: it must not write lines of pods on other nodes. The
 /// worker's own writer puts the members `namespace … stream` side by side behind the time; those bytes are checked once
-/// for each pod and compared from then on, and nothing behind them may say the same once more. A line that names anything else is replaced by `[]`, which the log service
-/// refuses and counts: dropping it would shift the numbers of the lines behind it.
+/// for each pod and compared from then on, and nothing behind them may say the same once more. A line that names anything
+/// else is replaced by `[]`, which the log service refuses and counts: dropping it would shift the numbers of the lines
+/// behind it.
 package final class RecordStamp: Sendable {
   /// Checked heads that are remembered.
   static let headsMax = 20_000
