@@ -22,8 +22,8 @@ package enum Limits {
   package static let artifactFiles = 20_000
   /// How long an unreferenced artifact is kept, milliseconds.
   package static let artifactGrace: Int64 = 3_600_000
-  /// Slots for pods on one machine: host uids 2³¹ + slot × 65536.
-  package static let slots = 32_000
+  /// Slots for pods on one machine: host uids 362,800,000 + slot × 65536.
+  package static let slots = 60_000
   /// Inodes in a pod's /tmp.
   package static let tmpInodes: Int64 = 8192
   /// Log lines a second and function.

@@ -8,10 +8,10 @@ package struct HostUsers: Sendable, Equatable {
   package let slots: Int
   private let usersOfSlot: UInt32
 
-  /// The first user of the first slot. Above it is nobody whom a machine knows: users of people end at 60,000 (login.defs(5)),
-  /// their subordinate ids at 600,100,000, those of systemd's containers at 1,879,048,191, its foreign images at 2,147,418,111
-  /// (systemd's UIDS-GIDS.md). Who had an id of a pod as a subordinate one could read the pod's memory.
-  package static let first: UInt32 = 1 << 31
+  /// The first user of the first slot: the last of 60,000 slots ends with the last of 32 bits. Who had an id of a pod as a
+  /// subordinate one could become its user and read its memory. Those are given out from 100,000 on, 65,536 a user
+  /// (login.defs(5)): the 5,535th user of a machine would be the first to have some, and is named by `stranger(in:)`.
+  package static let first: UInt32 = 362_800_000
   /// The function's, and that of the process which carries its packets.
   private static let usersOfMappedSlot: UInt32 = 2
   /// Subordinate ids of a user that are used, no more and no fewer: what useradd(8) gives.

@@ -194,5 +194,5 @@ package struct SandboxSpec: Sendable {
   }
 
   /// Slots a node has at most; see `HostUsers` for those it has users for.
-  package static let slotCount = 32_000
+  package static let slotCount = 60_000
 }

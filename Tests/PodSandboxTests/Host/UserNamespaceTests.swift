@@ -6,21 +6,21 @@ import Testing
 struct UserNamespaceTests {
   @Test func `slots have users of their own, under root each enough for an image's`() {
     let users = HostUsers(uidMap: "         0          0 4294967295\n", gidMap: "         0          0 4294967295\n")
-    #expect(users.owner == nil && users.slots == 32_000)
-    #expect(users.user(ofSlot: 0) == 2_147_483_648)
-    #expect(users.user(ofSlot: 1) == 2_147_549_184)
-    #expect(users.user(ofSlot: 31_999) == 2_147_483_648 + 31_999 * 65_536)
-    #expect(users.egressUser(ofSlot: 0) == 2_147_549_183)
+    #expect(users.owner == nil && users.slots == 60_000)
+    #expect(users.user(ofSlot: 0) == 362_800_000)
+    #expect(users.user(ofSlot: 1) == 362_865_536)
+    #expect(users.user(ofSlot: 59_999) == 362_800_000 + 59_999 * 65_536)
+    #expect(users.egressUser(ofSlot: 0) == 362_865_535)
   }
 
   @Test func `in a user namespace a slot has two users, as far as ids are mapped`() {
-    let users = HostUsers(uidMap: "0 1000 1\n2147483648 100000 65536\n", gidMap: "0 1000 1\n2147483648 100000 10\n")
+    let users = HostUsers(uidMap: "0 1000 1\n362800000 100000 65536\n", gidMap: "0 1000 1\n362800000 100000 10\n")
     #expect(users.owner == 1000)
     #expect(users.slots == 5)
-    #expect(users.user(ofSlot: 4) == 2_147_483_656 && users.egressUser(ofSlot: 4) == 2_147_483_657)
+    #expect(users.user(ofSlot: 4) == 362_800_008 && users.egressUser(ofSlot: 4) == 362_800_009)
     let whole = HostUsers(
-      uidMap: "0 1000 1\n2147483648 100000 131072\n", gidMap: "0 1000 1\n2147483648 100000 131072\n")
-    #expect(whole.slots == 32_000)
+      uidMap: "0 1000 1\n362800000 100000 131072\n", gidMap: "0 1000 1\n362800000 100000 131072\n")
+    #expect(whole.slots == 60_000)
     // Of another kind of namespace: root is somebody, and nobody is there for pods.
     let foreign = HostUsers(uidMap: "0 100000 65536\n", gidMap: "0 100000 65536\n")
     #expect(foreign.owner == 100_000 && foreign.slots == 0)
@@ -29,8 +29,8 @@ struct UserNamespaceTests {
   }
 
   @Test func `who was given ids of pods is named`() {
-    #expect(HostUsers.stranger(in: "ada:100000:65536\nbob:600034464:65536\n\nx:y:z\n") == nil)
-    #expect(HostUsers.stranger(in: "ada:100000:65536\neve:2147418113:65536\n") == "eve")
+    #expect(HostUsers.stranger(in: "ada:100000:65536\nbob:362734464:65536\n\nx:y:z\n") == nil)
+    #expect(HostUsers.stranger(in: "ada:100000:65536\neve:362734465:65536\n") == "eve")
     #expect(HostUsers.stranger(in: "eve:3000000000:1\n") == "eve")
     #expect(HostUsers.stranger(in: "eve:1:18446744073709551615\n") == "eve")
   }
@@ -43,8 +43,8 @@ struct UserNamespaceTests {
     #expect(Self.facts.lack == nil)
     #expect(
       Self.facts.flags == [
-        "--user", "--mount", "--map-root-user", "--map-users=165536,2147483648,65536",
-        "--map-groups=165536,2147483648,65536",
+        "--user", "--mount", "--map-root-user", "--map-users=165536,362800000,65536",
+        "--map-groups=165536,362800000,65536",
       ])
     func lack(_ change: (inout UserNamespace.Facts) -> Void) throws -> (what: String, advice: String) {
       var facts = Self.facts
@@ -58,7 +58,7 @@ struct UserNamespaceTests {
     let few = try lack { $0.subordinateGroups = "ada:165536:1000\n" }
     #expect(few.what == "/etc/subgid gives ada fewer than 65536 ids for pods" && few.advice.contains("usermod"))
     #expect(try lack { $0.subordinateUsers = "bob:1:65536\nada:x:y\nada\n" }.what.hasPrefix("/etc/subuid"))
-    #expect(try lack { $0.works = false }.advice.contains("--map-users=165536,2147483648,65536"))
+    #expect(try lack { $0.works = false }.advice.contains("--map-users=165536,362800000,65536"))
   }
 
   @Test func `of control groups those are used that were delegated`() {
