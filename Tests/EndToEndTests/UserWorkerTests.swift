@@ -82,7 +82,7 @@ struct UserWorkerTests {
       apus invoke tell -d hello; echo
       apus invoke tell -d eat || echo "ended with $?"
       apus describe node worker-1 | grep cgroups
-      apus get events | grep -i memory
+      until apus get events | grep -i memory; do :; done
       """, flags: ["--delegate"])
     #expect(said.status == 0, "\(said.all)")
     #expect(said.output.contains("cgroups: v1, verified limits: memory"), "\(said.all)")
