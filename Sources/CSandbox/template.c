@@ -13,8 +13,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-/* open_tree(2) and move_mount(2), as in pod.c. */
-#define TREE_CLONE 1u
+/* move_mount(2), named in a header that excludes <sys/mount.h>. */
 #define MOVE_EMPTY_PATH 4u
 #define WHOLE_HOST 4294967295u
 
@@ -40,9 +39,11 @@ static int is_mapped(void) {
   return read == 3 && count != WHOLE_HOST;
 }
 
-/* In a user namespace nobody makes devices: the host's own are opened while they are in sight. */
-static int open_devices(int *trees) {
+/* In a user namespace nobody makes devices: the host's own are opened while they are in sight. Elsewhere -1 for each. */
+static int open_devices(int mapped, int *trees) {
   for (size_t i = 0; i < DEVICES; i++) {
+    trees[i] = -1;
+    if (!mapped) continue;
     trees[i] = (int)syscall(SYS_open_tree, AT_FDCWD, devices[i].path, TREE_CLONE | O_CLOEXEC);
     if (trees[i] < 0) return -1;
   }
@@ -86,7 +87,7 @@ static int keep_proc(void) {
 }
 
 int template_enter(void) {
-  int trees[DEVICES] = {-1, -1, -1, -1, -1};
+  int trees[DEVICES];
   const int mapped = is_mapped();
   umask(0);
   // A mount namespace of our own, then nothing travels to or from the host's.
@@ -94,7 +95,7 @@ int template_enter(void) {
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return -1;
   // /proc is the one directory every Linux host has; it is only the place where the new root is put for a moment.
   if (mount("apus-template", "/proc", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64m,mode=0755") != 0) return -1;
-  if (mapped && open_devices(trees) != 0) return -1;
+  if (open_devices(mapped, trees) != 0) return -1;
   if (chdir("/proc") != 0) return -1;
   if (mapped && keep_proc() != 0) return -1;
   // Root and old root in one place; the old one is on top and goes, with every file of the host.

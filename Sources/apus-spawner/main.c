@@ -25,9 +25,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* open_tree(2), which glibc of Debian 12 names in a header that excludes another one we need. */
-#define TREE_CLONE 1u
-
 #define EVENT_SOCKET (APUS_PODS_MAX + 1u)
 #define EVENT_CHILDREN (APUS_PODS_MAX + 2u)
 #define EVENTS_MAX 64

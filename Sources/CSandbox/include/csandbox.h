@@ -64,6 +64,9 @@ __attribute__((noreturn)) void pod_fail(int status, enum apus_step step);
    reaps, passes signals on. Returns only in a forked warm command. */
 void init_main(const struct apus_spawn *spawn, struct pod_descriptors *given, void (*shed)(void));
 
+/* open_tree(2), which glibc of Debian 12 names in a header that excludes others we need. */
+#define TREE_CLONE 1u
+
 /* Paths inside the template. */
 #define TEMPLATE_ROOT "/new"
 #define TEMPLATE_DEV "/dev"

@@ -36,7 +36,10 @@ package struct LogQuery: Sendable, Equatable {
     self.after = after
   }
 
-  /// Reads a query of at most 16 KiB (`docs/log-query.md` has the grammar). `stats` is the text of a statistics pipe
+  /// Bytes of a query's text, at most.
+  package static let bytesMaximum = QueryParser.bytesMaximum
+
+  /// Reads a query of at most `bytesMaximum` (`docs/log-query.md` has the grammar). `stats` is the text of a statistics pipe
   /// given beside the query, as `apus logs --stats` does.
   package static func parse(_ text: String, stats: String? = nil) throws(LogQueryError) -> LogQuery {
     var parser = try QueryParser(text)

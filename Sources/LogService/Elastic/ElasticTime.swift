@@ -5,7 +5,8 @@ internal import LogIndex
 enum ElasticTime {
   private static let second: Int64 = 1_000_000_000
 
-  /// The nanoseconds of a value; nil for what is no time, or none that a record can have. `roundsUp`: rounding (`/d`) goes to the end of the unit.
+  /// The nanoseconds of a value; nil for what is no time, or none that a record can have. `roundsUp`: rounding (`/d`) goes
+  /// to the end of the unit.
   static func parse(
     _ value: JSONValue, format: String? = nil, now: Int64, roundsUp: Bool = false
   ) -> Int64? {

@@ -9,7 +9,7 @@ struct LuceneText {
   /// Parentheses and negations inside each other, at most.
   static let depthMaximum = 32
   /// Bytes of a text, at most: as many as the query language takes.
-  static let bytesMaximum = 16 << 10
+  static let bytesMaximum = LogQuery.bytesMaximum
 
   private enum Kind { case optional, required, prohibited }
 

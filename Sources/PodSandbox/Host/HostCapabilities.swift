@@ -69,15 +69,6 @@ package struct HostCapabilities: Sendable, Equatable {
     case user(UInt32, Lack?)
     /// Root without the capabilities that the spawner needs.
     case bounded
-
-    /// Pods can be made with it.
-    var suffices: Bool {
-      switch self {
-      case .root, .mapped: true
-      case .user(_, let lack): lack == nil
-      case .bounded: false
-      }
-    }
   }
 
   /// All of it as lines with advice.

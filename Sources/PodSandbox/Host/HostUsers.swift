@@ -49,13 +49,19 @@ package struct HostUsers: Sendable, Equatable {
   /// Who has ids of pods as subordinate ones by a table of `user:first:count` (/etc/subuid, /etc/subgid); nil when nobody.
   /// Such a user could become a pod's.
   static func stranger(in table: String) -> String? {
-    for line in table.split(separator: "\n") {
+    subordinates(in: table).first { range in
+      let end = range.first.addingReportingOverflow(range.count)
+      return range.count > 0 && (end.overflow || end.partialValue > UInt64(first))
+    }?.user
+  }
+
+  /// What such a table gives to whom, line by line; the user is a name or a number.
+  static func subordinates(in table: String) -> [(user: String, first: UInt64, count: UInt64)] {
+    table.split(separator: "\n").compactMap { line in
       let fields = line.split(separator: ":").map(String.init)
-      guard fields.count == 3, let start = UInt64(fields[1]), let count = UInt64(fields[2]), count > 0 else { continue }
-      let end = start.addingReportingOverflow(count)
-      if end.overflow || end.partialValue > UInt64(first) { return fields[0] }
+      guard fields.count == 3, let first = UInt64(fields[1]), let count = UInt64(fields[2]) else { return nil }
+      return (fields[0], first, count)
     }
-    return nil
   }
 
   private struct Range {

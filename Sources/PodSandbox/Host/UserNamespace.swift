@@ -50,7 +50,7 @@ package enum UserNamespace {
         )
       }
       for (table, text) in [("/etc/subuid", subordinateUsers), ("/etc/subgid", subordinateGroups)]
-      where subordinates(in: text)?.count ?? 0 < HostUsers.subordinates {
+      where subordinates(in: text)?.count ?? 0 < UInt64(HostUsers.subordinates) {
         return (
           "\(table) gives \(name ?? "\(user)") fewer than \(HostUsers.subordinates) ids for pods",
           "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 \(name ?? "\(user)"), as root"
@@ -65,15 +65,10 @@ package enum UserNamespace {
     }
 
     /// The largest range that a table of `user:first:count` gives to the user.
-    private func subordinates(in table: String) -> (first: UInt32, count: UInt32)? {
-      table.split(separator: "\n").compactMap { line -> (first: UInt32, count: UInt32)? in
-        let fields = line.split(separator: ":").map(String.init)
-        guard fields.count == 3, fields[0] == name || fields[0] == "\(user)", let first = UInt32(fields[1]),
-          let count = UInt32(fields[2])
-        else { return nil }
-        return (first, min(count, HostUsers.subordinates))
-      }
-      .max { $0.count < $1.count }
+    private func subordinates(in table: String) -> (first: UInt64, count: UInt64)? {
+      HostUsers.subordinates(in: table).filter { $0.user == name || $0.user == "\(user)" }
+        .map { ($0.first, min($0.count, UInt64(HostUsers.subordinates))) }
+        .max { $0.1 < $1.1 }
     }
 
     /// Of Debian's older kernels, and of Ubuntu's from 23.10 on; with the value that allows.
@@ -104,12 +99,15 @@ package enum UserNamespace {
   package static func lack() -> (what: String, advice: String)? { Facts.probe().lack }
 
   /// Goes on as `executable` with `arguments`, as root of a new user namespace and with mounts of its own, in this same
-  /// process; descriptors and environment stay. Returns the errno when that could not begin.
-  package static func enter(executable: String, arguments: [String]) -> CInt {
-    let words = [program] + Facts.probe().flags + ["--", executable] + arguments
+  /// process; descriptors and environment stay. Returns what is missing for it, and what to do about that, when there is
+  /// something.
+  package static func enter(executable: String, arguments: [String]) -> (what: String, advice: String) {
+    let facts = Facts.probe()
+    if let lack = facts.lack { return lack }
+    let words = [program] + facts.flags + ["--", executable] + arguments
     let copies: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
     defer { for copy in copies { free(copy) } }
     execv(program, copies)
-    return errno
+    return ("\(program) cannot be run: \(SandboxError.text(errno))", "look at \(program)")
   }
 }

@@ -309,9 +309,8 @@ package final class Spawner: Sendable {
       pollfd(fd: socket, events: Int16(POLLIN | (pending ? POLLOUT : 0)), revents: 0),
       pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
     ]
-    endStuckZygotes()
-    let watchesZygotes = state.withLock { !$0.zygotes.isEmpty }
-    if poll(&watched, 2, watchesZygotes ? Self.zygoteLookMs : -1) < 0 { return errno == EINTR }
+    let hasZygotes = endStuckZygotes()
+    if poll(&watched, 2, hasZygotes ? CInt(SpawnerState.zygoteLookNs / 1_000_000) : -1) < 0 { return errno == EINTR }
     if watched[1].revents != 0 { _ = apus_wake_clear(wake) }
     guard Int32(watched[0].revents) & (POLLIN | POLLHUP | POLLERR) != 0 else { return true }
     switch receive() {
@@ -322,16 +321,16 @@ package final class Spawner: Sendable {
     return true
   }
 
-  /// How often zygotes that owe an answer are looked at.
-  private static let zygoteLookMs: CInt = 1000
-
-  /// A zygote that stopped answers nobody and does not end by itself: it is ended, and who waits for it is told.
-  private func endStuckZygotes() {
+  /// A zygote that stopped answers nobody and does not end by itself: it is ended, and who waits for it is told. Answers
+  /// whether there are zygotes.
+  private func endStuckZygotes() -> Bool {
     let now = DedicatedThread.monotonicNs()
-    for zygote in state.withLock({ $0.stuckZygotes(now: now) }) where zygote.isAlive {
+    let (stuck, hasZygotes) = state.withLock { ($0.lookForStuckZygotes(now: now), !$0.zygotes.isEmpty) }
+    for zygote in stuck where zygote.isAlive {
       logger.warning("a zygote that did not answer is ended", metadata: ["zygote": "\(zygote.ticket)"])
       retire(zygote)
     }
+    return hasZygotes
   }
 
   private func handle(_ reply: SpawnerReply, pidfd: CInt) {

@@ -49,6 +49,8 @@ struct SpawnerState {
   var zygotesWaiting: [UInt64: CheckedContinuation<Result<Void, SandboxError>, Never>] = [:]
   /// When each zygote was asked for or made a pod last, monotonic nanoseconds.
   var heard: [UInt64: UInt64] = [:]
+  /// When zygotes were looked at last.
+  var lookedNs: UInt64 = 0
   var outgoing: [Outgoing] = []
   /// Groups that could not be removed yet, tried again with the next pod that ends.
   var undestroyed: [Cgroup] = []
@@ -69,6 +71,16 @@ struct SpawnerState {
 
   /// A zygote makes a pod in two milliseconds, and loads its modules in half a second; on a crowded machine in ten times that.
   static let zygotePatienceNs: UInt64 = 10_000_000_000
+
+  /// How often zygotes are looked at.
+  static let zygoteLookNs: UInt64 = 1_000_000_000
+
+  /// Those that `stuckZygotes` finds, looked for once in `zygoteLookNs`: asking costs as much as there are starts under way.
+  mutating func lookForStuckZygotes(now: UInt64) -> [Zygote] {
+    guard now >= lookedNs &+ Self.zygoteLookNs else { return [] }
+    lookedNs = now
+    return stuckZygotes(now: now)
+  }
 
   /// Zygotes that owe pods, or that they serve, and did nothing for too long.
   func stuckZygotes(now: UInt64) -> [Zygote] {

@@ -39,21 +39,22 @@ struct WorkerRole {
   /// Throws for a user who cannot make pods.
   static func refuseWithoutPods() throws(Failure) {
     guard geteuid() != 0, let lack = UserNamespace.lack() else { return }
-    throw Failure(
-      "a worker of a user who is not root makes its pods in a user namespace: \(lack.what)",
-      next:
-        "\(lack.advice). Or start it with sudo. A server without workers (--workers 0) and the other commands need neither."
-    )
+    throw Self.failure(lack)
   }
 
   /// A process of a user goes on as root of a user namespace; one of root goes on as it is.
   static func becomeRoot() throws(Failure) {
     guard geteuid() != 0 else { return }
-    try refuseWithoutPods()
-    let code = UserNamespace.enter(
-      executable: InstalledFiles.realExecutable(), arguments: Array(CommandLine.arguments.dropFirst()))
-    throw Failure(
-      "no user namespace for the worker: \(String(cString: strerror(code)))", next: "Start it with sudo.")
+    throw Self.failure(
+      UserNamespace.enter(
+        executable: InstalledFiles.realExecutable(), arguments: Array(CommandLine.arguments.dropFirst())))
+  }
+
+  private static func failure(_ lack: (what: String, advice: String)) -> Failure {
+    Failure(
+      "a worker of a user who is not root makes its pods in a user namespace: \(lack.what)",
+      next: "\(lack.advice). Or start it with sudo. A server without workers (--workers 0) and the other commands need "
+        + "neither.")
   }
 
   /// Runs until SIGTERM; its pods end with it.

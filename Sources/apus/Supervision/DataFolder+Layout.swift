@@ -56,10 +56,9 @@ extension DataFolder {
     guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
       throw Failure("cannot make \(folder): \(String(cString: strerror(errno)))", next: "Use a shorter --data.")
     }
-    var status = stat()
-    guard lstat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid(),
-      status.st_mode & 0o077 == 0
-    else { throw Failure("\(folder) belongs to somebody else", next: "Remove it, or use a shorter --data.") }
+    guard RunFolder.isOurs(folder, forbidden: 0o077) else {
+      throw Failure("\(folder) belongs to somebody else", next: "Remove it, or use a shorter --data.")
+    }
     return folder + "/" + name
   }
 

@@ -38,10 +38,10 @@ enum RunFolder {
     guard isOurs(path) else { throw Failure("\(path) belongs to somebody else", next: "Remove it.") }
   }
 
-  /// A folder, no link, and nobody else's.
-  static func isOurs(_ folder: String) -> Bool {
+  /// A folder, no link, nobody else's, and without `forbidden` among its permissions: nobody else may write to it.
+  static func isOurs(_ folder: String, forbidden: mode_t = 0o022) -> Bool {
     var status = stat()
     return lstat(folder, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR && status.st_uid == geteuid()
-      && status.st_mode & 0o022 == 0
+      && status.st_mode & forbidden == 0
   }
 }

@@ -50,13 +50,24 @@ struct FirstConnectionTests {
     return try await host.spawner.start(spec)
   }
 
-  @Test func `no thread stays in a pod's network`() async throws {
+  /// A forwarder and such a pod, which is ended afterwards.
+  private func withListener(
+    listens: Bool = true, _ body: (PortForwarder, Sandbox, Captured) async throws -> Void
+  ) async throws {
     try await withPodHost { host in
       let forwarder = try PortForwarder()
       defer { forwarder.stop() }
       let control = try Captured()
-      let pod = try await listener(host, control, listens: true)
+      let pod = try await listener(host, control, listens: listens)
       control.closeWriter()
+      try await body(forwarder, pod, control)
+      host.spawner.signal(pod, SIGKILL)
+      _ = try await host.exit(of: pod)
+    }
+  }
+
+  @Test func `no thread stays in a pod's network`() async throws {
+    try await withListener { forwarder, pod, _ in
       close(try await forwarder.firstConnection(to: pod, port: 8080, patience: PortPatience(expected: 1000)))
       close(try await forwarder.listen(in: pod, port: 9090))
       close(try await forwarder.connect(to: pod, port: 8080))
@@ -70,36 +81,23 @@ struct FirstConnectionTests {
         }
       }
       #expect(stays)
-      host.spawner.signal(pod, SIGKILL)
-      _ = try await host.exit(of: pod)
     }
   }
 
   @Test func `it comes once something listens`() async throws {
-    try await withPodHost { host in
-      let forwarder = try PortForwarder()
-      defer { forwarder.stop() }
-      let control = try Captured()
-      let pod = try await listener(host, control, listens: true)
-      control.closeWriter()
+    try await withListener { forwarder, pod, _ in
       let fd = try await forwarder.firstConnection(to: pod, port: 8080, patience: PortPatience(expected: 1000))
       defer { close(fd) }
       #expect(apus_wait_readable(fd, 5000) == 1)
       var buffer = [UInt8](repeating: 0, count: 8)
       #expect(read(fd, &buffer, 8) == 2)
-      host.spawner.signal(pod, SIGKILL)
-      _ = try await host.exit(of: pod)
     }
   }
 
   @Test func `who waits for a pod that never listens is let go when cancelled, and when the forwarder stops`()
     async throws
   {
-    try await withPodHost { host in
-      let forwarder = try PortForwarder()
-      let control = try Captured()
-      let pod = try await listener(host, control, listens: false)
-      control.closeWriter()
+    try await withListener(listens: false) { forwarder, pod, control in
       let waits = (0..<20).map { _ in
         Task { try await forwarder.firstConnection(to: pod, port: 8080, patience: PortPatience(expected: 1000)) }
       }
@@ -113,8 +111,6 @@ struct FirstConnectionTests {
       _ = try? await forwarder.connect(to: pod, port: 8080)
       forwarder.stop()
       await #expect(throws: PortForwarder.Failure.stopped) { _ = try await last.value }
-      host.spawner.signal(pod, SIGKILL)
-      _ = try await host.exit(of: pod)
     }
   }
 }
