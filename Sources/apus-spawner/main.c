@@ -29,6 +29,7 @@
 #define EVENT_CHILDREN (APUS_PODS_MAX + 2u)
 #define EVENTS_MAX 64
 #define EARLY_MAX 256 /* processes that ended before their zygote told of them */
+#define LOOK_NS 100000000ull /* children are gone through no more often */
 
 struct pod {
   uint64_t ticket; /* 0: free */
@@ -38,6 +39,7 @@ struct pod {
   int status; /* the status pipe's reading end */
   int pidfd;  /* until it was handed over with STARTED */
   int stands, told, ended, how;
+  int closed; /* its status pipe: the process ends */
   int bound; /* 1: it reported so; 2: and that was told */
   uint32_t failed; /* enum apus_step; told when the process is gone, so that its cgroup is empty by then */
   int error;
@@ -56,6 +58,10 @@ static unsigned pods_next; /* where to look for a free one: behind the one found
 static struct early early[EARLY_MAX];
 static unsigned early_next;
 static unsigned promised; /* pods that zygotes make and have not told of */
+static unsigned ending[APUS_PODS_MAX]; /* indexes of pods that closed their pipe and were not reaped yet */
+static unsigned ending_count;
+static uint64_t looked; /* when children were gone through last */
+static int look_due;
 static int children;
 int events;
 
@@ -178,7 +184,10 @@ static void listen_to(struct pod *pod) {
     ssize_t count = read(pod->status, &report, sizeof report);
     if (count < 0 && errno == EINTR) continue;
     if (count != (ssize_t)sizeof report) {
-      if (count == 0) epoll_ctl(events, EPOLL_CTL_DEL, pod->status, NULL);
+      if (count != 0 || pod->closed) return;
+      epoll_ctl(events, EPOLL_CTL_DEL, pod->status, NULL);
+      pod->closed = 1;
+      if (ending_count < APUS_PODS_MAX) ending[ending_count++] = (unsigned)(pod - pods);
       return;
     }
     if (report.kind == REPORT_FAILED && !pod->failed && !pod->bound) {
@@ -263,14 +272,29 @@ void zygote_lost(uint64_t zygote) {
   }
 }
 
-static void reap_all(void) {
-  struct signalfd_siginfo drained[16];
-  while (read(children, drained, sizeof drained) > 0) {
+/* Reaps those whose pipe closed, each by its number: the kernel finds "any child" by going through all of them, which a
+   thousand that end at once would make it do a thousand times. */
+static void reap_ending(void) {
+  unsigned left = 0;
+  for (unsigned i = 0; i < ending_count; i++) {
+    struct pod *pod = &pods[ending[i]];
+    int how;
+    struct rusage usage;
+    if (pod->ticket == 0 || !pod->closed) continue; /* ended as one of all */
+    if (pod->pid > 0 && wait4(pod->pid, &how, WNOHANG, &usage) == pod->pid) {
+      finish(pod, how, &usage);
+    } else {
+      ending[left++] = ending[i];
+    }
   }
+  ending_count = left;
+}
+
+/* Everyone else who ended; orphans too, which are given to us as process 1 of the namespace and are of no one's interest. */
+static void reap_all(void) {
   int how;
   struct rusage usage;
   pid_t pid;
-  // As process 1 of the namespace we are given orphans too; those are of no one's interest.
   while ((pid = wait4(-1, &how, WNOHANG, &usage)) > 0) {
     if (zygote_ended(pid)) continue;
     unsigned i = 0;
@@ -281,6 +305,28 @@ static void reap_all(void) {
       remember(pid, how, &usage);
     }
   }
+}
+
+/* After the events of a round: `ended` when children did. */
+static void reap(int ended) {
+  struct signalfd_siginfo drained[16];
+  while (ended && read(children, drained, sizeof drained) > 0) {
+  }
+  reap_ending();
+  zygotes_reap();
+  look_due |= ended;
+  uint64_t now = look_due ? now_ns() : 0;
+  if (!look_due || now < looked + LOOK_NS) return;
+  looked = now;
+  look_due = 0;
+  reap_all();
+}
+
+/* How long the next round may wait for events, milliseconds; -1 without end. */
+static int patience(void) {
+  if (!look_due) return -1;
+  uint64_t now = now_ns(), due = looked + LOOK_NS;
+  return now >= due ? 0 : (int)((due - now) / 1000000) + 1;
 }
 
 static void refuse(const uint8_t *bytes, size_t length, int refusal) {
@@ -345,7 +391,7 @@ int main(void) {
   begin();
   for (;;) {
     struct epoll_event happened[EVENTS_MAX];
-    int count = epoll_wait(events, happened, EVENTS_MAX, -1);
+    int count = epoll_wait(events, happened, EVENTS_MAX, patience());
     if (count < 0 && errno != EINTR) _exit(1);
     int ended = 0;
     for (int i = 0; i < count; i++) {
@@ -361,6 +407,6 @@ int main(void) {
       }
     }
     // After the pipes of this round, and only once: a pod's index is not used again before all its events were seen.
-    if (ended) reap_all();
+    reap(ended);
   }
 }

@@ -23,7 +23,9 @@ void zygote_retire(uint64_t ticket);
 int zygote_spawn(const struct apus_spawn *spawn, const uint8_t *message, const int *descriptors, size_t count);
 /* Hears one message; 0 when there is none. */
 int zygote_listen(uint32_t index);
-/* Whether this process was a zygote. */
+/* Reaps zygotes that closed their sockets, each by its number. */
+void zygotes_reap(void);
+/* Whether this process, which is reaped, was a zygote. */
 int zygote_ended(pid_t pid);
 
 #endif

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SEND_PATIENCE_S 5
@@ -167,4 +168,11 @@ int zygote_ended(pid_t pid) {
     return 1;
   }
   return 0;
+}
+
+void zygotes_reap(void) {
+  for (uint32_t i = 0; i < APUS_ZYGOTES_MAX; i++) {
+    if (zygotes[i].ticket == 0 || zygotes[i].socket >= 0) continue;
+    if (waitpid(zygotes[i].pid, NULL, WNOHANG) == zygotes[i].pid) zygote_ended(zygotes[i].pid);
+  }
 }
