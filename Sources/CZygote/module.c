@@ -1,8 +1,8 @@
 // apus_zygote: the C part of the Python zygote. `serve()` waits on descriptor 3 for the spawner's SPAWN messages and forks
 // a pod for each; it returns only in a pod, unprivileged and with the pod's descriptors in their places. `wait()` says so on
 // the control pipe, waits until the pod is told what it is, and puts that in the place of the process's environment and of
-// the dictionary of bytes that it is given, posix.environ. In C, because Python's own way to do so would make fifty pages
-// this pod's own.
+// the dictionary of bytes that it is given, posix.environ. `end_at_rest()` and `rest()` let SIGTERM end a pod that waits and
+// has nothing to do. In C, because Python's own way to do so would make fifty pages this pod's own.
 //
 // Single-threaded, as everyone who forks and goes on must be.
 #include "../CSandbox/include/csandbox.h"
@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -132,9 +133,37 @@ static PyObject *in_pods(PyObject *self, PyObject *callable) {
   return PyCFunction_NewEx(&method, callable, NULL);
 }
 
+/* Set while the pod waits and nothing is to be done at its end. */
+static volatile sig_atomic_t at_rest;
+static struct sigaction interpreters;
+
+static void on_term(int signal) {
+  if (at_rest) _exit(0);
+  interpreters.sa_handler(signal);
+}
+
+/* In the place of the interpreter's handler of SIGTERM, which must be set; one that is set later takes the place of ours. */
+static PyObject *end_at_rest(PyObject *self, PyObject *none) {
+  (void)self;
+  (void)none;
+  if (sigaction(SIGTERM, NULL, &interpreters) != 0) return PyErr_SetFromErrno(PyExc_OSError);
+  struct sigaction ours = interpreters;
+  ours.sa_handler = on_term;
+  if (sigaction(SIGTERM, &ours, NULL) != 0) return PyErr_SetFromErrno(PyExc_OSError);
+  return PyBool_FromLong(1);
+}
+
+static PyObject *rest(PyObject *self, PyObject *idle) {
+  (void)self;
+  at_rest = PyObject_IsTrue(idle) == 1;
+  return PyBool_FromLong(at_rest);
+}
+
 static struct python_method methods[] = {
   {"serve", serve, PYTHON_NO_ARGUMENTS, "Forks pods; returns in each of them."},
   {"in_pods", in_pods, PYTHON_ONE_ARGUMENT, "A callable that calls the given one in pods, and does nothing in the zygote."},
+  {"end_at_rest", end_at_rest, PYTHON_NO_ARGUMENTS, "Lets SIGTERM end the process at once while it is at rest."},
+  {"rest", rest, PYTHON_ONE_ARGUMENT, "Says whether it is."},
   {"wait", wait_told, PYTHON_ONE_ARGUMENT, "Waits for that and fills the dictionary with the environment."},
   {0},
 };

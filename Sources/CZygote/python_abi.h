@@ -41,6 +41,7 @@ extern PyObject *PyBytes_FromStringAndSize(const char *bytes, Py_ssize_t length)
 extern PyObject *PyBytes_FromString(const char *text);
 extern void PyDict_Clear(PyObject *dictionary);
 extern int PyDict_SetItem(PyObject *dictionary, PyObject *key, PyObject *value);
+extern int PyObject_IsTrue(PyObject *object);
 extern void Py_DecRef(PyObject *object);
 extern PyObject *PyBool_FromLong(long value);
 extern PyObject *PyErr_SetFromErrno(PyObject *kind);

@@ -175,6 +175,57 @@ struct StemTests {
     }
   }
 
+  @Test(
+    arguments: [
+      ("", ""), ("import atexit\natexit.register(print, 'at exit')", "at exit\nleft\n"),
+      ("import threading, time\nthreading.Thread(target=time.sleep, args=(0.1,)).start()", "left\n"),
+      ("import weakref\nkept = weakref.finalize(handle, print, 'final')", "final\nleft\n"),
+      ("import logging, sys\nlogging.basicConfig(stream=sys.stdout)", "left\n"),
+      ("sys.stdout.buffer.write(b'kept')", "kept"),
+      ("sys.stdout = sys.stdout._plain", "left\n"),
+    ])
+  func `a pod at rest ends at once unless there is something to do`(what: String, said: String) async throws {
+    let own = """
+      import sys, apus_end
+      def handle(event, context): return 'x'
+      flush, whole = apus_end.flush_streams, apus_end.leave
+      def leave():
+        apus_end.flush_streams = lambda: (print('left'), flush())
+        whole()
+      apus_end.leave = leave
+      \(what)
+      """
+    let folder = try Self.code(["handler.py": own])
+    try await withPodHost { host in
+      let (out, control, listener) = (try Captured(), try Captured(), try ListeningSocket())
+      defer { for pipe in [out, control] { pipe.closeWriter() } }
+      var spec = try await PodHost.spec([])
+      spec.stem.origin = .zygote(try await host.zygote())
+      spec.stem.stdout = out.writer
+      spec.stem.control = control.writer
+      spec.stem.listener = listener.fd
+      spec.bind.codePath = folder.path
+      let stem = try await host.spawner.prepare(spec.stem)
+      for pipe in [out, control] { pipe.closeWriter() }
+      let sandbox = try host.spawner.bind(stem, spec.bind)
+      #expect(await eventually { control.soFar == "w1" && (try? Self.waits(sandbox)) == true })
+      _ = host.spawner.signal(sandbox, SIGTERM)
+      let exit = try await host.exit(of: sandbox)
+      #expect(exit.exitCode == 0, "\(exit.reason)")
+      #expect(await out.all() == said)
+    }
+  }
+
+  /// Every process of the pod sleeps in a system call that waits for an event.
+  private static func waits(_ sandbox: Sandbox) throws -> Bool {
+    let group = try #require(sandbox.cgroup?.distinct.first)
+    let processes = CgroupFiles.read("\(group)/cgroup.procs")?.split(separator: "\n") ?? []
+    return processes.count == 2
+      && processes.allSatisfy { process in
+        (CgroupFiles.read("/proc/\(process)/stat") ?? "").split(separator: ")").last?.hasPrefix(" S") == true
+      }
+  }
+
   @Test func `forks of one zygote have random numbers of their own`() async throws {
     let tool =
       "import os, random, sys\nsys.stdout.write(str(random.random()) + os.urandom(8).hex())\nraise SystemExit(0)\n"

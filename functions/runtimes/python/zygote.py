@@ -84,6 +84,7 @@ def warm_up():
     """Answers calls of its own, so that the code of a call is specialised before any fork."""
     import _socket
 
+    import apus_end
     import apus_frames
     import apus_load
     import apus_serve
@@ -100,6 +101,7 @@ def warm_up():
         server.readable(connection)
         server.start()
         ours.recv(ANSWER_BYTES)
+        apus_end.is_all()
         server.close(connection)
         ours.close()
         server.epoll.close()
@@ -133,6 +135,7 @@ def main():
 
     sys.dont_write_bytecode = True
     sys.path.insert(0, __file__.rpartition("/")[0] or ".")
+    import apus_end
     import apus_serve
     import apus_zygote
 
@@ -141,6 +144,7 @@ def main():
     warm_up()
     # What is loaded now is never garbage: a collection in a pod would write to, and so copy, every page of it.
     gc.collect()
+    apus_end.zygotes_work = apus_end.work()
     filling = fill_holes()  # noqa: F841  (kept as long as this process is)
     gc.freeze()
     apus_zygote.serve()
