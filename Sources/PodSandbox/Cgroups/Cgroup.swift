@@ -1,23 +1,11 @@
 import CLinux
 import Glibc
 
-/// What a pod's processes use together.
-package struct CgroupUsage: Sendable, Equatable {
-  /// Memory now, in bytes, /tmp included; nil where no group counts it.
-  package var memoryBytes: UInt64?
-  /// The most memory at one time, in bytes.
-  package var peakMemoryBytes: UInt64?
-  /// CPU time so far, in microseconds.
-  package var cpuMicroseconds: UInt64?
-  /// Processes and threads now, the pod's own first process among them.
-  package var processes: UInt64?
-}
-
 /// The control groups of one pod, one folder for each hierarchy.
 package struct Cgroup: Sendable, Equatable {
   let version: CgroupLayout.Version
   /// Folder by controller; controllers of one hierarchy share theirs.
-  let folders: [CgroupLayout.Controller: String]
+  private(set) var folders: [CgroupLayout.Controller: String]
 
   /// Each folder once, in a fixed order.
   var distinct: [String] {
@@ -44,23 +32,10 @@ package struct Cgroup: Sendable, Equatable {
     return opened
   }
 
-  /// Current figures; absent where the host does not count.
-  package func usage() -> CgroupUsage {
-    let memory = folders[.memory]
-    let accounting = folders[.cpuacct]
-    let pids = folders[.pids].flatMap { CgroupFiles.number("\($0)/pids.current") }
-    if version == .v2 {
-      return CgroupUsage(
-        memoryBytes: memory.flatMap { CgroupFiles.number("\($0)/memory.current") },
-        peakMemoryBytes: memory.flatMap { CgroupFiles.number("\($0)/memory.peak") },
-        cpuMicroseconds: accounting.flatMap { CgroupFiles.number("\($0)/cpu.stat", key: "usage_usec") },
-        processes: pids)
-    }
-    return CgroupUsage(
-      memoryBytes: memory.flatMap { CgroupFiles.number("\($0)/memory.usage_in_bytes") },
-      peakMemoryBytes: memory.flatMap { CgroupFiles.number("\($0)/memory.max_usage_in_bytes") },
-      cpuMicroseconds: accounting.flatMap { CgroupFiles.number("\($0)/cpuacct.usage") }.map { $0 / 1000 },
-      processes: pids)
+  /// Memory that its processes use now, in bytes, /tmp included; nil where no group counts it.
+  package func memoryBytes() -> UInt64? {
+    let file = version == .v2 ? "memory.current" : "memory.usage_in_bytes"
+    return folders[.memory].flatMap { CgroupFiles.number("\($0)/\(file)") }
   }
 
   /// Processes the kernel killed here for reaching the memory limit.
@@ -80,6 +55,15 @@ package struct Cgroup: Sendable, Equatable {
     var gone = true
     for folder in distinct where rmdir(folder) != 0 && errno != ENOENT { gone = false }
     return gone
+  }
+
+  /// Removes all but the group that counts memory, which is the one that is dear to remove; what is left, if anything.
+  func destroyButMemory() -> Cgroup? {
+    var left = self
+    for folder in distinct where folder != folders[.memory] && (rmdir(folder) == 0 || errno == ENOENT) {
+      left.folders = left.folders.filter { $0.value != folder }
+    }
+    return left.folders.isEmpty ? nil : left
   }
 
   private static let killRounds = 20

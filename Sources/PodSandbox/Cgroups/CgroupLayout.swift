@@ -9,7 +9,7 @@ package struct CgroupLayout: Sendable, Equatable {
 
   /// What a group can hold a pod to.
   package enum Controller: String, Sendable, CaseIterable {
-    case memory, cpu, cpuacct, pids
+    case memory, cpu, pids
   }
 
   /// The version that has the controllers.
@@ -51,8 +51,6 @@ package struct CgroupLayout: Sendable, Equatable {
         own[controller] = unified.own
         mounts[controller] = unified.mount
       }
-      own[.cpuacct] = unified.own
-      mounts[.cpuacct] = unified.mount
     } else if !own.isEmpty {
       version = .v1
     }

@@ -1,6 +1,8 @@
 import Glibc
+import Synchronization
 
-/// The control groups of one instance's pods: `<own group>/apus/<instance>/<slot>` in each hierarchy.
+/// The control groups of one instance's pods: `<own group>/apus/<instance>/<slot>-<number>` in each hierarchy. The number
+/// is another for each pod: a slot may have its next pod before the groups of the last one are removed.
 package struct CgroupTree: Sendable {
   /// What was found on this host.
   package let layout: CgroupLayout
@@ -87,7 +89,8 @@ package struct CgroupTree: Sendable {
   /// Makes a pod's groups with its limits; a group left by a crash is emptied and made anew. A quiet one gets the
   /// processor when nobody else wants it, until its limits are changed.
   package func create(slot: Int, limits: SandboxLimits, quiet: Bool = false) throws(SandboxError) -> Cgroup {
-    let cgroup = Cgroup(version: layout.version, folders: folders.mapValues { "\($0)/\(slot)" })
+    let name = "\(slot)-\(Self.made.wrappingAdd(1, ordering: .relaxed).newValue)"
+    let cgroup = Cgroup(version: layout.version, folders: folders.mapValues { "\($0)/\(name)" })
     for folder in cgroup.distinct { try Self.make(folder, handDown: layout.version == .v2) }
     do throws(SandboxError) {
       try change(cgroup, to: limits, from: nil, quiet: quiet)
@@ -119,6 +122,9 @@ package struct CgroupTree: Sendable {
       throw .host(doing: "writing \(error.path)", errno: error.errno)
     }
   }
+
+  /// Pods' groups that this process made.
+  private static let made = Atomic(0)
 
   private static let makeAttempts = 4
 

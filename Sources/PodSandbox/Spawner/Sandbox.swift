@@ -94,9 +94,9 @@ package struct SandboxExit: Sendable, Equatable {
   package var signal: Int32?
   /// The kernel killed it because it reached its memory limit.
   package var oomKilled: Bool
-  /// CPU time of all its processes, in microseconds.
+  /// CPU time of its processes, in microseconds, without those that it left running; 0 when its spawner died.
   package var cpuMicroseconds: UInt64
-  /// Peak memory in bytes: of the cgroup where there is one, else of the largest process.
+  /// The most memory that one of its processes had, in bytes; 0 when its spawner died.
   package var peakMemoryBytes: UInt64
   /// Why it never became what it was bound to; nil otherwise.
   package var failure: SandboxError?

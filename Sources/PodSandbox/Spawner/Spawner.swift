@@ -412,26 +412,38 @@ package final class Spawner: Sendable {
     _ running: SpawnerState.Running, ticket: UInt64, status: Int32, cpu: UInt64, peakKiB: UInt64,
     _ failure: SandboxError?
   ) {
-    let usage = running.cgroup?.usage()
-    let kills = running.cgroup?.outOfMemoryKills() ?? 0
-    discard(running.cgroup)
+    let kills = status == 0 ? 0 : running.cgroup?.outOfMemoryKills() ?? 0
     exitSink.yield(
       SandboxExit(
-        ticket: ticket, slot: running.slot, waitStatus: status, outOfMemoryKills: kills,
-        cpuMicroseconds: max(usage?.cpuMicroseconds ?? 0, cpu),
-        peakMemoryBytes: usage?.peakMemoryBytes ?? peakKiB * 1024, memoryLimit: running.memoryLimit,
-        failure: failure))
+        ticket: ticket, slot: running.slot, waitStatus: status, outOfMemoryKills: kills, cpuMicroseconds: cpu,
+        peakMemoryBytes: peakKiB * 1024, memoryLimit: running.memoryLimit, failure: failure))
+    discard(running.cgroup?.destroyButMemory())
   }
 
+  /// Has the groups of a pod that ended, or that there will not be, removed in a moment.
   private func discard(_ cgroup: Cgroup?) {
-    var pending = state.withLock { state in
-      let pending = state.undestroyed
-      state.undestroyed = []
-      return pending
+    guard let cgroup else { return }
+    let isFirst = state.withLock { state in
+      defer { state.removals.add(cgroup, at: DedicatedThread.monotonicNs()) }
+      return state.removals.due(at: 0) == nil
     }
-    if let cgroup { pending.append(cgroup) }
-    let left = pending.filter { !$0.destroy() }
-    if !left.isEmpty { state.withLock { $0.undestroyed.append(contentsOf: left) } }
+    if isFirst { removeSome(in: CgroupRemovals.quietNs) }
+  }
+
+  /// Removes groups when it is time to, a few and then more behind what else the reaper has to do.
+  private func removeSome(in nanoseconds: UInt64) {
+    let work = DispatchWorkItem {
+      let now = DedicatedThread.monotonicNs()
+      let some = self.state.withLock { $0.removals.due(at: now) == 0 ? $0.removals.take() : [] }
+      let left = some.filter { !$0.destroy() }
+      let next = self.state.withLock { state in
+        state.removals.failed(left)
+        return state.removals.due(at: now)
+      }
+      if let next { self.removeSome(in: next) }
+    }
+    if nanoseconds == 0 { return reaper.async(execute: work) }
+    reaper.asyncAfter(deadline: .now() + .nanoseconds(Int(nanoseconds)), execute: work)
   }
 
   /// The spawner and with it every pod is gone: fails who waits, reports who ran, removes the groups.
@@ -450,15 +462,13 @@ package final class Spawner: Sendable {
     // Through the reaper, so that ends heard before this one are reported before it.
     reaper.async {
       for (ticket, pod) in running.sorted(by: { $0.key < $1.key }) {
-        let usage = pod.cgroup?.usage()
-        self.discard(pod.cgroup)
+        _ = pod.cgroup?.destroy()
         self.exitSink.yield(
           SandboxExit(
             ticket: ticket, slot: pod.slot, waitStatus: SIGKILL, outOfMemoryKills: 0,
-            cpuMicroseconds: usage?.cpuMicroseconds ?? 0, peakMemoryBytes: usage?.peakMemoryBytes ?? 0,
-            memoryLimit: pod.memoryLimit, spawnerDied: !wasClosing))
+            cpuMicroseconds: 0, peakMemoryBytes: 0, memoryLimit: pod.memoryLimit, spawnerDied: !wasClosing))
       }
-      self.discard(nil)
+      for cgroup in self.state.withLock({ $0.removals.takeAll() }) { _ = cgroup.destroy() }
       self.cgroups.removeIfEmpty()
       self.exitSink.finish()
       let waiters = self.ended.withLock { ended in

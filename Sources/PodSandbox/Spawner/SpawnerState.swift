@@ -52,8 +52,8 @@ struct SpawnerState {
   /// When zygotes were looked at last.
   var lookedNs: UInt64 = 0
   var outgoing: [Outgoing] = []
-  /// Groups that could not be removed yet, tried again with the next pod that ends.
-  var undestroyed: [Cgroup] = []
+  /// Groups of pods that ended.
+  var removals = CgroupRemovals()
 
   mutating func takeTicket() -> UInt64 {
     defer { nextTicket += 1 }

@@ -392,7 +392,7 @@ private struct LinuxPod: RunningPod {
     try await forwarder.firstConnection(to: sandbox, port: port, patience: PortPatience(expected: expected))
   }
 
-  func memory() -> Int64? { sandbox.cgroup?.usage().memoryBytes.map { Int64(clamping: $0) } }
+  func memory() -> Int64? { sandbox.cgroup?.memoryBytes().map { Int64(clamping: $0) } }
 }
 
 /// One stem of the spawner.

@@ -126,7 +126,8 @@ final class RealWorker: Sendable {
   /// The spawner that started the pod in a slot: found from the pod's processes upwards.
   func spawner(ofSlot slot: Int) -> pid_t? {
     for group in leftGroups() {
-      let tasks = Descriptors.contents(of: "\(group)/\(slot)/cgroup.procs") ?? []
+      let name = Descriptors.names(in: group).first { $0.hasPrefix("\(slot)-") } ?? "none"
+      let tasks = Descriptors.contents(of: "\(group)/\(name)/cgroup.procs") ?? []
       var pid = String(decoding: tasks, as: UTF8.self).split(separator: "\n").first.flatMap { pid_t($0) }
       while let here = pid, here > 1 {
         let status = String(decoding: Descriptors.contents(of: "/proc/\(here)/stat") ?? [], as: UTF8.self)
