@@ -121,7 +121,7 @@ def cpu_ms(cluster):
     for pid, groups in cluster.grouped().items():
         role = "server" if pid == cluster.server else "worker" if pid in cluster.worker_pids else "spawners"
         used[role] += 0 if groups else bench.cpu_us(pid) / 1000
-    user, nice, system, _, _, hard, soft, *_ = map(int, pathlib.Path("/proc/stat").read_text().split()[1:])
+    user, nice, system, _, _, hard, soft, *_ = map(int, pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:])
     busy = (user + nice + system + hard + soft) * 1000 / os.sysconf("SC_CLK_TCK")
     return {**used, "rest": busy - sum(used.values())}
 

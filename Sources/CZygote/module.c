@@ -6,12 +6,13 @@
 //
 // Single-threaded, as everyone who forks and goes on must be.
 #include "../CSandbox/include/csandbox.h"
+#include "arenas.h"
 #include "memory.h"
 #include "python_abi.h"
+#include "rest.h"
 
 #include <errno.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -77,12 +78,21 @@ static void read_all(int fd, void *bytes, size_t length) {
 /* Set in a pod. */
 static int in_pod;
 
+static PyObject *gather(PyObject *self, PyObject *none) {
+  (void)self;
+  (void)none;
+  arenas_gather();
+  return PyBool_FromLong(1);
+}
+
 static PyObject *serve(PyObject *self, PyObject *none) {
   (void)self;
   (void)none;
   // The worker's end is the spawner's end, and that one's is ours.
   prctl(PR_SET_PDEATHSIG, 9 /* SIGKILL */, 0, 0, 0);
   memory_survey();
+  arenas_settle();
+  rest_survey();
   if (filter_build() != 0) return PyErr_SetFromErrno(PyExc_OSError);
   fork_pods();
   in_pod = 1;
@@ -133,37 +143,31 @@ static PyObject *in_pods(PyObject *self, PyObject *callable) {
   return PyCFunction_NewEx(&method, callable, NULL);
 }
 
-/* Set while the pod waits and nothing is to be done at its end. */
-static volatile sig_atomic_t at_rest;
-static struct sigaction interpreters;
-
-static void on_term(int signal) {
-  if (at_rest) _exit(0);
-  interpreters.sa_handler(signal);
-}
-
 /* In the place of the interpreter's handler of SIGTERM, which must be set; one that is set later takes the place of ours. */
 static PyObject *end_at_rest(PyObject *self, PyObject *none) {
   (void)self;
   (void)none;
-  if (sigaction(SIGTERM, NULL, &interpreters) != 0) return PyErr_SetFromErrno(PyExc_OSError);
-  struct sigaction ours = interpreters;
-  ours.sa_handler = on_term;
-  if (sigaction(SIGTERM, &ours, NULL) != 0) return PyErr_SetFromErrno(PyExc_OSError);
+  if (rest_take_signal() != 0) return PyErr_SetFromErrno(PyExc_OSError);
   return PyBool_FromLong(1);
 }
 
 static PyObject *rest(PyObject *self, PyObject *idle) {
   (void)self;
-  at_rest = PyObject_IsTrue(idle) == 1;
-  return PyBool_FromLong(at_rest);
+  return PyBool_FromLong(rest_begin(PyObject_IsTrue(idle) == 1));
+}
+
+static PyObject *watch(PyObject *self, PyObject *what) {
+  (void)self;
+  return PyBool_FromLong(rest_watch(what));
 }
 
 static struct python_method methods[] = {
+  {"gather", gather, PYTHON_NO_ARGUMENTS, "Takes the interpreter's memory in large pages until it serves."},
   {"serve", serve, PYTHON_NO_ARGUMENTS, "Forks pods; returns in each of them."},
   {"in_pods", in_pods, PYTHON_ONE_ARGUMENT, "A callable that calls the given one in pods, and does nothing in the zygote."},
   {"end_at_rest", end_at_rest, PYTHON_NO_ARGUMENTS, "Lets SIGTERM end the process at once while it is at rest."},
-  {"rest", rest, PYTHON_ONE_ARGUMENT, "Says whether it is."},
+  {"rest", rest, PYTHON_ONE_ARGUMENT, "Says whether it is, as far as nothing is to be done at its end."},
+  {"watch", watch, PYTHON_ONE_ARGUMENT, "Names something that a function adds to when something is to be done at its end."},
   {"wait", wait_told, PYTHON_ONE_ARGUMENT, "Waits for that and fills the dictionary with the environment."},
   {0},
 };

@@ -42,6 +42,12 @@ extern PyObject *PyBytes_FromString(const char *text);
 extern void PyDict_Clear(PyObject *dictionary);
 extern int PyDict_SetItem(PyObject *dictionary, PyObject *key, PyObject *value);
 extern int PyObject_IsTrue(PyObject *object);
+extern int PyCallable_Check(PyObject *object);
+extern Py_ssize_t PyObject_Size(PyObject *object);
+extern long PyLong_AsLong(PyObject *number);
+extern void PyErr_Clear(void);
+extern PyObject *PySys_GetObject(const char *name);
+extern void Py_IncRef(PyObject *object);
 extern void Py_DecRef(PyObject *object);
 extern PyObject *PyBool_FromLong(long value);
 extern PyObject *PyErr_SetFromErrno(PyObject *kind);
@@ -49,5 +55,14 @@ extern PyObject *PyExc_OSError;
 extern void PyOS_BeforeFork(void);
 extern void PyOS_AfterFork_Parent(void);
 extern void PyOS_AfterFork_Child(void);
+
+/* PyObjectArenaAllocator, and who sets it: public since 3.4, but no part of the stable ABI, so they may be missing. */
+struct python_arenas {
+  void *context;
+  void *(*take)(void *context, size_t size);
+  void (*give)(void *context, void *arena, size_t size);
+};
+extern void PyObject_GetArenaAllocator(struct python_arenas *arenas) __attribute__((weak));
+extern void PyObject_SetArenaAllocator(struct python_arenas *arenas) __attribute__((weak));
 
 #endif

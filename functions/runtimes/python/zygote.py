@@ -37,7 +37,7 @@ WARM_CALL = (
 ANSWER_BYTES = 16 * 1024
 # The sizes of object that Python's allocator keeps apart, and how many of each fill what imports left free between theirs.
 SMALL_SIZES = range(48, 513, 16)
-FILLING = 300
+FILLING = 60
 
 
 def preload(names):
@@ -62,7 +62,9 @@ def preload_without_hooks(names, in_pods):
 
 def open_streams():
     """Streams of descriptors 0, 1 and 2, whatever these are by then, made while they are pipes: no stream may believe
-    that it can seek."""
+    that it can seek. What is written to them waits in no buffer, so that nothing is to be written at a pod's end."""
+    import io
+
     import apus_serve
 
     ends = posix.pipe()
@@ -70,8 +72,11 @@ def open_streams():
     for fd, end in zip(range(3), (ends[0], ends[1], ends[1])):
         posix.dup2(end, fd)
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    for fd, name in ((1, "stdout"), (2, "stderr")):
+        raw = io.FileIO(fd, "w", closefd=False)
+        stream = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     apus_serve.stand_in()
     for fd, own in enumerate(kept):
         posix.dup2(own, fd)
@@ -84,7 +89,6 @@ def warm_up():
     """Answers calls of its own, so that the code of a call is specialised before any fork."""
     import _socket
 
-    import apus_end
     import apus_frames
     import apus_load
     import apus_serve
@@ -101,7 +105,6 @@ def warm_up():
         server.readable(connection)
         server.start()
         ours.recv(ANSWER_BYTES)
-        apus_end.is_all()
         server.close(connection)
         ours.close()
         server.epoll.close()
@@ -111,6 +114,20 @@ def warm_up():
         sys.path[:] = path
     for name in ("apus_warm", "runner"):
         del sys.modules[name]
+
+
+def watch_ends(watch):
+    """Names all that a function can add to what is to be done at its end; what there is of it now is the zygote's, and
+    nothing."""
+    import _thread
+    import atexit
+
+    watch(atexit._ncallbacks)
+    watch(_thread._count)
+    if "logging" in sys.modules:
+        watch(sys.modules["logging"]._handlerList)
+    if "weakref" in sys.modules:
+        watch(sys.modules["weakref"].finalize._registry)
 
 
 def fill_holes():
@@ -135,16 +152,17 @@ def main():
 
     sys.dont_write_bytecode = True
     sys.path.insert(0, __file__.rpartition("/")[0] or ".")
-    import apus_end
-    import apus_serve
     import apus_zygote
+
+    apus_zygote.gather()
+    import apus_serve
 
     preload_without_hooks(LEAN if "lean" in sys.argv[1:] else COMMON, apus_zygote.in_pods)
     open_streams()
     warm_up()
     # What is loaded now is never garbage: a collection in a pod would write to, and so copy, every page of it.
     gc.collect()
-    apus_end.zygotes_work = apus_end.work()
+    watch_ends(apus_zygote.watch)
     filling = fill_holes()  # noqa: F841  (kept as long as this process is)
     gc.freeze()
     apus_zygote.serve()
