@@ -218,14 +218,22 @@ struct StemTests {
     }
   }
 
-  /// Every process of the pod sleeps in a system call that waits for an event.
+  /// Process 1 of the pod and its child sleep.
   private static func waits(_ sandbox: Sandbox) throws -> Bool {
-    let group = try #require(sandbox.cgroup?.distinct.first)
-    let processes = CgroupFiles.read("\(group)/cgroup.procs")?.split(separator: "\n") ?? []
+    let first = try first(of: sandbox)
+    let children = CgroupFiles.read("/proc/\(first)/task/\(first)/children") ?? ""
+    let processes = [first] + children.split(separator: " ").map(String.init)
     return processes.count == 2
       && processes.allSatisfy { process in
         (CgroupFiles.read("/proc/\(process)/stat") ?? "").split(separator: ")").last?.hasPrefix(" S") == true
       }
+  }
+
+  /// The number of the pod's process 1 on the host.
+  private static func first(of sandbox: Sandbox) throws -> String {
+    let about = try String(contentsOfFile: "/proc/self/fdinfo/\(sandbox.pidfd)", encoding: .utf8)
+    let line = try #require(about.split(separator: "\n").first { $0.hasPrefix("Pid:") })
+    return String(try #require(line.split(separator: "\t").last))
   }
 
   @Test func `forks of one zygote have random numbers of their own`() async throws {
@@ -284,9 +292,7 @@ struct StemTests {
     try await withPodHost { host in
       let stem = try await host.spawner.prepare(
         StemSpec(slot: TestSlots.take(), origin: .zygote(try await host.zygote())))
-      let about = try String(contentsOfFile: "/proc/self/fdinfo/\(stem.sandbox.pidfd)", encoding: .utf8)
-      let line = try #require(about.split(separator: "\n").first { $0.hasPrefix("Pid:") })
-      let pid = String(try #require(line.split(separator: "\t").last))
+      let pid = try Self.first(of: stem.sandbox)
       @Sendable func mappings() -> [Substring] {
         (try? String(contentsOfFile: "/proc/\(pid)/maps", encoding: .utf8))?.split(separator: "\n") ?? []
       }
