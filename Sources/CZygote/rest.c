@@ -19,7 +19,7 @@ static PyObject *streams[2];
 static volatile sig_atomic_t at_rest;
 static struct sigaction interpreters;
 
-/* -1 where it cannot be told. */
+/* -1 where it cannot be told; then there is something to do. */
 static Py_ssize_t amount(PyObject *what) {
   Py_ssize_t found = -1;
   if (PyCallable_Check(what)) {
@@ -46,10 +46,23 @@ void rest_survey(void) {
   for (size_t i = 0; i < watched_count; i++) watched[i].zygotes = amount(watched[i].what);
 }
 
+/* Whether a function has a handler of the interpreter's for a signal that timers, children or other processes send: it may
+   be in the midst of it when SIGTERM comes. */
+static int handles_signals(void) {
+  static const int signals[] = {SIGALRM, SIGVTALRM, SIGPROF, SIGUSR1, SIGUSR2, SIGHUP, SIGCHLD, SIGIO, SIGINT, SIGQUIT};
+  for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+    struct sigaction found;
+    if (sigaction(signals[i], NULL, &found) != 0 || found.sa_handler == interpreters.sa_handler) return 1;
+  }
+  return 0;
+}
+
 static int nothing_to_do(void) {
   if (PySys_GetObject("stdout") != streams[0] || PySys_GetObject("stderr") != streams[1]) return 0;
+  if (handles_signals()) return 0;
   for (size_t i = 0; i < watched_count; i++) {
-    if (amount(watched[i].what) != watched[i].zygotes) return 0;
+    Py_ssize_t now = amount(watched[i].what);
+    if (now < 0 || now != watched[i].zygotes) return 0;
   }
   return watched_count > 0;
 }

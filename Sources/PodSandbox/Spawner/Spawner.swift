@@ -179,7 +179,8 @@ package final class Spawner: Sendable {
       return (try result.get(), start.socket)
     } catch {
       close(start.socket)
-      discard(start.cgroup)
+      // At once: after this the worker may end.
+      if let cgroup = start.cgroup, !cgroup.destroy() { discard(cgroup) }
       throw error
     }
   }
@@ -420,7 +421,7 @@ package final class Spawner: Sendable {
     discard(running.cgroup?.destroyButMemory())
   }
 
-  /// Has the groups of a pod that ended, or that there will not be, removed in a moment.
+  /// Has what is left of a pod's groups removed in a moment.
   private func discard(_ cgroup: Cgroup?) {
     guard let cgroup else { return }
     let isFirst = state.withLock { state in
@@ -462,7 +463,7 @@ package final class Spawner: Sendable {
     // Through the reaper, so that ends heard before this one are reported before it.
     reaper.async {
       for (ticket, pod) in running.sorted(by: { $0.key < $1.key }) {
-        _ = pod.cgroup?.destroy()
+        if let cgroup = pod.cgroup, !cgroup.destroy() { self.state.withLock { $0.removals.failed([cgroup]) } }
         self.exitSink.yield(
           SandboxExit(
             ticket: ticket, slot: pod.slot, waitStatus: SIGKILL, outOfMemoryKills: 0,

@@ -152,6 +152,10 @@ def traceback_of(error):
     return text
 
 
+# Names of streams to which the beginning of a line was written outside of calls, and not yet its end.
+unfinished = set()
+
+
 class CapturedStream:
     """Stands in for sys.stdout and sys.stderr: inside a call its lines go to the call, outside to the plain stream."""
 
@@ -162,7 +166,12 @@ class CapturedStream:
     def write(self, text):
         output = current.get(None)
         if output is None:
-            return self._plain.write(text)
+            count = self._plain.write(text)
+            if text.endswith("\n"):
+                unfinished.discard(self._name)
+            else:
+                unfinished.add(self._name)
+            return count
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         output.write(self._name, text)
@@ -174,6 +183,7 @@ class CapturedStream:
 
     def flush(self):
         self._plain.flush()
+        unfinished.discard(self._name)
 
     def __getattr__(self, name):
         return getattr(self._plain, name)
@@ -185,4 +195,6 @@ def capture():
         plain = getattr(sys, name)
         if plain is not None and not isinstance(plain, CapturedStream):
             plain.reconfigure(line_buffering=True, errors="replace")
-            setattr(sys, name, CapturedStream(name, plain))
+            stream = CapturedStream(name, plain)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)

@@ -62,7 +62,7 @@ def preload_without_hooks(names, in_pods):
 
 def open_streams():
     """Streams of descriptors 0, 1 and 2, whatever these are by then, made while they are pipes: no stream may believe
-    that it can seek. What is written to them waits in no buffer, so that nothing is to be written at a pod's end."""
+    that it can seek. Only the beginning of a line waits in them, so that little is to be written at a pod's end."""
     import io
 
     import apus_serve
@@ -72,11 +72,8 @@ def open_streams():
     for fd, end in zip(range(3), (ends[0], ends[1], ends[1])):
         posix.dup2(end, fd)
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)
-    for fd, name in ((1, "stdout"), (2, "stderr")):
-        raw = io.FileIO(fd, "w", closefd=False)
-        stream = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
+    sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), encoding="utf-8")
+    sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), encoding="utf-8")
     apus_serve.stand_in()
     for fd, own in enumerate(kept):
         posix.dup2(own, fd)
@@ -122,8 +119,11 @@ def watch_ends(watch):
     import _thread
     import atexit
 
+    import apus_frames
+
     watch(atexit._ncallbacks)
     watch(_thread._count)
+    watch(apus_frames.unfinished)
     if "logging" in sys.modules:
         watch(sys.modules["logging"]._handlerList)
     if "weakref" in sys.modules:
