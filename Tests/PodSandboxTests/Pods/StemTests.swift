@@ -182,7 +182,8 @@ struct StemTests {
       ("import weakref\nkept = weakref.finalize(handle, print, 'final')", "final\nleft\n"),
       ("import logging, sys\nlogging.basicConfig(stream=sys.stdout)", "left\n"),
       ("sys.stdout.buffer.write(b'kept')", "kept"),
-      ("sys.stdout = sys.stdout._plain", "left\n"), ("sys.__stdout__.write('now')", "nowleft\n"), ("print('whole')", "whole\n"),
+      ("sys.stdout = sys.stdout._plain", "left\n"), ("sys.__stdout__.write('now')", "nowleft\n"),
+      ("print('whole')", "whole\n"),
       ("import signal\nsignal.signal(signal.SIGUSR1, handle)", "left\n"),
     ])
   func `a pod at rest ends at once unless there is something to do`(what: String, said: String) async throws {
