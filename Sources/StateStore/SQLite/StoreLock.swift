@@ -26,6 +26,9 @@ final class StoreLock: Sendable {
       defer { descriptor = nil }
       return descriptor
     }
-    if let held { close(held) }
+    guard let held else { return }
+    // Given up and not only closed: a child that was forked and has executed nothing yet would still hold it.
+    _ = flock(held, LOCK_UN)
+    close(held)
   }
 }

@@ -75,7 +75,7 @@ final class Spool: Sendable {
       state.ackFile = open("\(directory)/acked", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
       guard state.ackFile >= 0 else { throw .errno("opening \(directory)/acked") }
     } catch {
-      close(lockFile)
+      Self.unlock(lockFile)
       throw error
     }
     self.damage = damage
@@ -89,7 +89,7 @@ final class Spool: Sendable {
       if state.active >= 0 { close(state.active) }
       if state.ackFile >= 0 { close(state.ackFile) }
     }
-    close(lockFile)
+    Self.unlock(lockFile)
   }
 
   /// The number of the last record, 0 before the first.
@@ -237,6 +237,12 @@ extension Spool {
       throw .failed("another worker uses \(path): give each worker a data directory of its own (--data)")
     }
     return fd
+  }
+
+  /// Given up and not only closed: a child that was forked and has executed nothing yet would still hold it.
+  private static func unlock(_ fd: CInt) {
+    _ = flock(fd, LOCK_UN)
+    close(fd)
   }
 
   private static func identity(_ directory: String) throws(WorkerError) -> String {
