@@ -59,7 +59,6 @@ static int handles_signals(void) {
 
 static int nothing_to_do(void) {
   if (PySys_GetObject("stdout") != streams[0] || PySys_GetObject("stderr") != streams[1]) return 0;
-  if (handles_signals()) return 0;
   for (size_t i = 0; i < watched_count; i++) {
     Py_ssize_t now = amount(watched[i].what);
     if (now < 0 || now != watched[i].zygotes) return 0;
@@ -68,7 +67,7 @@ static int nothing_to_do(void) {
 }
 
 static void on_term(int signal) {
-  if (at_rest) _exit(0);
+  if (at_rest && !handles_signals()) _exit(0);
   interpreters.sa_handler(signal);
 }
 

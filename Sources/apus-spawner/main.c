@@ -315,8 +315,9 @@ static void reap(int ended) {
   reap_ending();
   zygotes_reap();
   look_due |= ended;
-  uint64_t now = look_due ? now_ns() : 0;
-  if (!look_due || now < looked + LOOK_NS) return;
+  if (!look_due) return;
+  uint64_t now = now_ns();
+  if (now < looked + LOOK_NS) return;
   looked = now;
   look_due = 0;
   reap_all();

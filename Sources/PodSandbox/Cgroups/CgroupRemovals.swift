@@ -19,13 +19,16 @@ struct CgroupRemovals {
   /// Could not be removed: somebody was still in them. They are tried again behind the next pod that ends.
   private var stuck: [Cgroup] = []
 
-  /// Takes the group of a pod that has just ended.
-  mutating func add(_ cgroup: Cgroup, at now: UInt64) {
-    if waiting.isEmpty { sinceNs = now }
+  /// Takes the group of a pod that has just ended; whether it is the first that waits.
+  @discardableResult
+  mutating func add(_ cgroup: Cgroup, at now: UInt64) -> Bool {
+    let isFirst = waiting.isEmpty
+    if isFirst { sinceNs = now }
     waiting.append(cgroup)
     waiting += stuck
     stuck = []
     addedNs = now
+    return isFirst
   }
 
   /// Nanoseconds until the next are to be removed, 0 for now; nil while none waits.

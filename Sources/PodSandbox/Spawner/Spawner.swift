@@ -424,11 +424,9 @@ package final class Spawner: Sendable {
   /// Has what is left of a pod's groups removed in a moment.
   private func discard(_ cgroup: Cgroup?) {
     guard let cgroup else { return }
-    let isFirst = state.withLock { state in
-      defer { state.removals.add(cgroup, at: DedicatedThread.monotonicNs()) }
-      return state.removals.due(at: 0) == nil
+    if state.withLock({ $0.removals.add(cgroup, at: DedicatedThread.monotonicNs()) }) {
+      removeSome(in: CgroupRemovals.quietNs)
     }
-    if isFirst { removeSome(in: CgroupRemovals.quietNs) }
   }
 
   /// Removes groups when it is time to, a few and then more behind what else the reaper has to do.

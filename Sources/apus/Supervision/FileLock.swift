@@ -1,6 +1,6 @@
 import Glibc
 
-/// An exclusive lock on a file, held until the process ends or `release()`; a dead holder's lock is free by itself.
+/// An exclusive lock on a file, held until its last holder lets go or ends; a dead holder's lock is free by itself.
 final class FileLock: Sendable {
   /// The open file, which has the lock: a process that is handed it has it, too.
   let descriptor: Descriptor

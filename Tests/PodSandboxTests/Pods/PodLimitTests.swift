@@ -78,7 +78,7 @@ struct PodLimitTests {
   @Test func `cpu time is limited to the quota`() async throws {
     try await withPodHost { host in
       let started = ContinuousClock.now
-      let script = "while :; do :; done & sleep 1; kill $!; wait"
+      let script = "while :; do :; done & trap 'kill $!; wait; exit 0' TERM; wait"
       let pod = try await host.spawner.start(
         {
           var spec = try await PodHost.spec(["/bin/sh", "-c", script])
@@ -88,6 +88,7 @@ struct PodLimitTests {
       // In each period its share is used up.
       let statistics = "\(try #require(pod.cgroup?.folders[.cpu]))/cpu.stat"
       #expect(await eventually { (CgroupFiles.number(statistics, key: "nr_throttled") ?? 0) >= 3 })
+      host.spawner.signal(pod, SIGTERM)
       let exit = try await host.exit(of: pod)
       // 20 % of a core: a second of wall time gives about 0.2 s, more only by one period.
       let wall = started.duration(to: .now).components

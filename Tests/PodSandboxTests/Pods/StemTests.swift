@@ -149,18 +149,8 @@ struct StemTests {
     let folder = try Self.code(["handler.py": "def handle(event, context):\n    return 'x'\n"])
     try await withPodHost { host in
       let zygote = try await host.zygote()
-      var spec = try await PodHost.spec([])
-      let listener = try ListeningSocket()
-      let control = try Captured()
-      defer { control.closeWriter() }
-      spec.stem.origin = .zygote(zygote)
-      spec.stem.listener = listener.fd
-      spec.stem.control = control.writer
-      spec.bind.codePath = folder.path
-      let stem = try await host.spawner.prepare(spec.stem)
-      control.closeWriter()
-      let sandbox = try host.spawner.bind(stem, spec.bind)
-      #expect(await eventually { control.soFar == "w1" })
+      let (sandbox, _, listener) = try await Self.waiting(host, zygote, folder.path)
+      defer { withExtendedLifetime(listener) {} }
       host.spawner.retire(zygote)
       #expect(!zygote.isAlive)
       await #expect(throws: SandboxError.self) {
@@ -201,23 +191,32 @@ struct StemTests {
       """
     let folder = try Self.code(["handler.py": own])
     try await withPodHost { host in
-      let (out, control, listener) = (try Captured(), try Captured(), try ListeningSocket())
-      defer { for pipe in [out, control] { pipe.closeWriter() } }
-      var spec = try await PodHost.spec([])
-      spec.stem.origin = .zygote(try await host.zygote())
-      spec.stem.stdout = out.writer
-      spec.stem.control = control.writer
-      spec.stem.listener = listener.fd
-      spec.bind.codePath = folder.path
-      let stem = try await host.spawner.prepare(spec.stem)
-      for pipe in [out, control] { pipe.closeWriter() }
-      let sandbox = try host.spawner.bind(stem, spec.bind)
-      #expect(await eventually { control.soFar == "w1" && (try? Self.waits(sandbox)) == true })
+      let (sandbox, out, listener) = try await Self.waiting(host, try await host.zygote(), folder.path)
+      defer { withExtendedLifetime(listener) {} }
       _ = host.spawner.signal(sandbox, SIGTERM)
       let exit = try await host.exit(of: sandbox)
       #expect(exit.exitCode == 0, "\(exit.reason)")
       #expect(await out.all() == said)
     }
+  }
+
+  /// A pod of a zygote that waits for its first call, what it writes to stdout, and its socket.
+  private static func waiting(
+    _ host: PodHost, _ zygote: Zygote, _ code: String
+  ) async throws -> (Sandbox, Captured, ListeningSocket) {
+    let (out, control, listener) = (try Captured(), try Captured(), try ListeningSocket())
+    defer { for pipe in [out, control] { pipe.closeWriter() } }
+    var spec = try await PodHost.spec([])
+    spec.stem.origin = .zygote(zygote)
+    spec.stem.stdout = out.writer
+    spec.stem.control = control.writer
+    spec.stem.listener = listener.fd
+    spec.bind.codePath = code
+    let stem = try await host.spawner.prepare(spec.stem)
+    for pipe in [out, control] { pipe.closeWriter() }
+    let sandbox = try host.spawner.bind(stem, spec.bind)
+    #expect(await eventually { control.soFar == "w1" && (try? waits(sandbox)) == true })
+    return (sandbox, out, listener)
   }
 
   /// Process 1 of the pod and its child sleep.

@@ -86,6 +86,7 @@ def warm_up():
     """Answers calls of its own, so that the code of a call is specialised before any fork."""
     import _socket
 
+    import apus_connection
     import apus_frames
     import apus_load
     import apus_serve
@@ -96,7 +97,7 @@ def warm_up():
         handler = apus_load.execute("apus_warm", "/function/warm.py", WARM_HANDLER).handle
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         server = apus_serve.Server(handler, apus_frames.Frames(-1), {}, posix.dup(ours.fileno()))
-        connection = apus_serve.Connection(theirs.detach())
+        connection = apus_connection.Connection(theirs.detach())
         server.connections[connection.fd] = connection
         ours.send(WARM_CALL)
         server.readable(connection)
