@@ -14,6 +14,7 @@ final class EntryHandler: ChannelInboundHandler, RemovableChannelHandler {
 
   private let admitted: Bool
   private let tls: EntryTLS?
+  private let lineTimeout: TimeAmount
   private let socketPath: @Sendable (_ uid: String) -> String?
   private var phase = Phase.line
   private var buffer = ByteBuffer()
@@ -21,15 +22,19 @@ final class EntryHandler: ChannelInboundHandler, RemovableChannelHandler {
   /// The client's end came while the pod's socket was being opened.
   private var inputClosed = false
 
-  init(admitted: Bool, tls: EntryTLS?, socketPath: @escaping @Sendable (_ uid: String) -> String?) {
+  init(
+    admitted: Bool, tls: EntryTLS?, lineTimeout: TimeAmount,
+    socketPath: @escaping @Sendable (_ uid: String) -> String?
+  ) {
     self.admitted = admitted
     self.tls = tls
+    self.lineTimeout = lineTimeout
     self.socketPath = socketPath
   }
 
   func handlerAdded(context: ChannelHandlerContext) {
     let channel = context.channel
-    deadline = context.eventLoop.scheduleTask(in: EntryServer.lineTimeout) { channel.close(promise: nil) }
+    deadline = context.eventLoop.scheduleTask(in: lineTimeout) { channel.close(promise: nil) }
   }
 
   func handlerRemoved(context: ChannelHandlerContext) { deadline?.cancel() }

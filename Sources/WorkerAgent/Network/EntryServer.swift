@@ -12,7 +12,7 @@ import NIOSSL
 final class EntryServer: Sendable {
   /// Connections at once.
   static let connectionsMaximum = 10_000
-  /// How long the first line may take.
+  /// How long the first line may take, a TLS handshake before it included, unless it is said otherwise.
   static let lineTimeout = TimeAmount.seconds(5)
 
   private let server: any Channel
@@ -21,6 +21,7 @@ final class EntryServer: Sendable {
   /// for a certificate of the cluster; `socketPath` the socket of a pod that may be reached.
   init(
     host: String, port: Int, tls: @escaping @Sendable () -> EntryTLS?, group: any EventLoopGroup,
+    lineTimeout: TimeAmount = EntryServer.lineTimeout,
     socketPath: @escaping @Sendable (_ uid: String) -> String?
   ) async throws {
     let count = ConnectionCount()
@@ -36,7 +37,7 @@ final class EntryServer: Sendable {
           let admitted = count.enter(limit: Self.connectionsMaximum)
           child.closeFuture.whenComplete { _ in if admitted { count.leave() } }
           try child.pipeline.syncOperations.addHandler(
-            EntryHandler(admitted: admitted, tls: tls, socketPath: socketPath))
+            EntryHandler(admitted: admitted, tls: tls, lineTimeout: lineTimeout, socketPath: socketPath))
         }
       }
       .bind(host: host, port: port)

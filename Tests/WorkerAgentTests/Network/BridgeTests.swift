@@ -152,105 +152,117 @@ struct BridgeTests {
     await bridge.close()
   }
 
-  /// An entry that knows one pod, `pod-1`, whose socket echoes, and one that does not listen.
-  private func entry(
-    _ folder: TemporaryFolder, tls: NIOSSLContext? = nil, admits: Bool = true
-  ) async throws -> (EntryServer, any Channel) {
+  /// Runs `body` with an entry that knows one pod, `pod-1`, whose socket echoes, and one that does not listen.
+  ///
+  /// It waits long for a line: a test that gets no turn on a busy machine is no slow client.
+  private func withEntry(
+    tls: NIOSSLContext? = nil, lineTimeout: TimeAmount = .minutes(10), _ body: (EntryServer) async throws -> Void
+  ) async throws {
+    let folder = try TemporaryFolder()
     let path = "\(folder.path)/p.s"
     let echo = try await EchoServer.bootstrap.bind(unixDomainSocketPath: path).get()
     let entry = try await EntryServer(
-      host: "127.0.0.1", port: 0, tls: { tls.map { EntryTLS(context: $0) { _ in admits } } }, group: Self.group
+      host: "127.0.0.1", port: 0, tls: { tls.map { EntryTLS(context: $0) { _ in true } } }, group: Self.group,
+      lineTimeout: lineTimeout
     ) { uid in
       ["pod-1": path, "pod-2": "\(folder.path)/nobody.s"][uid]
     }
-    return (entry, echo)
+    var failure: (any Error)?
+    do { try await body(entry) } catch { failure = error }
+    await entry.close()
+    try await echo.close()
+    if let failure { throw failure }
   }
 
   @Test func `CONNECT opens the pod's socket and then passes bytes both ways`() async throws {
-    let folder = try TemporaryFolder()
-    let (entry, echo) = try await entry(folder)
-    let client = try await TestConnection(port: entry.port)
-    try await client.send("CONNECT pod-1\n")
-    #expect(await eventually { client.text == "OK\n" })
-    try await client.send("GET / HTTP/1.1\r\n")
-    #expect(await eventually { client.text == "OK\nGET / HTTP/1.1\r\n" })
-    try await client.finish()
-    #expect(await eventually { client.text.hasSuffix("bye") && client.ended })
-    await entry.close()
-    try await echo.close()
+    try await withEntry { entry in
+      let client = try await TestConnection(port: entry.port)
+      try await client.send("CONNECT pod-1\n")
+      #expect(await eventually { client.text == "OK\n" })
+      try await client.send("GET / HTTP/1.1\r\n")
+      #expect(await eventually { client.text == "OK\nGET / HTTP/1.1\r\n" })
+      try await client.finish()
+      #expect(await eventually { client.text.hasSuffix("bye") && client.ended })
+    }
   }
 
   @Test func `bytes sent right behind the line are not lost`() async throws {
-    let folder = try TemporaryFolder()
-    let (entry, echo) = try await entry(folder)
-    let client = try await TestConnection(port: entry.port)
-    try await client.send("CONNECT pod-1\nfirst")
-    try await client.send(" second")
-    try await client.finish()
-    #expect(await eventually { client.text == "OK\nfirst secondbye" })
-    await entry.close()
-    try await echo.close()
+    try await withEntry { entry in
+      let client = try await TestConnection(port: entry.port)
+      try await client.send("CONNECT pod-1\nfirst")
+      try await client.send(" second")
+      try await client.finish()
+      #expect(await eventually { client.text == "OK\nfirst secondbye" })
+    }
   }
 
   @Test func `what cannot be connected is refused with its reason`() async throws {
-    let folder = try TemporaryFolder()
-    let (entry, echo) = try await entry(folder)
-    for (line, answer) in [
-      ("CONNECT pod-9\n", "ERR unknown_pod\n"), ("CONNECT pod-2\n", "ERR not_listening\n"),
-      ("GET / HTTP/1.1\n", "ERR bad_request\n"), (String(repeating: "x", count: 500), "ERR bad_request\n"),
-    ] {
-      let client = try await TestConnection(port: entry.port)
-      try await client.send(line)
-      #expect(await eventually { client.text == answer && client.ended }, "\(line)")
+    try await withEntry { entry in
+      for (line, answer) in [
+        ("CONNECT pod-9\n", "ERR unknown_pod\n"), ("CONNECT pod-2\n", "ERR not_listening\n"),
+        ("GET / HTTP/1.1\n", "ERR bad_request\n"), (String(repeating: "x", count: 500), "ERR bad_request\n"),
+      ] {
+        let client = try await TestConnection(port: entry.port)
+        try await client.send(line)
+        #expect(await eventually { client.text == answer && client.ended }, "\(line)")
+      }
     }
-    await entry.close()
-    try await echo.close()
+  }
+
+  @Test func `a connection that says nothing, or half a line, is closed`() async throws {
+    try await withEntry(lineTimeout: .milliseconds(20)) { entry in
+      for said in ["", "CONNECT pod"] {
+        let client = try await TestConnection(port: entry.port)
+        try? await client.send(said)
+        #expect(await eventually { client.ended }, "\(said)")
+        #expect(client.text == "")
+      }
+    }
   }
 
   @Test func `a probe is answered in HTTP`() async throws {
-    let folder = try TemporaryFolder()
-    let (entry, echo) = try await entry(folder)
-    let client = try await TestConnection(port: entry.port)
-    try await client.send("GET /healthz HTTP/1.1\r\nHost: worker\r\n\r\n")
-    #expect(await eventually { client.text.hasPrefix("HTTP/1.1 200 OK\r\n") && client.text.hasSuffix("\r\n\r\nok\n") })
-    #expect(await eventually { client.ended })
-    try await client.finish()
-    await entry.close()
-    try await echo.close()
+    try await withEntry { entry in
+      let client = try await TestConnection(port: entry.port)
+      try await client.send("GET /healthz HTTP/1.1\r\nHost: worker\r\n\r\n")
+      #expect(
+        await eventually { client.text.hasPrefix("HTTP/1.1 200 OK\r\n") && client.text.hasSuffix("\r\n\r\nok\n") })
+      #expect(await eventually { client.ended })
+      try await client.finish()
+    }
   }
 
   @Test func `over TLS a gateway of the cluster gets in, half-closes included, and nobody else does`() async throws {
-    let folder = try TemporaryFolder()
-    let (entry, echo) = try await entry(folder, tls: TestCertificates.server())
-    let gateway = try TestCertificates.client(TestCertificates.gateway, TestCertificates.gatewayKey)
-    let client = try await TestConnection(port: entry.port, tls: gateway)
-    try await client.send("CONNECT pod-1\n")
-    #expect(await eventually { client.text == "OK\n" })
-    try await client.send("hello")
-    #expect(await eventually { client.text == "OK\nhello" })
-    try await client.finish()
-    #expect(await eventually { client.text == "OK\nhellobye" && client.ended })
-    for outsider in [
-      try TestCertificates.client(nil, nil),
-      try TestCertificates.client(TestCertificates.intruder, TestCertificates.intruderKey),
-    ] {
-      let intruder = try await TestConnection(port: entry.port, tls: outsider)
-      try? await intruder.send("CONNECT pod-1\n")
-      #expect(await eventually { intruder.ended })
-      #expect(intruder.text == "")
+    try await withEntry(tls: TestCertificates.server()) { entry in
+      let gateway = try TestCertificates.client(TestCertificates.gateway, TestCertificates.gatewayKey)
+      let client = try await TestConnection(port: entry.port, tls: gateway)
+      try await client.send("CONNECT pod-1\n")
+      #expect(await eventually { client.text == "OK\n" })
+      try await client.send("hello")
+      #expect(await eventually { client.text == "OK\nhello" })
+      try await client.finish()
+      #expect(await eventually { client.text == "OK\nhellobye" && client.ended })
+      for outsider in [
+        try TestCertificates.client(nil, nil),
+        try TestCertificates.client(TestCertificates.intruder, TestCertificates.intruderKey),
+      ] {
+        let intruder = try await TestConnection(port: entry.port, tls: outsider)
+        try? await intruder.send("CONNECT pod-1\n")
+        #expect(await eventually { intruder.ended })
+        #expect(intruder.text == "")
+      }
+      let plain = try await TestConnection(port: entry.port)
+      try await plain.send("CONNECT pod-1\n")
+      #expect(await eventually { plain.ended })
+      #expect(!plain.text.contains("OK"))
     }
-    let plain = try await TestConnection(port: entry.port)
-    try await plain.send("CONNECT pod-1\n")
-    #expect(await eventually { plain.ended })
-    #expect(!plain.text.contains("OK"))
-    await entry.close()
-    try await echo.close()
   }
 
   @Test func `a probe reads the status line and nothing else counts`() async throws {
     let folder = try TemporaryFolder()
-    let json = #"{"path":"/healthz","period":"1s","timeout":"300ms","failures":1}"#
-    let probe = try JSONDecoder().decode(HTTPProbe.self, from: Data(json.utf8))
+    func probe(timeout: String) throws -> HTTPProbe {
+      let json = #"{"path":"/healthz","period":"1s","timeout":"\#(timeout)","failures":1}"#
+      return try JSONDecoder().decode(HTTPProbe.self, from: Data(json.utf8))
+    }
     for (answer, expected) in [
       ("HTTP/1.1 204 No Content\r\n\r\n", nil), ("HTTP/1.1 302 Found\r\n\r\n", nil),
       ("HTTP/1.1 503 Busy\r\n\r\n", "status 503"), ("nonsense\n", "the answer is not HTTP"),
@@ -263,9 +275,11 @@ struct BridgeTests {
           return channel.eventLoop.makeSucceededVoidFuture()
         }
         .bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
+      // Only the one that gets no answer waits for the end of its time.
+      let probe = try probe(timeout: answer.isEmpty ? "300ms" : "60s")
       #expect(await ProbeClient.check(probe, socket: path, Self.group) == expected)
       try await server.close()
     }
-    #expect(await ProbeClient.check(probe, socket: "\(folder.path)/nobody.s", Self.group) != nil)
+    #expect(try await ProbeClient.check(probe(timeout: "60s"), socket: "\(folder.path)/nobody.s", Self.group) != nil)
   }
 }
