@@ -210,8 +210,11 @@ actor LinuxSandboxes: SandboxEngine {
             root: root.path, arguments: arguments, environment: ["LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"])
           await self.serves(zygote, namespace, of: spawner)
           return zygote
+        } catch SandboxError.spawnerGone {
+          await self.zygoteFailed(namespace, at: nil)
+          return nil
         } catch {
-          await self.zygoteFailed(namespace)
+          await self.zygoteFailed(namespace, at: Moment.now().uptime)
           logger.warning(
             "a zygote did not start; pods start an interpreter each",
             metadata: ["namespace": "\(namespace)", "error": "\(error)"])
@@ -226,7 +229,7 @@ actor LinuxSandboxes: SandboxEngine {
     for old in zygotes.serves(zygote, namespace) { spawner.retire(old) }
   }
 
-  private func zygoteFailed(_ namespace: String) { zygotes.failed(namespace) }
+  private func zygoteFailed(_ namespace: String, at time: Int64?) { zygotes.failed(namespace, at: time) }
 
   private static func zygoteArguments(_ root: PreparedRoot, lean: Bool) -> [String] {
     [root.interpreter ?? "/usr/bin/python3", "-I", "-S", "/runtime/zygote.py"] + (lean ? ["lean"] : [])

@@ -14,7 +14,8 @@ struct Zygotes {
   private struct Entry {
     var serving: Zygote?
     var launching: Task<Zygote?, Never>?
-    var launchedAt: Int64 = 0
+    /// No launch before this time: one failed.
+    var pausedUntil = Int64.min
     var forks = 0
     var turn = 0
   }
@@ -33,18 +34,15 @@ struct Zygotes {
     return zygote
   }
 
-  /// The launch under way, or a new one; nil shortly after one that failed.
+  /// The launch under way, or a new one; nil shortly after one that failed. What served and died is replaced at once.
   mutating func launch(
     _ namespace: String, at now: Int64, _ start: () -> Task<Zygote?, Never>
   ) -> Task<Zygote?, Never>? {
     var entry = entries[namespace] ?? Entry()
     if let launching = entry.launching { return launching }
-    guard entry.serving != nil || entry.launchedAt == 0 || now - entry.launchedAt > Self.failurePause else {
-      return nil
-    }
+    guard now >= entry.pausedUntil else { return nil }
     let task = start()
     entry.launching = task
-    entry.launchedAt = now
     entries[namespace] = entry
     return task
   }
@@ -62,6 +60,9 @@ struct Zygotes {
     return retired
   }
 
-  /// A launch failed.
-  mutating func failed(_ namespace: String) { entries[namespace]?.launching = nil }
+  /// A launch failed, at `time` (uptime, nanoseconds); nil if it is not the zygote's fault and may be tried at once.
+  mutating func failed(_ namespace: String, at time: Int64?) {
+    entries[namespace]?.launching = nil
+    if let time { entries[namespace]?.pausedUntil = time + Self.failurePause }
+  }
 }

@@ -1,7 +1,6 @@
 import ClusterAPI
 import ClusterModel
 import ClusterTestSupport
-import PodSandbox
 import Testing
 
 @testable import WorkerAgent
@@ -42,15 +41,16 @@ struct StemPlanTests {
 
   @Test func `no stem waits where memory is scarce, and all stay within their bounds`() throws {
     var random = SeededGenerator(seed: 7)
+    let kinds = try ["python", "node", "swift", "exec", "binary"].flatMap { name in
+      try (0..<80).map { try Self.kind(Self.runtime(name), namespace: "n\($0)") }
+    }
     for _ in 0..<200 {
       let memory = Int64.random(in: 1 << 28...1 << 36, using: &random)
       var plan = StemPlan(nodeMemory: memory)
       var now: Int64 = 0
       for _ in 0..<Int.random(in: 0..<400, using: &random) {
         now += Int64.random(in: 0..<Self.second, using: &random)
-        let name = ["python", "node", "swift", "exec", "binary"].randomElement(using: &random) ?? "python"
-        plan.used(
-          try Self.kind(Self.runtime(name), namespace: "n\(Int.random(in: 0..<80, using: &random))"), at: now)
+        plan.used(kinds[Int.random(in: kinds.indices, using: &random)], at: now)
       }
       let targets = plan.targets(at: now, freeThousandths: 500)
       #expect(targets.values.reduce(0, +) <= StemPlan.most)
@@ -85,15 +85,5 @@ struct StemPlanTests {
   @Test func `free memory is read in thousandths`() {
     #expect(FreeMemory.thousandths(meminfo: "MemTotal:  1000 kB\nMemFree: 10 kB\nMemAvailable:   250 kB\n") == 250)
     #expect(FreeMemory.thousandths(meminfo: "nonsense") == 1000)
-  }
-
-  @Test func `a zygote that forked often enough is replaced, and a failed launch is not tried at once`() async {
-    var zygotes = Zygotes()
-    #expect(zygotes.ready("a") == nil)
-    let failing = zygotes.launch("a", at: 1) { Task { nil } }
-    #expect(failing != nil)
-    zygotes.failed("a")
-    #expect(zygotes.launch("a", at: 2) { Task { nil } } == nil)
-    #expect(zygotes.launch("a", at: 2 + Zygotes.failurePause) { Task { nil } } != nil)
   }
 }
