@@ -51,7 +51,8 @@ class Server:
     def terminate(self, *_):
         self.draining = True
 
-    def serve(self):
+    def begin(self):
+        """From here on SIGTERM ends it in order, and connections are noticed."""
         _signal.signal(_signal.SIGTERM, self.terminate)
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
         _signal.set_wakeup_fd(self.wake_write, warn_on_full_buffer=False)
@@ -59,6 +60,8 @@ class Server:
             self.zygote.end_at_rest()
         self.epoll.register(self.wake_read, select.EPOLLIN)
         self.epoll.register(LISTENER, select.EPOLLIN)
+
+    def serve(self):
         listening = True
         while True:
             if self.draining:
@@ -375,6 +378,7 @@ def run(folder=None):
         spec = environment.get(b"APUS_HANDLER", b"").decode("utf-8", "replace") or "handler.py:handle"
         handler = apus_load.load(spec, folder or posix.getcwd())
         server = Server(handler, apus_frames.Frames(FRAME_PIPE), environment)
+        server.begin()
     except BaseException as error:
         text = str(error) + "\n" if isinstance(error, SystemExit) else apus_frames.traceback_of(error)
         sys.stderr.write(text)
