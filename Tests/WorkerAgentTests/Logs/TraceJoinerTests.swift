@@ -4,6 +4,21 @@ import Testing
 
 @testable import WorkerAgent
 
+/// What a program printed, with a name of one line: a test's output is read by its lines.
+struct Printed: ExpressibleByStringLiteral, CustomTestStringConvertible, Sendable {
+  let text: String
+
+  init(_ text: String) {
+    self.text = text
+  }
+
+  init(stringLiteral text: String) {
+    self.text = text
+  }
+
+  var testDescription: String { text.debugDescription }
+}
+
 /// Stack traces become one record each; every other line passes at once.
 @Suite("Stack traces")
 struct TraceJoinerTests {
@@ -96,22 +111,25 @@ struct TraceJoinerTests {
     Backtrace took 0.12s
     """
 
-  @Test(arguments: [python, group, node, nodeCrash, java, thread, swift])
-  func `a trace is one record, and the lines around it are their own`(_ trace: String) {
+  @Test(arguments: [python, group, node, nodeCrash, java, thread, swift].map(Printed.init(_:)))
+  func `a trace is one record, and the lines around it are their own`(_ printed: Printed) {
+    let trace = printed.text
     #expect(joined(trace) == [trace])
     #expect(joined("before\n\(trace)\nafter\nand more") == ["before", trace, "after", "and more"])
     #expect(joined("\(trace)\n\(trace)") == [trace, trace])
   }
 
-  @Test(arguments: [
-    "Error: boom\nnext line", "java.io.IOException: x\nnot a frame", "Error handling failed\n    at noon",
-    "order 7\n  indented",
-    "Traceback of the order\n  x", "/app/handler.js:12\nplain\nplain", "see /app/x.js:12\n  at y",
-    "  indented\n    at x",
-    "no Fatal error: here\nnext", "12:30 TypeError: x\n    at y", "{\n  \"a\": 1\n}", "", "\n\n",
-    "Caused by: rain\n\tat x",
-  ])
-  func `lines that only look alike stay apart`(_ text: String) {
+  @Test(
+    arguments: [
+      "Error: boom\nnext line", "java.io.IOException: x\nnot a frame", "Error handling failed\n    at noon",
+      "order 7\n  indented",
+      "Traceback of the order\n  x", "/app/handler.js:12\nplain\nplain", "see /app/x.js:12\n  at y",
+      "  indented\n    at x",
+      "no Fatal error: here\nnext", "12:30 TypeError: x\n    at y", "{\n  \"a\": 1\n}", "", "\n\n",
+      "Caused by: rain\n\tat x",
+    ] as [Printed])
+  func `lines that only look alike stay apart`(_ printed: Printed) {
+    let text = printed.text
     #expect(joined(text) == text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init))
   }
 
