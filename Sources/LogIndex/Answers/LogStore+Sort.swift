@@ -23,7 +23,7 @@ extension LogStore {
         query.range.since = max(query.range.since ?? .min, cut.time &+ 1)
         continue
       }
-      let held = kept.records.withLock { $0.ordered() }
+      let (held, isCut) = kept.records.withLock { $0.ordered() }
       var left = held[...]
       var bytes = 0
       while !left.isEmpty, bytes <= bounds.answerBytesMaximum {
@@ -33,7 +33,7 @@ extension LogStore {
         bytes += read.reduce(0) { $0 + $1.bytes.count }
         batch.entries += read
       }
-      if !left.isEmpty { (batch.truncated, batch.completeSince) = (.bytes, nil) }
+      if isCut || !left.isEmpty { (batch.truncated, batch.completeSince) = (.bytes, nil) }
       return batch
     }
     return batch

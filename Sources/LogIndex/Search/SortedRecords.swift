@@ -32,6 +32,13 @@ struct SortKey: Sendable {
   var values: [Value]
   var position: LogPosition
 
+  /// What its texts take, in bytes; those that keys share are counted in each.
+  var textBytes: Int {
+    values.reduce(0) { sum, value in
+      if case .text(let text) = value { sum + text.count } else { sum }
+    }
+  }
+
   /// Of records that are alike the newer comes first.
   func isBefore(_ other: SortKey, _ order: [LogQuery.Order]) -> Bool {
     for (index, step) in order.enumerated() {
@@ -41,8 +48,11 @@ struct SortKey: Sendable {
   }
 }
 
-/// Keeps the first records of an order, wherever they lie.
+/// Keeps the first records of an order, wherever they lie: as many as asked for, and as their keys have room.
 struct SortedRecords: Sendable {
+  /// Bytes of the texts of the keys that are kept; twice as many may be held until they are put in order.
+  static let keyBytesMaximum = 64 << 20
+
   struct Held: Sendable {
     var key: SortKey
     /// Of what is in a block only the place is kept: the block may be closed meanwhile.
@@ -52,25 +62,31 @@ struct SortedRecords: Sendable {
 
   let order: [LogQuery.Order]
   let limit: Int
+  private let bytesMaximum: Int
   private var held: [Held] = []
-  /// Set once there are enough: what comes behind it is not kept.
+  private var heldBytes = 0
+  /// Set once there are enough: neither it, unless it is held, nor what comes behind it is kept.
   private var last: SortKey?
+  private var hasDropped = false
 
-  init(order: [LogQuery.Order], limit: Int) {
+  init(order: [LogQuery.Order], limit: Int, bytesMaximum: Int = SortedRecords.keyBytesMaximum) {
     self.order = order
     self.limit = limit
+    self.bytesMaximum = bytesMaximum
   }
 
   mutating func add(_ key: SortKey, _ source: QuerySource.Body, _ row: Int) {
     if let last, !key.isBefore(last, order) { return }
     held.append(Held(key: key, source: source, row: row))
-    if held.count >= limit * 2 + 64 { shrink() }
+    heldBytes += key.textBytes
+    if held.count >= limit * 2 + 64 || heldBytes > bytesMaximum * 2 { shrink() }
   }
 
-  /// The records in order.
-  mutating func ordered() -> [Held] {
+  /// The records in order, and whether there were more within the limit, whose keys had no room: all of them come after
+  /// these.
+  mutating func ordered() -> (records: [Held], isCut: Bool) {
     shrink()
-    return held
+    return (held, hasDropped && held.count < limit)
   }
 
   private mutating func shrink() {
@@ -78,6 +94,17 @@ struct SortedRecords: Sendable {
     held.sort { $0.key.isBefore($1.key, order) }
     if held.count > limit { held.removeLast(held.count - limit) }
     if held.count == limit { last = held.last?.key }
+    heldBytes = 0
+    for (place, record) in held.enumerated() {
+      let bytes = record.key.textBytes
+      if place > 0, heldBytes + bytes > bytesMaximum {
+        last = record.key
+        held.removeLast(held.count - place)
+        hasDropped = true
+        break
+      }
+      heldBytes += bytes
+    }
   }
 
   /// Adds the records of a block that match.
