@@ -80,10 +80,12 @@ static void join_cgroups(const struct apus_spawn *spawn, struct pod_descriptors 
 }
 
 /* A detached mount becomes read-only (unless writes to it are the pod's own affair), without set-id programs and
-   devices, and is hung in at `path`. */
+   devices, and is hung in at `path`. A copy of a mount belongs to the peers of what it was copied from, as everything does
+   where systemd is: nothing is to travel between them, and no shared mount can become a root. */
 static int attach(int tree, const char *path, int writable) {
   struct mount_attr attributes = {
-    .attr_set = (writable ? 0 : MOUNT_ATTR_RDONLY) | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+    .attr_set = (writable ? 0 : MOUNT_ATTR_RDONLY) | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+    .propagation = MS_PRIVATE};
   const unsigned flags = AT_EMPTY_PATH | AT_RECURSIVE;
   if (syscall(SYS_mount_setattr, tree, "", flags, &attributes, sizeof attributes) != 0) return -1;
   // A detached mount and not a directory descriptor: `..` of a mount's root is the mount's root.

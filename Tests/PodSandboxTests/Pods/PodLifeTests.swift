@@ -88,6 +88,28 @@ struct PodLifeTests {
     }
   }
 
+  @Test func `a root and code on a mount that is shared, as all are where systemd is, make a pod`() async throws {
+    let folder = try TemporaryFolder("apus-shared")
+    chmod(folder.path, 0o755)
+    try #require(mount("apus-test", folder.path, "tmpfs", 0, "mode=0755") == 0)
+    defer { umount2(folder.path, Int32(MNT_DETACH)) }
+    try #require(mount(nil, folder.path, nil, UInt(MS_SHARED), nil) == 0)
+    let builder = RootBuilder(folder: "\(folder.path)/roots", logger: quiet)
+    let root = try await builder.root(for: RootRequest(kind: .exec)).path
+    let code = "\(folder.path)/code"
+    mkdir(code, 0o755)
+    try "here\n".write(toFile: "\(code)/file", atomically: true, encoding: .utf8)
+    try await withPodHost { host in
+      let mounts = try String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8)
+      let done = try await host.shell("cat /function/file; grep -c shared: /proc/self/mountinfo") {
+        $0.stem.origin = .root(root)
+        $0.bind.codePath = code
+      }
+      #expect(done.out == "here\n0\n", "\(done.exit.reason) \(done.err)")
+      #expect(try String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8) == mounts)
+    }
+  }
+
   @Test func `SIGTERM reaches the command, handled or not`() async throws {
     try await withPodHost { host in
       let out = try Captured()
