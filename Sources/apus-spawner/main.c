@@ -73,7 +73,12 @@ uint64_t now_ns(void) {
 
 /* Sends one reply; a worker that does not listen any more is the end of us. */
 void tell(struct apus_reply *message, int descriptor) {
-  if (message_reply(APUS_SOCKET_FD, message, descriptor) != 0) _exit(0);
+  while (message_reply(APUS_SOCKET_FD, message, descriptor) != 0) {
+    if (errno != ENOBUFS && errno != ENOMEM && errno != ETOOMANYREFS) _exit(0);
+    // The kernel has no room now; every pod would end with us.
+    struct timespec moment = {.tv_nsec = 1000000};
+    nanosleep(&moment, NULL);
+  }
 }
 
 void tell_failed(uint32_t slot, uint64_t ticket, uint32_t step, int code) {
@@ -265,7 +270,8 @@ void pod_made(uint64_t ticket, pid_t pid, int pidfd, uint32_t step, int code) {
 void zygote_lost(uint64_t zygote) {
   for (unsigned i = 0; i < pods_top; i++) {
     if (pods[i].ticket == 0 || pods[i].zygote != zygote || pods[i].pid != 0) continue;
-    // Made or not: its process loses the socket that the worker closes now, and ends.
+    // Made or not: its process loses the socket that the worker closes now, and ends. It waits for what it is to be, as
+    // the worker tells pods of zygotes that no earlier than it hears of them.
     tell_failed(pods[i].slot, pods[i].ticket, APUS_STEP_ZYGOTE, EPIPE);
     release(&pods[i]);
     keep_promise();

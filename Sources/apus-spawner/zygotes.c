@@ -88,7 +88,11 @@ void zygote_start(const struct apus_zygote *zygote, int root) {
 
 void zygote_retire(uint64_t ticket) {
   for (uint32_t i = 0; i < APUS_ZYGOTES_MAX; i++) {
-    if (ticket != 0 && zygotes[i].ticket == ticket) end(&zygotes[i]);
+    if (ticket == 0 || zygotes[i].ticket != ticket) continue;
+    // The pods that it told of are made; of all others the worker hears that they are not.
+    while (zygote_listen(i)) {
+    }
+    end(&zygotes[i]);
   }
 }
 
@@ -137,6 +141,8 @@ int zygote_listen(uint32_t index) {
   ssize_t length =
     message_receive(zygotes[index].socket, &reply, sizeof reply, MSG_DONTWAIT, descriptors, &count);
   if (length < 0 && (errno == EINTR || errno == EAGAIN)) return 0;
+  // Said once when it ends with messages unread; what it sent before comes after it.
+  if (length < 0 && errno == ECONNRESET) return 1;
   if (length != (ssize_t)sizeof reply) {
     close_all(descriptors, length > 0 ? count : 0);
     let_go(&zygotes[index]);

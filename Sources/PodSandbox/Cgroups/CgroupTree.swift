@@ -91,8 +91,8 @@ package struct CgroupTree: Sendable {
   package func create(slot: Int, limits: SandboxLimits, quiet: Bool = false) throws(SandboxError) -> Cgroup {
     let name = "\(slot)-\(Self.made.wrappingAdd(1, ordering: .relaxed).newValue)"
     let cgroup = Cgroup(version: layout.version, folders: folders.mapValues { "\($0)/\(name)" })
-    for folder in cgroup.distinct { try Self.make(folder, handDown: layout.version == .v2) }
     do throws(SandboxError) {
+      for folder in cgroup.distinct { try Self.make(folder, handDown: layout.version == .v2) }
       try change(cgroup, to: limits, from: nil, quiet: quiet)
     } catch {
       _ = cgroup.destroy()
@@ -218,10 +218,11 @@ package struct CgroupTree: Sendable {
     }
   }
 
-  /// Removes the instance's folders when no pod is left in them.
-  package func removeIfEmpty() {
+  /// Removes the instance's folders when no pod is left in them; with what is empty in them, if nobody makes pods of this
+  /// instance any more: a pod's group is empty too until its process joins it.
+  package func removeIfEmpty(withGroups: Bool) {
     for folder in Set(folders.values) {
-      for slot in CgroupFiles.folders(in: folder) { rmdir("\(folder)/\(slot)") }
+      if withGroups { for slot in CgroupFiles.folders(in: folder) { rmdir("\(folder)/\(slot)") } }
       rmdir(folder)
       if let slash = folder.lastIndex(of: "/") { rmdir(String(folder[..<slash])) }
     }

@@ -248,7 +248,7 @@ extension HostCapabilities {
     guard let cgroup = try? tree.create(slot: 0, limits: limits) else { return [] }
     defer {
       _ = cgroup.destroy()
-      tree.removeIfEmpty()
+      tree.removeIfEmpty(withGroups: true)
     }
     let v2 = layout.version == .v2
     var verified: [String] = []

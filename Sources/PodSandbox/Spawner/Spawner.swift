@@ -156,13 +156,17 @@ package final class Spawner: Sendable {
     let ticket = try state.withLock { state throws(SandboxError) in try state.admit() }
     let start = try await PreparedStem.prepare(spec, ticket: ticket, tree: cgroups)
     let preparedNs = DedicatedThread.monotonicNs()
-    // What it is to be waits in its socket, when that is known already.
-    if let bind { _ = bind.send(over: start.socket) }
+    // What it is to be waits in its socket, when that is known already; but a zygote may end between making a pod and
+    // telling of it, and a pod that nobody knows of must not become anything.
+    let socket = start.socket
+    let later: (@Sendable () -> Void)?
+    if let bind, spec.origin.zygote != nil { later = { _ = bind.send(over: socket) } } else { later = nil }
+    if let bind, later == nil { _ = bind.send(over: socket) }
     let result: Result<Sandbox, SandboxError> = await withCheckedContinuation { continuation in
       let waiting = SpawnerState.Waiting(
         slot: spec.slot, memoryLimit: spec.limits.memoryBytes, cgroup: start.cgroup, command: command,
         zygote: spec.origin.zygote, askedNs: askedNs, preparedNs: preparedNs, untilBound: bind != nil,
-        continuation: continuation)
+        tellWhatItIs: later, continuation: continuation)
       // Registered first: the answer may be faster than the next line.
       let gone = state.withLock { state -> SandboxError? in
         if case .dead(let why) = state.phase { return .spawnerGone(why) }
@@ -179,6 +183,8 @@ package final class Spawner: Sendable {
       return (try result.get(), start.socket)
     } catch {
       close(start.socket)
+      // One whose process could not be received lives, and nobody else could end it.
+      if case .host(doing: Self.receiving, _) = error { start.cgroup?.killAll() }
       // At once: after this the worker may end.
       if let cgroup = start.cgroup, !cgroup.destroy() { discard(cgroup) }
       throw error
@@ -263,9 +269,9 @@ package final class Spawner: Sendable {
       logger.debug("spawner started", metadata: ["spawner.pid": "\(pid)"])
       launched(ready)
       while turn() {}
-    } else {
-      _ = apus_pidfd_signal(pidfd, SIGKILL)
     }
+    // Whatever ended the conversation: one that nobody hears is no use, and would be waited for without end.
+    if state.withLock({ $0.phase }) != .closing { _ = apus_pidfd_signal(pidfd, SIGKILL) }
     // As process 1 of its namespace it is only gone when every pod is.
     let how = apus_pidfd_wait(pidfd)
     close(pidfd)
@@ -352,7 +358,12 @@ package final class Spawner: Sendable {
     }
   }
 
+  private static let receiving = "receiving a pod's process (the worker has no descriptor left)"
+
   private func started(_ ticket: UInt64, clonedNs: UInt64, stoodNs: UInt64, pidfd: CInt) {
+    if pidfd < 0, let lost = state.withLock({ $0.waiting.removeValue(forKey: ticket) }) {
+      return lost.continuation.resume(returning: .failure(.host(doing: Self.receiving, errno: EMFILE)))
+    }
     let answer = state.withLock { state -> (SpawnerState.Waiting, Sandbox)? in
       guard var waiting = state.waiting[ticket] else { return nil }
       if let zygote = waiting.zygote { state.heard[zygote] = DedicatedThread.monotonicNs() }
@@ -370,6 +381,7 @@ package final class Spawner: Sendable {
       if pidfd >= 0 { close(pidfd) }
       return
     }
+    waiting.tellWhatItIs?()
     if !waiting.untilBound { waiting.continuation.resume(returning: .success(sandbox)) }
   }
 
@@ -468,7 +480,7 @@ package final class Spawner: Sendable {
             cpuMicroseconds: 0, peakMemoryBytes: 0, memoryLimit: pod.memoryLimit, spawnerDied: !wasClosing))
       }
       for cgroup in self.state.withLock({ $0.removals.takeAll() }) { _ = cgroup.destroy() }
-      self.cgroups.removeIfEmpty()
+      self.cgroups.removeIfEmpty(withGroups: wasClosing)
       self.exitSink.finish()
       let waiters = self.ended.withLock { ended in
         ended.done = true

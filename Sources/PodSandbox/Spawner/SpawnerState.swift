@@ -24,6 +24,8 @@ struct SpawnerState {
     var preparedNs: UInt64
     /// Answered when the pod is bound, not when it stands.
     var untilBound: Bool
+    /// Tells a pod that stands what it is, where it was not told ahead.
+    var tellWhatItIs: (@Sendable () -> Void)?
     /// Known once it stands.
     var sandbox: Sandbox?
     var continuation: CheckedContinuation<Result<Sandbox, SandboxError>, Never>
