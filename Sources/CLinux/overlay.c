@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -22,6 +23,8 @@
    with it errno, which is our parent's too, is never touched. */
 static int idle(void *unused) {
   (void)unused;
+  // A raw call: errno is not ours. Its parent lives, or it would not hold the descriptors that `user_namespace` waits for.
+  syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   for (;;) syscall(SYS_pause);
   return 0;
 }

@@ -114,6 +114,11 @@ int template_passwd(uint32_t slot, uint32_t uid) {
   int length = snprintf(text, sizeof text,
                         "root:x:0:0:root:/:/sbin/nologin\nfunction:x:%u:%u:function:/tmp:/bin/sh\n", uid, uid);
   ssize_t written = write(fd, text, (size_t)length);
+  int error = errno;
   close(fd);
-  return written == length ? 0 : -1;
+  if (written == length) return 0;
+  // Half a file would be there for every later pod.
+  unlink(path);
+  errno = written < 0 ? error : ENOSPC;
+  return -1;
 }
