@@ -10,6 +10,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -40,6 +41,9 @@ struct rule {
 
 static struct sock_filter program[PROGRAM_MAX];
 static size_t length;
+/* The whole filters: for pods whose root is shared with other pods, and for those with a root of their own. */
+static struct sock_filter shared_program[PROGRAM_MAX], own_program[PROGRAM_MAX];
+static size_t shared_length, own_length;
 static int overflow;
 
 static size_t emit(unsigned short code, unsigned char yes, unsigned char no, unsigned value) {
@@ -133,8 +137,15 @@ static void judge(enum verdict verdict) {
   }
 }
 
-static enum verdict verdict_of(unsigned number) {
+static enum verdict verdict_of(unsigned number, int own_root) {
   switch (number) {
+  // Would tell what other tenants' pods of the runtime open, and when: they have the files in common.
+  case SYS_inotify_init1:
+  case SYS_inotify_add_watch:
+#ifdef SYS_inotify_init
+  case SYS_inotify_init:
+#endif
+    return own_root ? ALLOW : DENY;
   case SYS_clone: return CHECK_CLONE;
   case SYS_socket: return CHECK_SOCKET;
   case SYS_socketpair: return CHECK_SOCKETPAIR;
@@ -154,7 +165,7 @@ static int by_number(const void *left, const void *right) {
 }
 
 /* Ranges of numbers with one verdict each, as their first numbers; gaps are denied. */
-static size_t make_rules(struct rule *rules) {
+static size_t make_rules(struct rule *rules, int own_root) {
   const size_t count = sizeof allowed / sizeof allowed[0];
   static unsigned sorted[sizeof allowed / sizeof allowed[0]];
   for (size_t i = 0; i < count; i++) sorted[i] = allowed[i];
@@ -162,7 +173,7 @@ static size_t make_rules(struct rule *rules) {
   size_t made = 0;
   rules[made++] = (struct rule){0, DENY};
   for (size_t i = 0; i < count && made + 2 < RULES_MAX; i++) {
-    enum verdict verdict = verdict_of(sorted[i]);
+    enum verdict verdict = verdict_of(sorted[i], own_root);
     if (rules[made - 1].number == sorted[i]) {
       rules[made - 1].verdict = verdict; /* the gap before was empty */
       if (made > 1 && verdict == ALLOW && rules[made - 2].verdict == ALLOW) made--;
@@ -189,9 +200,10 @@ static void search(const struct rule *rules, size_t from, size_t to) {
   search(rules, middle, to);
 }
 
-int filter_build(void) {
+static int build(int own_root) {
   static struct rule rules[RULES_MAX];
-  size_t count = make_rules(rules);
+  size_t count = make_rules(rules, own_root);
+  length = 0;
   // A system call of another architecture (int 0x80) has other numbers: that process is gone.
   emit(BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, arch));
   emit(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, FILTER_ARCHITECTURE);
@@ -202,8 +214,19 @@ int filter_build(void) {
   return overflow || count + 2 >= RULES_MAX ? -1 : 0;
 }
 
-int filter_install(void) {
-  struct sock_fprog filter = {.len = (unsigned short)length, .filter = program};
+int filter_build(void) {
+  if (build(1) != 0) return -1;
+  memcpy(own_program, program, sizeof program);
+  own_length = length;
+  if (build(0) != 0) return -1;
+  memcpy(shared_program, program, sizeof program);
+  shared_length = length;
+  return 0;
+}
+
+int filter_install(int own_root) {
+  struct sock_fprog filter = {.len = (unsigned short)(own_root ? own_length : shared_length),
+                              .filter = own_root ? own_program : shared_program};
   // Needs no_new_privs, which is set before; without SPEC_ALLOW the kernel would slow the pod down for old CPUs' sake.
   return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &filter);
 }

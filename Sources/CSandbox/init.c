@@ -101,7 +101,7 @@ __attribute__((noreturn)) static void command_main(
 /* Unprivileged before it runs anything but this file: what it gets to know later cannot give privileges back. */
 static void become_user(const struct apus_spawn *spawn, int status) {
   drop_privileges(spawn->head.uid, spawn->head.gid, status);
-  if ((spawn->head.flags & APUS_SECCOMP) && filter_install() != 0) pod_fail(status, APUS_STEP_SECCOMP);
+  if ((spawn->head.flags & APUS_SECCOMP) && filter_install((spawn->head.flags & APUS_OWN_ROOT) != 0) != 0) pod_fail(status, APUS_STEP_SECCOMP);
 }
 
 __attribute__((noreturn)) static void warm_main(
@@ -255,7 +255,7 @@ void init_main(const struct apus_spawn *spawn, struct pod_descriptors *given, vo
   if (command == 0) set_limits(&bind, 0, given->status);
   drop_privileges(spawn->head.uid, spawn->head.gid, given->status);
   // Last: everything above needs calls the filter refuses. Inherited by a command that is executed now.
-  if ((spawn->head.flags & APUS_SECCOMP) && filter_install() != 0) pod_fail(given->status, APUS_STEP_SECCOMP);
+  if ((spawn->head.flags & APUS_SECCOMP) && filter_install((spawn->head.flags & APUS_OWN_ROOT) != 0) != 0) pod_fail(given->status, APUS_STEP_SECCOMP);
   if (command > 0) {
     set_limits(&bind, command, given->status);
     send_payload(payload[1], &bind.command);

@@ -1,7 +1,8 @@
 // The system calls a pod may make; those with conditions are judged in filter.c. Everything that is not here does not
 // exist for it, among them: mount and its family, pivot_root, chroot, ptrace, process_vm_*, keyctl and its family, bpf,
 // io_uring_*, perf_event_open, userfaultfd, modules, kexec, unshare, setns, clone3, clocks, swap, quota, reboot, acct,
-// iopl, open_by_handle_at, pidfd_getfd, kcmp, process_madvise, memfd_secret, syslog, vhangup, nfsservctl.
+// iopl, open_by_handle_at, pidfd_getfd, kcmp, process_madvise, memfd_secret, syslog, vhangup, nfsservctl, and sync and
+// syncfs, which would write out what the host's other processes wrote.
 #ifndef APUS_SYSCALLS_H
 #define APUS_SYSCALLS_H
 
@@ -23,7 +24,7 @@ static const unsigned allowed[] = {
   SYS_rt_sigtimedwait, SYS_rt_sigqueueinfo, SYS_rt_sigsuspend, SYS_sigaltstack, SYS_personality, SYS_statfs,
   SYS_fstatfs, SYS_getpriority, SYS_setpriority, SYS_sched_setparam, SYS_sched_getparam, SYS_sched_setscheduler,
   SYS_sched_getscheduler, SYS_sched_get_priority_max, SYS_sched_get_priority_min, SYS_sched_rr_get_interval,
-  SYS_mlock, SYS_munlock, SYS_mlockall, SYS_munlockall, SYS_prctl, SYS_setrlimit, SYS_sync, SYS_gettid,
+  SYS_mlock, SYS_munlock, SYS_mlockall, SYS_munlockall, SYS_prctl, SYS_setrlimit, SYS_gettid,
   SYS_readahead, SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr, SYS_getxattr, SYS_lgetxattr, SYS_fgetxattr,
   SYS_listxattr, SYS_llistxattr, SYS_flistxattr, SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, SYS_tkill,
   SYS_futex, SYS_sched_setaffinity, SYS_sched_getaffinity, SYS_getdents64, SYS_set_tid_address, SYS_restart_syscall,
@@ -36,7 +37,7 @@ static const unsigned allowed[] = {
   SYS_sync_file_range, SYS_vmsplice, SYS_utimensat, SYS_epoll_pwait, SYS_timerfd_create, SYS_fallocate,
   SYS_timerfd_settime, SYS_timerfd_gettime, SYS_accept4, SYS_signalfd4, SYS_eventfd2, SYS_epoll_create1, SYS_dup3,
   SYS_pipe2, SYS_inotify_init1, SYS_preadv, SYS_pwritev, SYS_rt_tgsigqueueinfo, SYS_recvmmsg, SYS_prlimit64,
-  SYS_syncfs, SYS_sendmmsg, SYS_getcpu, SYS_sched_setattr, SYS_sched_getattr, SYS_renameat2, SYS_seccomp,
+  SYS_sendmmsg, SYS_getcpu, SYS_sched_setattr, SYS_sched_getattr, SYS_renameat2, SYS_seccomp,
   SYS_getrandom, SYS_memfd_create, SYS_execveat, SYS_membarrier, SYS_mlock2, SYS_copy_file_range, SYS_preadv2,
   SYS_pwritev2, SYS_pkey_mprotect, SYS_pkey_alloc, SYS_pkey_free, SYS_statx, SYS_rseq, SYS_pidfd_send_signal,
   SYS_pidfd_open, SYS_close_range, SYS_openat2, SYS_faccessat2, SYS_epoll_pwait2, SYS_landlock_create_ruleset,

@@ -1,5 +1,8 @@
 // What a hostile function would try, each attempt in a process of its own. Prints one line each: NAME open|blocked WHY.
-// Arguments: HOST_PID HOST_PORT HOST_FILE ABSTRACT_SOCKET OTHER_POD_PID, all of the host and none reachable from a pod.
+// Arguments: HOST_PID HOST_PORT HOST_FILE HOST_SOCKET, all of the host; POD_PID POD_PORT POD_NAME, another pod that lives;
+// none of them reachable from a pod. What follows are the probes to make, all if none is named.
+// As `target NAME` it is that other pod: it offers a port, an abstract socket, shared memory and a file of that name to
+// everybody, prints its port, and waits for SIGTERM.
 // Built by the tests with: cc -static hostile.c
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -15,11 +18,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
@@ -33,9 +38,9 @@
 #include <time.h>
 #include <unistd.h>
 
-static pid_t host_pid, other_pod;
-static int host_port;
-static const char *host_file, *abstract_name;
+static pid_t host_pid, pod_pid;
+static int host_port, pod_port;
+static const char *host_file, *host_socket, *pod_name;
 
 /* A probe answers 1 if the attempt worked, else 0 with errno set. */
 typedef int probe(void);
@@ -202,7 +207,16 @@ static int dev_fuse(void) { return opened("/dev/fuse", O_RDWR); }
 static int dev_tty(void) { return opened("/dev/tty", O_RDWR); }
 static int dev_create(void) { return opened("/dev/x", O_CREAT | O_WRONLY); }
 static int signal_host(void) { return ok(kill(host_pid, 0)); }
-static int signal_other_pod(void) { return ok(kill(other_pod, 0)); }
+static int signal_pod(void) { return ok(kill(pod_pid, 0)); }
+static int pidfd_pod(void) { return ok(syscall(SYS_pidfd_open, pod_pid, 0)); }
+static int ptrace_pod(void) { return ok(ptrace(PTRACE_SEIZE, pod_pid, 0, 0)); }
+static int of_pod(const char *what, int flags) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/%s", pod_pid, what);
+  return opened(path, flags);
+}
+static int memory_of_pod(void) { return of_pod("mem", O_RDWR); }
+static int root_of_pod(void) { return of_pod("root", O_RDONLY | O_DIRECTORY); }
 static int signal_first(void) {
   // SIGKILL to process 1 may be sent, but must not end it: we would not be here to tell.
   kill(1, SIGKILL);
@@ -265,11 +279,30 @@ static int send_udp(void) {
   inet_pton(AF_INET, "8.8.8.8", &to.sin_addr);
   return ok(sendto(socket(AF_INET, SOCK_DGRAM, 0), "x", 1, 0, (struct sockaddr *)&to, sizeof to));
 }
-static int host_abstract_socket(void) {
-  struct sockaddr_un to = {.sun_family = AF_UNIX};
-  memcpy(to.sun_path + 1, abstract_name, strlen(abstract_name));
-  socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(abstract_name));
+static socklen_t abstract_address(struct sockaddr_un *address, const char *name) {
+  *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+  strncpy(address->sun_path + 1, name, sizeof address->sun_path - 2);
+  return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(address->sun_path + 1));
+}
+static int connect_abstract(const char *name) {
+  struct sockaddr_un to;
+  socklen_t length = abstract_address(&to, name);
   return ok(connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&to, length));
+}
+static int host_abstract_socket(void) { return connect_abstract(host_socket); }
+static int pod_loopback(void) { return connect_to("127.0.0.1", pod_port); }
+static int pod_abstract_socket(void) { return connect_abstract(pod_name); }
+static key_t pod_key(void) {
+  uint32_t hash = 2166136261u;
+  for (const char *next = pod_name; *next != 0; next++) hash = (hash ^ (uint8_t)*next) * 16777619u;
+  return (key_t)(hash | 1);
+}
+static int pod_shared_memory(void) { return ok(shmget(pod_key(), 0, 0)); }
+static void pod_path(char *path, size_t size) { snprintf(path, size, "/tmp/%s", pod_name); }
+static int pod_file(void) {
+  char path[128];
+  pod_path(path, sizeof path);
+  return opened(path, O_RDWR);
 }
 static int quota(void) { return ok(syscall(SYS_quotactl, 0x800007 << 8, "/dev/vda", 0, 0)); }
 static int swap_on(void) { return ok(swapon("/tmp/x", 0)); }
@@ -292,6 +325,11 @@ static int stray_descriptors(void) {
   errno = EBADF;
   return found > 0;
 }
+static int watch_code(void) {
+  int fd = inotify_init1(0);
+  return ok(inotify_add_watch(fd, "/usr", IN_ALL_EVENTS));
+}
+static int sync_host(void) { return ok(syscall(SYS_syncfs, open("/", O_RDONLY))); }
 static int null_is_not_host(void) { return ok(fchmod(0, 0777)); }
 
 #define PROBE(name) {#name, name}
@@ -313,27 +351,71 @@ static const struct {
   PROBE(proc_kmsg), PROBE(proc_kallsyms), PROBE(proc_sysrq), PROBE(proc_sys_write), PROBE(proc_sys_net_write),
   PROBE(proc_oom_immune), PROBE(proc_others), PROBE(sys_kernel), PROBE(sys_cgroup), PROBE(disk), PROBE(dev_mem),
   PROBE(dev_kmsg), PROBE(dev_loop), PROBE(dev_fuse), PROBE(dev_tty), PROBE(dev_create), PROBE(signal_host),
-  PROBE(signal_other_pod), PROBE(signal_first), PROBE(pidfd_host), PROBE(pidfd_getfd), PROBE(kcmp),
+  PROBE(signal_pod), PROBE(signal_first), PROBE(pidfd_host), PROBE(pidfd_getfd), PROBE(kcmp),
   PROBE(become_root), PROBE(become_group), PROBE(become_neighbour), PROBE(set_groups), PROBE(gain_capability),
   PROBE(bounding_left), PROBE(new_privileges), PROBE(nice_down), PROBE(realtime), PROBE(raise_files),
   PROBE(dump_core), PROBE(write_root), PROBE(write_usr), PROBE(write_code), PROBE(write_passwd),
   PROBE(host_loopback), PROBE(metadata_address), PROBE(internet), PROBE(send_udp), PROBE(host_abstract_socket),
   PROBE(quota), PROBE(swap_on), PROBE(reboot_off), PROBE(accounting), PROBE(kernel_log), PROBE(host_name),
   PROBE(domain_name), PROBE(no_randomisation), PROBE(hang_up), PROBE(secret_memory), PROBE(stray_descriptors),
-  PROBE(null_is_not_host),
+  PROBE(null_is_not_host), PROBE(watch_code), PROBE(sync_host),
+  PROBE(pidfd_pod), PROBE(ptrace_pod), PROBE(memory_of_pod), PROBE(root_of_pod), PROBE(pod_loopback),
+  PROBE(pod_abstract_socket), PROBE(pod_shared_memory), PROBE(pod_file),
 #ifdef SYS_iopl
   PROBE(io_ports),
 #endif
 };
 
+/* Offers what `pod_...` probes try, until SIGTERM. What cannot be offered in a pod is not there. */
+static int target(void) {
+  sigset_t end;
+  sigemptyset(&end);
+  sigaddset(&end, SIGTERM);
+  sigprocmask(SIG_BLOCK, &end, NULL);
+  int tcp = socket(AF_INET, SOCK_STREAM, 0), unix_socket = socket(AF_UNIX, SOCK_STREAM, 0);
+  struct sockaddr_in any = {.sin_family = AF_INET};
+  socklen_t size = sizeof any;
+  struct sockaddr_un own;
+  if (bind(tcp, (struct sockaddr *)&any, size) != 0 || listen(tcp, 4) != 0) return 3;
+  if (getsockname(tcp, (struct sockaddr *)&any, &size) != 0) return 3;
+  if (bind(unix_socket, (struct sockaddr *)&own, abstract_address(&own, pod_name)) != 0) return 4;
+  if (listen(unix_socket, 4) != 0) return 4;
+  int memory = shmget(pod_key(), 4096, IPC_CREAT | 0666);
+  char path[128];
+  pod_path(path, sizeof path);
+  int file = open(path, O_CREAT | O_RDWR, 0666);
+  if (file < 0 || fchmod(file, 0666) != 0) return 5;
+  printf("%d\n", ntohs(any.sin_port));
+  fflush(stdout);
+  int signal;
+  sigwait(&end, &signal);
+  if (memory >= 0) shmctl(memory, IPC_RMID, NULL);
+  unlink(path);
+  return 0;
+}
+
+static int is_wanted(const char *name, char **wanted, int count) {
+  for (int i = 0; i < count; i++) {
+    if (strcmp(wanted[i], name) == 0) return 1;
+  }
+  return count == 0;
+}
+
 int main(int count, char **arguments) {
-  if (count < 6) return 2;
+  if (count == 3 && strcmp(arguments[1], "target") == 0) {
+    pod_name = arguments[2];
+    return target();
+  }
+  if (count < 8) return 2;
   host_pid = atoi(arguments[1]);
   host_port = atoi(arguments[2]);
   host_file = arguments[3];
-  abstract_name = arguments[4];
-  other_pod = atoi(arguments[5]);
+  host_socket = arguments[4];
+  pod_pid = atoi(arguments[5]);
+  pod_port = atoi(arguments[6]);
+  pod_name = arguments[7];
   for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++) {
+    if (!is_wanted(probes[i].name, arguments + 8, count - 8)) continue;
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {

@@ -66,6 +66,7 @@ enum apus_flag {
   APUS_CGROUP_V2 = 1u << 1,    /* the one cgroup descriptor is a directory for CLONE_INTO_CGROUP */
   APUS_ROOT_WRITABLE = 1u << 2, /* SPAWN: the root takes writes (an overlay over memory); else it is made read-only */
   APUS_HOST_NETWORK = 1u << 3, /* SPAWN: it stays in the host's network namespace: what carries another pod's packets */
+  APUS_OWN_ROOT = 1u << 4,     /* SPAWN: no other pod sees the files of its root */
   APUS_FD_BIND = 1u << 8,      /* SPAWN: the socket on which BIND comes; required */
   APUS_FD_ROOT = 1u << 9,      /* SPAWN: a detached mount for /; absent when a zygote makes the pod: its own root */
   APUS_FD_STDOUT = 1u << 10,
@@ -78,7 +79,7 @@ enum apus_flag {
   APUS_FD_STATUS = 1u << 17,   /* spawner to zygote: where the pod reports */
   APUS_FD_PASSWD = 1u << 18,   /* spawner to zygote: a detached mount for /etc/passwd */
 };
-#define APUS_FLAGS_SPAWN 0x67f0fu /* what a SPAWN may have; the last two only on the way to a zygote */
+#define APUS_FLAGS_SPAWN 0x67f1fu /* what a SPAWN may have; the last two only on the way to a zygote */
 #define APUS_FLAGS_BIND (APUS_FD_CODE | APUS_FD_SECRETS)
 #define APUS_FLAGS_FD 0x7ff00u
 
@@ -282,6 +283,8 @@ static inline int apus_decode_spawn(const uint8_t *message, size_t length, size_
   if ((head->flags & APUS_FD_BIND) == 0) return APUS_BAD_FLAGS;
   // Never a fork of a zygote, and never one that waits for a function.
   if ((head->flags & APUS_HOST_NETWORK) != 0 && (head->zygote != 0 || head->arguments != 0)) return APUS_BAD_FLAGS;
+  // A zygote's root is that of all its pods.
+  if ((head->flags & APUS_OWN_ROOT) != 0 && head->zygote != 0) return APUS_BAD_FLAGS;
   // A pod gets its root either from a descriptor or from the zygote that makes it.
   if (((head->flags & APUS_FD_ROOT) != 0) == (head->zygote != 0)) return APUS_BAD_FLAGS;
   if (!apus_tmp_ok(head->tmp_bytes, head->tmp_inodes)) return APUS_BAD_LIMITS;

@@ -32,7 +32,7 @@ int root_enter(int tree, int writable, enum apus_step *step);
 
 /* filter.c: builds the system call filter once, and puts it on the calling process. */
 int filter_build(void);
-int filter_install(void);
+int filter_install(int own_root);
 
 /* message.c: receives one message with its descriptors; its length, 0 at the end, -1 with errno. */
 ssize_t message_receive(int socket, void *bytes, size_t capacity, int flags, int *descriptors, size_t *count);

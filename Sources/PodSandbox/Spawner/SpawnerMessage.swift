@@ -90,7 +90,7 @@ enum SpawnerMessage {
     switch spec.origin {
     case .root: flags |= APUS_FD_ROOT.rawValue
     case .mounted(_, let writable):
-      flags |= APUS_FD_ROOT.rawValue | (writable ? APUS_ROOT_WRITABLE.rawValue : 0)
+      flags |= APUS_FD_ROOT.rawValue | APUS_OWN_ROOT.rawValue | (writable ? APUS_ROOT_WRITABLE.rawValue : 0)
     case .zygote: break
     }
     if spec.stdout >= 0 { flags |= APUS_FD_STDOUT.rawValue }

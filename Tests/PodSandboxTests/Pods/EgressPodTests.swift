@@ -120,15 +120,12 @@ struct EgressPodTests {
   }
 
   @Test func `the probes of a hostile function find nothing open that a way out would have opened`() async throws {
-    let victim = try TemporaryFolder("apus-victim")
-    chmod(victim.path, 0o755)
-    let secret = "\(victim.path)/readable"
-    try "host data".write(toFile: secret, atomically: true, encoding: .utf8)
-    let server = try HostServers()
+    let targets = try await Targets()
+    let code = try targets.code()
     try await withPodHost { host in
-      let results = try await attempts(
-        [], host, ["\(getpid())", "\(server.port)", secret, server.abstractName, "\(getpid() - 1)"], probe: "hostile")
-      #expect(results.count >= 100)
+      let neighbour = try await targets.neighbour(host, code: code.path)
+      let results = try await attempts([], host, targets.arguments(neighbour), probe: "hostile")
+      #expect(results.count >= 110)
       // What this function asked for; whether it gets there is the host's affair.
       let asked: Set = ["internet", "send_udp"]
       let open = results.filter { !$0.value.hasPrefix("blocked") && !asked.contains($0.key) }.map(\.key).sorted()

@@ -3,54 +3,52 @@ import Foundation
 import PodSandbox
 import Testing
 
-/// The ways a pod comes to its command.
-enum PodWay: String, CaseIterable, Sendable {
-  /// Started from nothing.
-  case start
-  /// A stem that executes the command when it is bound.
-  case stem
-  /// A stem with a command that waits.
-  case warm
-  /// A fork of a Python zygote.
-  case zygote
-}
-
+/// Every probe is tried beside a pod that lives, with real targets on the host and in that pod.
 @Suite("Hostile probes", .timeLimit(.minutes(2)))
 struct HostileProbeTests {
-  /// Runs every probe in a pod, beside a neighbour and with real targets on the host.
-  private func probe(_ way: PodWay, seccomp: Bool) async throws -> [String: String] {
-    let folder = try TemporaryFolder()
-    chmod(folder.path, 0o755)
-    try await compile(TestPaths.source("hostile.c"), to: "\(folder.path)/hostile")
-    let victim = try TemporaryFolder("apus-victim")
-    chmod(victim.path, 0o755)
-    let secret = "\(victim.path)/readable"
-    try "host data".write(toFile: secret, atomically: true, encoding: .utf8)
-    chmod(secret, 0o644)
-    let server = try HostServers()
+  /// What is there for a process of the host, so that being kept from it means something.
+  private static let reachable = [
+    "signal_host", "pidfd_host", "read_host_file", "host_loopback", "host_abstract_socket", "signal_pod",
+    "pidfd_pod", "pod_loopback", "pod_abstract_socket", "pod_shared_memory", "pod_file",
+  ]
+
+  /// Runs the probes in a pod beside a neighbour that came the same way, of the same zygote if it is one.
+  private func probe(_ way: PodWay, seccomp: Bool = true, lean: Bool = true) async throws -> [String: String] {
+    let targets = try await Targets()
+    let (code, other) = (try targets.code(), try targets.code())
     var results: [String: String] = [:]
     try await withPodHost { host in
-      let neighbour = try await host.spawner.start(try await PodHost.spec(["/bin/sleep", "600"]))
+      let zygote = way == .zygote ? try await host.zygote(lean: lean) : nil
+      let neighbour = try await targets.neighbour(host, way: way, code: other.path, zygote: zygote)
       let done = try await host.run(
-        [
-          "/function/hostile", "\(getpid())", "\(server.port)", secret, server.abstractName, "\(getpid() - 1)",
-        ], way: way, code: folder.path
+        ["/function/hostile"] + targets.arguments(neighbour), way: way, code: code.path, zygote: zygote
       ) { $0.stem.seccomp = seccomp }
       #expect(done.exit.exitCode == 0, "\(done.exit.reason) \(done.err)")
-      #expect(host.spawner.signal(neighbour, 0), "the neighbour lives")
-      for line in done.out.split(separator: "\n") {
-        let words = line.split(separator: " ", maxSplits: 1).map(String.init)
-        if words.count == 2 { results[words[0]] = words[1] }
-      }
+      #expect(host.spawner.signal(neighbour.sandbox, 0), "the neighbour lives")
+      results = Targets.results(done.out)
     }
     return results
   }
 
+  private static func open(_ results: [String: String]) -> [String] {
+    results.filter { !$0.value.hasPrefix("blocked") }.map { "\($0.key) \($0.value)" }.sorted()
+  }
+
+  @Test func `what the probes try to reach is open to a process of the host`() async throws {
+    let targets = try await Targets()
+    #expect(try await targets.openOnHost(Self.reachable) == Set(Self.reachable))
+  }
+
   @Test(arguments: PodWay.allCases) func `every probe is blocked in a pod`(_ way: PodWay) async throws {
-    let results = try await probe(way, seccomp: true)
-    #expect(results.count >= 100)
-    let open = results.filter { !$0.value.hasPrefix("blocked") }.map(\.key).sorted()
-    #expect(open == [])
+    let results = try await probe(way)
+    #expect(results.count >= 110 && results["pod_loopback"] != nil)
+    #expect(Self.open(results) == [])
+  }
+
+  @Test func `every probe is blocked in a pod of a zygote with the common modules`() async throws {
+    let results = try await probe(.zygote, lean: false)
+    #expect(results.count >= 110 && results["zygote_descriptors"] == "blocked")
+    #expect(Self.open(results) == [])
   }
 
   @Test(arguments: [PodWay.start, .zygote])
@@ -63,7 +61,9 @@ struct HostileProbeTests {
     // What the rest of the sandbox holds back by itself, filter or not.
     let held: Set = [
       "mount_tmpfs", "read_host_file", "climb_out", "climb_by_descriptor", "signal_host", "host_loopback", "internet",
-      "become_root", "disk", "host_abstract_socket", "proc_kcore", "write_root", "stray_descriptors",
+      "become_root", "disk", "host_abstract_socket", "proc_kcore", "write_root", "stray_descriptors", "signal_pod",
+      "pidfd_pod", "ptrace_pod", "memory_of_pod", "root_of_pod", "pod_loopback", "pod_abstract_socket",
+      "pod_shared_memory", "pod_file",
     ]
     #expect(open.isDisjoint(with: held))
   }

@@ -145,56 +145,6 @@ final class PodHost: Sendable {
     try await run(["/bin/sh", "-c", script], edit: edit)
   }
 
-  /// The same in one of the ways a pod comes to its command; `code` becomes /function.
-  func run(
-    _ arguments: [String], way: PodWay, code: String, edit: (inout SandboxSpec) -> Void = { _ in }
-  ) async throws -> Finished {
-    if way == .start {
-      return try await run(arguments) {
-        $0.bind.codePath = code
-        edit(&$0)
-      }
-    }
-    let (out, err, control) = (try Captured(), try Captured(), try Captured())
-    defer { for pipe in [out, err, control] { pipe.closeWriter() } }
-    let listener = try ListeningSocket()
-    defer { withExtendedLifetime(listener) {} }
-    var spec = try await Self.spec(arguments)
-    spec.bind.codePath = code
-    spec.stem.stdout = out.writer
-    spec.stem.stderr = err.writer
-    if way != .stem { spec.stem.control = control.writer }
-    edit(&spec)
-    switch way {
-    case .start, .stem: break
-    case .warm:
-      // Says that it waits, reads what it is, and then is that.
-      let wait = "printf w >&5; head -c 4 <&6 >/dev/null; cat <&6 >/dev/null; exec \"$@\" 5>&- 6<&-"
-      spec.stem.warmArguments = ["/bin/sh", "-c", wait, "warm"] + arguments
-      spec.stem.warmEnvironment = ["PATH": "/usr/bin"]
-    case .zygote:
-      spec.stem.origin = .zygote(try await zygote())
-      spec.stem.listener = listener.fd
-      let words = arguments.map { "'\($0)'" }.joined(separator: ", ")
-      try "import os\nos.closerange(3, 6)\nos.execv(\(words.prefix { $0 != "," }), [\(words)])\n"
-        .write(toFile: "\(code)/handler.py", atomically: true, encoding: .utf8)
-    }
-    let stem = try await spawner.prepare(spec.stem)
-    for pipe in [out, err, control] { pipe.closeWriter() }
-    if way != .stem { #expect(await eventually { control.soFar == "w" }, "the command waits: \(err.soFar)") }
-    let sandbox = try spawner.bind(stem, spec.bind)
-    let exit = try await exit(of: sandbox)
-    return Finished(exit: exit, out: await out.all(), err: await err.all())
-  }
-
-  /// A zygote with our runner, and no common modules.
-  func zygote() async throws -> Zygote {
-    try await spawner.launchZygote(
-      root: try await TestRoots.zygotePath(),
-      arguments: ["/usr/bin/python3", "-I", "-S", "/runtime/zygote.py", "lean"],
-      environment: ["LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"])
-  }
-
   /// A spec on the root with Unix tools.
   static func spec(_ arguments: [String]) async throws -> SandboxSpec {
     SandboxSpec(
