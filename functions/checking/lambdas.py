@@ -107,10 +107,19 @@ def streams_a_result_as_it_comes(runner):
             last = last or (time.monotonic() if size >= 1_400_000 else 0.0)
         equal(size, 1_400_007, "bytes")
         expect(0 < last and time.monotonic() - last > 0.2, f"the pieces came together, {time.monotonic() - began:.3f} s")
-        client.send(request(body=b'{"do":"stream-fails"}'))
-        equal(client.head()[0], 200, "status")
-        expect(client.ended() or True, "")
-        equal(pod.call(body=b"alive").body, b"alive", "after a stream that failed")
+
+
+@check_of("lambda")
+def cuts_a_stream_that_fails(runner):
+    with runner.pod() as pod:
+        client = pod.client()
+        client.send(request(body=b'{"do":"stream-fails"}', headers=[("X-Call-Id", "fails")]))
+        equal((client.head()[0], client.chunk()), (200, b"begun"), "what came before")
+        expect(client.cut(), "a stream that failed came to an orderly end")
+        eventually(lambda: any(frame.get("level") == "error" for frame in pod.frames), "the record")
+        record = next(frame for frame in pod.frames if frame.get("level") == "error")
+        equal((record["call"], record["msg"]), ("fails", "Oops: half way"), "record")
+        equal(pod.call(body=b"alive").body, b"alive", "the next answer")
 
 
 @check_of("lambda")

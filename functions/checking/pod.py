@@ -97,6 +97,15 @@ class Client:
             body, self.buffer = self.buffer, b""
         return Answer(status, headers, body, headers.get("connection") == "close")
 
+    def cut(self):
+        """Reads a chunked answer whose head was read; True if it breaks off without its last chunk."""
+        try:
+            while self.chunk():
+                pass
+        except (Failure, ConnectionResetError):
+            return True
+        return False
+
     def ended(self):
         """True when the server has closed and sent nothing more."""
         try:

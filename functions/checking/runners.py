@@ -252,7 +252,11 @@ def outlives_a_call_that_fails(runner):
         equal((body["code"], body["component"], body["call"]), ("function_failed", "function", "fails"), "body")
         expect(answer.headers.get("x-function-error", "") and "x-apus-error" not in answer.headers, "headers")
         eventually(lambda: any(f.get("level") == "error" for f in pod.frames), "the error record")
-        equal([f["call"] for f in pod.frames if f.get("level") == "error"], ["fails"], "error records")
+        errors = [frame for frame in pod.frames if frame.get("level") == "error"]
+        equal([frame["call"] for frame in errors], ["fails"], "error records")
+        if runner.name in ("python", "node"):
+            trace = errors[0]["fields"]["traceback"]
+            expect("asked to fail" in trace and "handler" in trace and "\n" in trace, f"no traceback: {trace!r}")
         client.send(request(body=b"alive"))
         equal(client.answer().body, b"alive", "the next answer")
 
@@ -268,6 +272,30 @@ def tells_a_call_that_its_client_has_gone(runner):
         equal(pod.call(body=b"next").body, b"next", "the next answer")
         expect(time.monotonic() - began < 2, "the slot was not free soon")
         eventually(lambda: any("killed" in f.get("msg", "") or f.get("msg") == "cancelled" for f in pod.frames), "the sign")
+
+
+@check_of("python", "node", "swift")
+def tells_a_call_its_deadline(runner):
+    with runner.pod() as pod:
+        deadline = int(time.time() * 1000) + 20_000
+        told = pod.call("GET", "/?do=deadline", b"", [("X-Apus-Deadline", str(deadline))]).json()
+        equal(told["deadline"], deadline, "deadline")
+        expect(0 < told["remaining"] <= 20_000, f"remaining {told['remaining']} ms of 20,000")
+        past = pod.call("GET", "/?do=deadline", b"", [("X-Apus-Deadline", str(deadline - 60_000))]).json()
+        equal(past["remaining"], 0, "remaining, once it has passed")
+        for header in ([], [("X-Apus-Deadline", "soon")]):
+            usual = pod.call("GET", "/?do=deadline", b"", header).json()
+            expect(usual["deadline"] > time.time() * 1000, f"the usual deadline has passed: {usual}")
+
+
+@check_of("python", "node")
+def tells_a_call_that_its_deadline_has_passed(runner):
+    with runner.pod() as pod:
+        began = time.time()
+        answer = pod.call("GET", "/?do=cancel", b"", [("X-Apus-Deadline", str(int(began * 1000) + 300))])
+        equal(answer.body, b"done", "answer")
+        expect(time.time() - began > 0.29, "it was cancelled before")
+        eventually(lambda: [f["msg"] for f in pod.frames if "msg" in f] == ["cancelled"], "the sign")
 
 
 @check
@@ -317,21 +345,20 @@ MALFORMED = [
     (400, b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"),
     (400, b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"),
     (400, b"GET / HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n"), (431, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 70_000 + b"\r\n\r\n"),
-]
-# Node's own parser answers some of these otherwise; what counts is that it refuses them.
-STRICT = [
     (400, b"GET / HTTP/1.1\nHost: x\n\n"), (400, b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"),
     (501, b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
     (417, b"POST / HTTP/1.1\r\nHost: x\r\nExpect: a-miracle\r\nContent-Length: 1\r\n\r\na"),
     (505, b"GET / HTTP/2.0\r\nHost: x\r\n\r\n"), (400, b"GET example.org HTTP/1.1\r\nHost: x\r\n\r\n"),
-    (400, b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n"), (400, b"GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    (400, b"GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
 ]
+# Node's own parser lets it pass, and does not tell; there is one way to read it.
+SPACED = [(400, b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n")]
 
 
 @check
 def refuses_malformed_requests(runner):
     with runner.pod() as pod:
-        for status, data in MALFORMED + (STRICT if runner.name != "node" else []):
+        for status, data in MALFORMED + (SPACED if runner.name != "node" else []):
             client = pod.client()
             try:
                 client.send(data)
@@ -414,8 +441,21 @@ def kills_a_command_at_its_deadline(runner):
 
 
 @check_of("node")
-def answers_500_before_an_uncaught_exception_ends_it(runner):
-    with runner.pod() as pod:
-        answer = pod.call("GET", "/?do=crash")
-        equal((answer.status, answer.json()["code"]), (500, "function_failed"), "answer")
-        equal(pod.wait(), 1, "exit status")
+def outlives_what_nobody_catches(runner):
+    with runner.pod(concurrency=2) as pod:
+        other = pod.client()
+        other.send(request("GET", "/?do=sleep&ms=300", b"", [("X-Call-Id", "other")]))
+        for do, kind in (("crash", "Error"), ("forget", "TypeError")):
+            answer = pod.call("GET", f"/?do={do}", b"", [("X-Call-Id", do)])
+            equal((answer.status, answer.headers.get("x-function-error")), (500, kind), do)
+        equal(other.answer().body, b"slept", "a call beside them")
+        client = pod.client()
+        client.send(request("GET", "/?do=crash-stream", b"", [("X-Call-Id", "crash-stream")]))
+        equal(client.head()[0], 200, "status of the stream")
+        expect(client.cut(), "a stream that failed came to an orderly end")
+        equal(pod.call("GET", "/?do=late", b"", [("X-Call-Id", "late")]).body, b"answered", "the answer before")
+        eventually(lambda: len([f for f in pod.frames if f.get("level") == "error"]) == 4, "the error records")
+        errors = [frame for frame in pod.frames if frame.get("level") == "error"]
+        equal([frame["call"] for frame in errors], ["crash", "forget", "crash-stream", "late"], "error records")
+        expect(all("handler.mjs" in frame["fields"]["traceback"] for frame in errors), "tracebacks")
+        equal(pod.call(body=b"alive").body, b"alive", "the next answer")

@@ -19,7 +19,7 @@ const DENSE_BYTES = 40 * 1024; // the same for text that JSON escapes sixfold
 const FRAME_BYTES = 256 * 1024;
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_MAX_BODY = 100 * 1024 * 1024;
-const LAST_ANSWERS_MS = 100; // how long the last answers may take to leave after an uncaught exception
+const LAST_ANSWERS_MS = 100; // how long the last answer on a connection may take to leave
 
 const env = process.env;
 let concurrency = 1;
@@ -292,12 +292,18 @@ function described(error) {
   }
 }
 
-/** Answers a call whose handler threw; the stack becomes one error record. */
-function fail(response, output, error) {
+/** Makes the stack of what was thrown one error record; what it was, and in one line. */
+function record(output, error) {
   const { kind, text, traceback } = described(error);
   const message = text === '' ? kind : `${kind}: ${text}`;
   output.flush();
   output.record('error', message, { error: kind, traceback });
+  return { kind, message };
+}
+
+/** Answers a call whose handler threw. */
+function fail(response, output, error) {
+  const { kind, message } = record(output, error);
   if (response.headersSent) return response.destroy(); // only a cut connection can say that a begun answer failed
   const body = JSON.stringify({ code: 'function_failed', message, component: 'function', call: output.call ?? '' });
   response.writeHead(500, {
@@ -316,7 +322,7 @@ let server;
 let running = 0;
 let draining = false;
 const waiting = []; // FIFO of requests whose head is here
-const open = new Map(); // response → output, of calls that run
+const open = new Set(); // the outputs of calls that run
 
 class TooLarge extends Error {}
 class Stalled extends Error {}
@@ -326,7 +332,10 @@ async function readBody(request, response) {
   if (request.expectsContinue) response.writeContinue();
   const pieces = [];
   let size = 0;
-  const stalled = setTimeout(() => request.destroy(new Stalled()), STALL_MS);
+  const stalled = setTimeout(() => {
+    refuse(response, 408, 'request_timeout', 'the body stopped arriving');
+    setTimeout(() => request.destroy(new Stalled()), LAST_ANSWERS_MS);
+  }, STALL_MS);
   try {
     for await (const piece of request) {
       size += piece.length;
@@ -340,9 +349,10 @@ async function readBody(request, response) {
   return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces, size);
 }
 
-async function stream(response, answer, context) {
+async function stream(response, answer, context, crashed) {
   const iterator = answer.body[Symbol.asyncIterator]?.() ?? answer.body;
-  let piece = await iterator.next();
+  const nextPiece = () => Promise.race([iterator.next(), crashed]);
+  let piece = await nextPiece();
   response.writeHead(answer.status, answer.headers);
   response.flushHeaders();
   try {
@@ -352,10 +362,10 @@ async function stream(response, answer, context) {
         throw new TypeError(`the stream gave a ${typeof piece.value}; give strings or bytes`);
       }
       if (piece.value.length > 0 && !response.write(piece.value)) await drained(response);
-      piece = await iterator.next();
+      piece = await nextPiece();
     }
   } finally {
-    if (!piece.done) await iterator.return?.();
+    if (!piece.done) await Promise.race([iterator.return?.(), crashed]);
   }
   return response.end();
 }
@@ -379,8 +389,7 @@ async function call(request, response) {
     body = await readBody(request, response);
   } catch (error) {
     if (error instanceof TooLarge) refuse(response, 413, 'body_too_large', `the body is larger than ${maxBody} bytes`);
-    else if (error instanceof Stalled) refuse(response, 408, 'request_timeout', 'the body stopped arriving');
-    else response.destroy();
+    else if (!(error instanceof Stalled)) response.destroy();
     return;
   }
   const context = new Context(request, output);
@@ -389,12 +398,17 @@ async function call(request, response) {
   };
   request.socket.once('end', gone);
   response.once('close', gone);
-  open.set(response, output);
+  open.add(output);
+  // What a callback throws, or a promise that nobody awaits, is the call's end: the handler may wait for it for ever.
+  const crashed = new Promise((_, reject) => {
+    output.crash = reject;
+  });
+  crashed.catch(() => {});
   await calls.run(output, async () => {
     try {
-      const answer = render(await handler(new Event(request, body), context));
+      const answer = render(await Promise.race([handler(new Event(request, body), context), crashed]));
       output.flush();
-      if (!Buffer.isBuffer(answer.body)) return await stream(response, answer, context);
+      if (!Buffer.isBuffer(answer.body)) return await stream(response, answer, context, crashed);
       if (answer.status !== 204 && answer.status !== 304) answer.headers['Content-Length'] = answer.body.length;
       if (draining) answer.headers.Connection = 'close';
       response.writeHead(answer.status, answer.headers);
@@ -408,7 +422,7 @@ async function call(request, response) {
   }
   output.flush();
   request.socket?.off('end', gone);
-  open.delete(response);
+  open.delete(output);
 }
 
 function next() {
@@ -424,10 +438,28 @@ function next() {
   }
 }
 
+/** What is wrong with a head that Node's parser lets through though it can be read in two ways; undefined if nothing. */
+function doubtful(request) {
+  let hosts = 0;
+  for (let index = 0; index < request.rawHeaders.length; index += 2) {
+    if (request.rawHeaders[index].length === 4 && request.rawHeaders[index].toLowerCase() === 'host') hosts += 1;
+  }
+  if (hosts > 1) return [400, 'there is more than one Host'];
+  if (request.httpVersionMajor !== 1) return [505, 'HTTP/1.1 and 1.0 are spoken here'];
+  const coding = request.headers['transfer-encoding'];
+  if (coding !== undefined) {
+    if (request.httpVersionMinor === 0) return [400, 'HTTP/1.0 knows no Transfer-Encoding'];
+    if (coding.toLowerCase() !== 'chunked') return [501, `Transfer-Encoding ${coding}: only chunked is understood`];
+  }
+  return undefined;
+}
+
 function accept(request, response) {
   response.sendDate = false; // the gateway's business
+  const wrong = doubtful(request);
+  if (wrong !== undefined) return refuse(response, wrong[0], 'bad_request', wrong[1]);
   waiting.push([request, response]);
-  next();
+  return next();
 }
 
 function leaveIfDone() {
@@ -454,14 +486,13 @@ async function load() {
   return found;
 }
 
+/** What nobody caught fails the call it came from, or all that run if that cannot be told; the pod goes on. */
 function crash(error) {
-  const text = String(error instanceof Error ? error.stack : error);
-  if (open.size === 0) writeSync(2, text + '\n');
-  for (const [response, output] of open) fail(response, output, error);
-  const left = [...open.keys()].filter((response) => !response.writableFinished && !response.destroyed);
-  const gone = left.map((response) => new Promise((resolve) => response.once('close', resolve)));
-  Promise.all(gone).then(() => process.exit(1));
-  setTimeout(() => process.exit(1), LAST_ANSWERS_MS);
+  const own = calls.getStore();
+  if (own !== undefined && !open.has(own)) return record(own, error); // that call has ended
+  if (own === undefined && open.size === 0) return writeSync(2, `${described(error).traceback}\n`);
+  for (const output of own === undefined ? open : [own]) output.crash(error);
+  return undefined;
 }
 
 /** The server of the pod's socket; not yet listening. */
@@ -557,6 +588,7 @@ try {
   process.exit(1);
 }
 process.on('uncaughtException', crash);
+process.on('unhandledRejection', crash);
 process.on('SIGTERM', terminate);
 server = makeServer();
 server.on('error', (error) => {
