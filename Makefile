@@ -25,6 +25,7 @@ build: system ## Release build of apus and its companions
 debug: system ## Debug build that the tests use
 	@scripts/test-packages
 	$(SWIFT) build --build-tests
+	$(SWIFT) build --build-tests --package-path functions/runtime-swift
 	@scripts/build-runner .build/debug
 
 samples-native: ## Compile the samples that are plain executables

@@ -12,6 +12,9 @@ final class TestCluster: Sendable {
     return folder.path
   }()
 
+  /// The binary under test is a release build.
+  static var isRelease: Bool { apus.contains("/release/") }
+
   /// The binary under test: `APUS_BIN`, else the debug build.
   static let apus: String = {
     if let given = ProcessInfo.processInfo.environment["APUS_BIN"], !given.isEmpty { return given }

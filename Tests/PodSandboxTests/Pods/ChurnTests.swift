@@ -28,20 +28,34 @@ struct SoakChurnTests {
       var took: [Double] = []
       // The first hundred fill what is filled once.
       try await Self.round(host, spec, count: 100)
-      let before = Self.figures(host)
+      let before = Self.figures(host.spawner.processID)
+      let maker = try zygote.map { _ in try Self.child(of: host.spawner.processID) }
+      let makerBefore = maker.map(Self.figures)
       let rounds = 20
       for _ in 0..<rounds {
         let start = ContinuousClock.now
         try await Self.round(host, spec, count: Self.pods / rounds / 2)
         took.append((ContinuousClock.now - start) / .milliseconds(1) / Double(Self.pods / rounds / 2))
       }
-      let after = Self.figures(host)
+      let after = Self.figures(host.spawner.processID)
       print(
         "churn \(way): \(Self.pods / 2) pods, ms a pod first \(took.first ?? 0) last \(took.last ?? 0),",
         "KiB and descriptors of spawner \(before) → \(after)")
       // The spawner tells of an end before it closes what it had of the pod; at either moment a few may be open yet.
-      #expect(await eventually { Self.figures(host).descriptors <= before.descriptors }, "\(before) → \(after)")
+      #expect(
+        await eventually { Self.figures(host.spawner.processID).descriptors <= before.descriptors },
+        "\(before) → \(after)")
       #expect(after.kibibytes < before.kibibytes + 1024, "the spawner grew from \(before) to \(after)")
+      if let maker, let makerBefore {
+        let makerAfter = Self.figures(maker)
+        print("churn \(way): KiB and descriptors of the zygote \(makerBefore) → \(makerAfter)")
+        #expect(await eventually { Self.figures(maker).descriptors <= makerBefore.descriptors }, "\(makerAfter)")
+        #expect(makerAfter.kibibytes < makerBefore.kibibytes + 1024, "\(makerBefore) → \(makerAfter)")
+      }
+      if Soak.runs {
+        let (first, last) = (took.prefix(5).sorted()[2], took.suffix(5).sorted()[2])
+        #expect(last < first * 2, "a pod took \(first) ms, then \(last) ms")
+      }
       withExtendedLifetime(listener) {}
     }
   }
@@ -68,8 +82,14 @@ struct SoakChurnTests {
     }
   }
 
-  private static func figures(_ host: PodHost) -> (kibibytes: Int, descriptors: Int) {
-    let process = "/proc/\(host.spawner.processID)"
+  /// The one child of a process.
+  private static func child(of process: pid_t) throws -> pid_t {
+    let children = try String(contentsOfFile: "/proc/\(process)/task/\(process)/children", encoding: .utf8)
+    return try #require(pid_t(children.trimmingCharacters(in: .whitespacesAndNewlines)), "\(children)")
+  }
+
+  private static func figures(_ number: pid_t) -> (kibibytes: Int, descriptors: Int) {
+    let process = "/proc/\(number)"
     let status = (try? String(contentsOfFile: "\(process)/status", encoding: .utf8)) ?? ""
     let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
     let descriptors = (try? FileManager.default.contentsOfDirectory(atPath: "\(process)/fd").count) ?? -1
