@@ -7,7 +7,7 @@ import bench
 
 RUNTIMES = {"native": "hello-binary", "swift": "hello-swift", "python": "hello-python", "node": "hello-node",
             "exec": "hello-exec", "python_imports": "imports"}
-PHASES = ["queue_ms", "cold_placed_ms", "cold_prepared_ms", "cold_sandboxed_ms", "cold_ready_ms", "cold_total_ms"]
+PHASES = ["queue_ms", "cold_placed_ms", "cold_prepared_ms", "cold_sandboxed_ms", "cold_started_ms", "cold_ready_ms", "cold_total_ms"]
 IMPORTS = """def handle(event, context):
     import json
     import ssl

@@ -125,7 +125,7 @@ static void forked_main(const struct apus_spawn *spawn, const struct pod_descrip
 }
 
 static void report(int status, uint32_t kind, int code) {
-  struct pod_report message = {.kind = kind, .step = 0, .code = code};
+  struct pod_report message = {.kind = kind, .step = 0, .code = code, .at = now_ns()};
   ssize_t ignored = write(status, &message, sizeof message);
   (void)ignored;
 }

@@ -30,7 +30,7 @@ extern int umount2(const char *, int);
 #define SECRETS_DIRECTORY "/var/openfaas/secrets"
 
 void pod_fail(int status, enum apus_step step) {
-  struct pod_report message = {.kind = REPORT_FAILED, .step = step, .code = errno};
+  struct pod_report message = {.kind = REPORT_FAILED, .step = step, .code = errno, .at = now_ns()};
   ssize_t ignored = write(status, &message, sizeof message);
   (void)ignored;
   _exit(127);

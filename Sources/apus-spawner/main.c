@@ -43,7 +43,7 @@ struct pod {
   int bound; /* 1: it reported so; 2: and that was told */
   uint32_t failed; /* enum apus_step; told when the process is gone, so that its cgroup is empty by then */
   int error;
-  uint64_t received, cloned;
+  uint64_t received, cloned, stood, ran;
 };
 
 struct early {
@@ -64,12 +64,6 @@ static uint64_t looked; /* when children were gone through last */
 static int look_due;
 static int children;
 int events;
-
-uint64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
 
 /* Sends one reply; a worker that does not listen any more is the end of us. */
 void tell(struct apus_reply *message, int descriptor) {
@@ -169,7 +163,7 @@ static void tell_progress(struct pod *pod) {
   if (pod->stands && !pod->told && pod->pid != 0) {
     pod->told = 1;
     struct apus_reply message = {.head = {.type = APUS_STARTED, .slot = pod->slot, .ticket = pod->ticket},
-                                 .code = pod->pid, .first = pod->received, .second = pod->cloned, .third = now_ns()};
+                                 .code = pod->pid, .first = pod->received, .second = pod->cloned, .third = pod->stood};
     tell(&message, pod->pidfd);
     close(pod->pidfd);
     pod->pidfd = -1;
@@ -177,7 +171,7 @@ static void tell_progress(struct pod *pod) {
   if (pod->told && pod->bound == 1) {
     pod->bound = 2;
     struct apus_reply message = {.head = {.type = APUS_BOUND, .slot = pod->slot, .ticket = pod->ticket},
-                                 .third = now_ns()};
+                                 .third = pod->ran};
     tell(&message, -1);
   }
 }
@@ -200,9 +194,11 @@ static void listen_to(struct pod *pod) {
       pod->error = report.code;
     } else if (report.kind == REPORT_STANDS) {
       pod->stands = 1;
+      pod->stood = report.at;
       tell_progress(pod);
     } else if (report.kind == REPORT_BOUND && !pod->failed && !pod->bound) {
       pod->bound = 1;
+      pod->ran = report.at;
       tell_progress(pod);
     } else if (report.kind == REPORT_ENDED) {
       pod->ended = 1;

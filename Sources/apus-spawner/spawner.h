@@ -8,7 +8,6 @@
 #define EVENT_ZYGOTES (2u * APUS_PODS_MAX)
 
 extern int events; /* the one epoll */
-uint64_t now_ns(void);
 void tell(struct apus_reply *message, int descriptor);
 void tell_failed(uint32_t slot, uint64_t ticket, uint32_t step, int code);
 

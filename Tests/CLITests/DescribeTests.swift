@@ -44,9 +44,19 @@ import Testing
   }
 
   @Test func `describe pod shows its life, and its last lines with no escape in them`() throws {
-    let text = PodDescription(pod: Samples.pod(life: .gone), events: []).text(now: Samples.now)
+    let record = #"{"call":"c-1\u001b","fields":{"queue_ms":8.41,"first_byte_ms":11.02,"cold":true}}"#
+    let call = try #require(ColdCall(record: Array(record.utf8)))
+    let text = PodDescription(pod: Samples.pod(life: .gone), events: [], firstCall: call).text(now: Samples.now)
     #expect(!text.contains("\u{1B}"))
     try Golden.expect(text, "describe-pod.txt")
+  }
+
+  @Test func `what a caller saw of a start is told as far as its record goes`() throws {
+    let cut = try #require(ColdCall(record: Array(#"{"call":"c","fields":{"queue_ms":3}}"#.utf8)))
+    #expect(cut.sentence == "3.0ms waiting (call c)")
+    for broken in ["", "{}", #"{"call":"c"}"#, #"{"call":"c","fields":{"queue_ms":"3"}}"#] {
+      #expect(ColdCall(record: Array(broken.utf8)) == nil)
+    }
   }
 
   @Test func `describe node shows what it gives and what runs there`() throws {
@@ -58,6 +68,7 @@ import Testing
     detail.allocatedMilliCPU = 1500
     detail.allocatedMemory = 134_217_728
     detail.pods = 1
+    detail.stems = ["python/default": 2, "exec": 4]
     detail.isolation = ["namespaces: mnt, pid", "seccomp: filters available"]
     status.apus = detail
     node.status = status

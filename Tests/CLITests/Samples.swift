@@ -74,7 +74,8 @@ enum Samples {
     startup.placed = 1
     startup.prepared = 2.5
     startup.sandboxed = 1.3
-    startup.ready = 4.4
+    startup.started = 0.4
+    startup.ready = 4
     detail.startup = startup
     if life == .gone {
       detail.failed = true

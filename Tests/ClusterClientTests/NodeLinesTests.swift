@@ -38,6 +38,7 @@ struct NodeLinesTests {
     startup.placed = perhaps(&random, Double.random(in: 0...1e4, using: &random))
     startup.prepared = perhaps(&random, 0)
     startup.sandboxed = perhaps(&random, 1e-7)
+    startup.started = perhaps(&random, Double.random(in: 0...10, using: &random))
     startup.ready = perhaps(&random, Double.random(in: 0...1e30, using: &random))
     detail.startup = perhaps(&random, startup)
     detail.memory = perhaps(&random, Int64.random(in: 0 ... .max, using: &random))
@@ -90,7 +91,7 @@ struct NodeLinesTests {
       ),
       (PodStep(life: .ready, at: .now(), reason: nil), ["life", "at", "reason"]),
       (PodEndpoint(socket: "", host: "", worker: nil), ["socket", "host", "worker"]),
-      (StartupBreakdown(), ["placed", "prepared", "sandboxed", "ready"]),
+      (StartupBreakdown(), ["placed", "prepared", "sandboxed", "started", "ready"]),
     ]
     for (value, known) in members {
       #expect(

@@ -176,7 +176,7 @@ struct apus_reply {
   int32_t code;    /* STARTED: the process number; FAILED: errno; EXITED: wait status, or errno with `step` */
   uint64_t first;  /* STARTED: ns (CLOCK_MONOTONIC) when received · EXITED: CPU µs */
   uint64_t second; /* STARTED: when cloned · EXITED: peak resident KiB */
-  uint64_t third;  /* STARTED, BOUND: when heard · EXITED: 1 if the pod's own first process was killed */
+  uint64_t third;  /* STARTED, BOUND: when it was so · EXITED: 1 if the pod's own first process was killed */
 };
 
 struct apus_secret {

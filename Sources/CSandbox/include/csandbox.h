@@ -20,6 +20,7 @@ struct pod_report {
   uint32_t kind;
   uint32_t step;
   int32_t code;
+  uint64_t at; /* CLOCK_MONOTONIC, ns */
 };
 enum { REPORT_FAILED = 1, REPORT_STANDS = 2, REPORT_BOUND = 3, REPORT_ENDED = 4 };
 
@@ -34,6 +35,8 @@ int root_enter(int tree, int writable, enum apus_step *step);
 int filter_build(void);
 int filter_install(int own_root);
 
+/* message.c: CLOCK_MONOTONIC in nanoseconds. */
+uint64_t now_ns(void);
 /* message.c: receives one message with its descriptors; its length, 0 at the end, -1 with errno. */
 ssize_t message_receive(int socket, void *bytes, size_t capacity, int flags, int *descriptors, size_t *count);
 /* Gives each descriptor of a SPAWN its purpose, in the order the protocol fixes. */

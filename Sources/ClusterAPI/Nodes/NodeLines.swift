@@ -201,6 +201,7 @@ extension LineWriter {
       member("prepared", startup.prepared)
       member("ready", startup.ready)
       member("sandboxed", startup.sandboxed)
+      member("started", startup.started)
       close()
     }
     close()
@@ -302,6 +303,7 @@ extension LineReader {
       case "placed": startup.placed = try reader.number()
       case "prepared": startup.prepared = try reader.number()
       case "sandboxed": startup.sandboxed = try reader.number()
+      case "started": startup.started = try reader.number()
       case "ready": startup.ready = try reader.number()
       default: throw Foreign()
       }

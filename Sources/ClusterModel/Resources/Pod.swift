@@ -242,8 +242,10 @@ package struct StartupBreakdown: Codable, Hashable, Sendable {
   package var placed: Double?
   /// From the start command to code, root and secrets at hand.
   package var prepared: Double?
-  /// From there to the sandbox running.
+  /// From there to the sandbox standing, or, where one was made ahead, to its being told what it is.
   package var sandboxed: Double?
+  /// From there to the command running in it without a privilege: executed, or told what it is.
+  package var started: Double?
   /// From there to ready.
   package var ready: Double?
 
@@ -251,5 +253,5 @@ package struct StartupBreakdown: Codable, Hashable, Sendable {
   package init() {}
 
   /// The sum of the phases in milliseconds.
-  package var total: Double { (placed ?? 0) + (prepared ?? 0) + (sandboxed ?? 0) + (ready ?? 0) }
+  package var total: Double { (placed ?? 0) + (prepared ?? 0) + (sandboxed ?? 0) + (started ?? 0) + (ready ?? 0) }
 }

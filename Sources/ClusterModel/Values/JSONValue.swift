@@ -103,6 +103,15 @@ extension JSONValue {
     return nil
   }
 
+  /// The number, when this is an integer or a decimal one.
+  package var numberValue: Double? {
+    switch self {
+    case .int(let value): Double(value)
+    case .double(let value): value
+    default: nil
+    }
+  }
+
   /// The members, when this is an object.
   package var objectValue: [String: JSONValue]? {
     if case .object(let value) = self { return value }

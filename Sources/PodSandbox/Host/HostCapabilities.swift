@@ -41,6 +41,8 @@ package struct HostCapabilities: Sendable, Equatable {
   package var cgroups: CgroupLayout
   /// Limits for which a group could be made and set just now: memory, swap, cpu, pids.
   package var enforceable: [String]
+  /// Memory may go to swap here; then a limit of memory alone holds nobody to it.
+  package var hasSwap: Bool
   /// python3 and node.
   package var interpreters: [Interpreter]
   /// What is missing for functions with `egress: internet`, and what to do about it; nil when nothing is.
@@ -127,7 +129,7 @@ package struct HostCapabilities: Sendable, Equatable {
   }
 
   private var cgroupFinding: Finding {
-    let wanted = ["memory", "cpu", "pids"]
+    let wanted = ["memory", "cpu", "pids"] + (hasSwap ? ["swap"] : [])
     let absent = wanted.filter { !enforceable.contains($0) }
     let line =
       cgroups.version == .none
@@ -136,8 +138,11 @@ package struct HostCapabilities: Sendable, Equatable {
       subject: "cgroups", level: absent.isEmpty ? .good : .degraded, line: line,
       advice: absent.isEmpty
         ? ""
-        : "\(absent.joined(separator: ", ")) cannot be limited: mount these controllers writable, or delegate them to "
-          + "this process's group (systemd-run --user --scope -p Delegate=yes apus up)")
+        : "\(absent.joined(separator: ", ")) cannot be limited: "
+          + (absent == ["swap"]
+            ? "switch it off (swapoff -a), or boot with swapaccount=1"
+            : "mount these controllers writable, or delegate them to this process's group "
+              + "(systemd-run --user --scope -p Delegate=yes apus up)"))
   }
 
   private var seccompFinding: Finding {
@@ -222,7 +227,8 @@ extension HostCapabilities {
         .first,
       seccomp: apus_has_seccomp_filter() == 1,
       kernel: release.split(separator: ".").prefix(2).joined(separator: "."), cgroups: layout,
-      enforceable: enforceable(layout), interpreters: Interpreter.found(),
+      enforceable: enforceable(layout), hasSwap: hasSwap(CgroupFiles.read("/proc/swaps")),
+      interpreters: Interpreter.found(),
       egressLack: Lack(EgressNetwork.lack()))
   }
 
@@ -239,6 +245,9 @@ extension HostCapabilities {
     }
     return .mapped(owner)
   }
+
+  /// Whether the table of swap areas has one below its heading.
+  static func hasSwap(_ table: String?) -> Bool { (table ?? "").split(separator: "\n").count > 1 }
 
   /// Sets real limits on a group made for the purpose and reads them back.
   static func enforceable(_ layout: CgroupLayout) -> [String] {

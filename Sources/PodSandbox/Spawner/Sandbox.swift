@@ -23,14 +23,26 @@ package final class Sandbox: Sendable {
   package let timings: SandboxTimings
   /// The pod's cgroups, for usage figures.
   package let cgroup: Cgroup?
+  /// When it stood, nanoseconds of the monotonic clock.
+  package let stoodNs: UInt64
+  private let ran = Atomic<UInt64>(0)
 
-  init(ticket: UInt64, slot: Int, pidfd: CInt, timings: SandboxTimings, cgroup: Cgroup?) {
+  init(ticket: UInt64, slot: Int, pidfd: CInt, timings: SandboxTimings, stoodNs: UInt64, cgroup: Cgroup?) {
     self.ticket = ticket
     self.slot = slot
     self.pidfd = pidfd
     self.timings = timings
     self.cgroup = cgroup
+    self.stoodNs = stoodNs
   }
+
+  /// When its command ran (was executed, or told what it is), nanoseconds of the monotonic clock; nil until that is heard.
+  package var ranNs: UInt64? {
+    let ns = ran.load(ordering: .relaxed)
+    return ns == 0 ? nil : ns
+  }
+
+  func heardThatItRuns(since ns: UInt64) { ran.store(ns, ordering: .relaxed) }
 
   deinit {
     close(pidfd)

@@ -347,7 +347,7 @@ package final class Spawner: Sendable {
     case .gone(let ticket): zygoteGone(ticket, .spawnerGone("a zygote ended before it served"))
     case .started(let ticket, _, let clonedNs, let stoodNs):
       started(ticket, clonedNs: clonedNs, stoodNs: stoodNs, pidfd: pidfd)
-    case .bound(let ticket, _): bound(ticket)
+    case .bound(let ticket, let ns): bound(ticket, ns)
     case .failed(let ticket, let step, let code):
       let waiting = state.withLock { $0.waiting.removeValue(forKey: ticket) }
       let error = SandboxError.failed(step: step, errno: code, command: waiting?.command ?? "zygote")
@@ -371,7 +371,8 @@ package final class Spawner: Sendable {
         preparedNs: waiting.preparedNs &- waiting.askedNs, clonedNs: clonedNs &- waiting.askedNs,
         stoodNs: stoodNs &- waiting.askedNs)
       let sandbox = Sandbox(
-        ticket: ticket, slot: waiting.slot, pidfd: pidfd, timings: timings, cgroup: waiting.cgroup)
+        ticket: ticket, slot: waiting.slot, pidfd: pidfd, timings: timings, stoodNs: stoodNs,
+        cgroup: waiting.cgroup)
       waiting.sandbox = sandbox
       state.waiting[ticket] = waiting
       if !waiting.untilBound { state.run(ticket) }
@@ -385,9 +386,14 @@ package final class Spawner: Sendable {
     if !waiting.untilBound { waiting.continuation.resume(returning: .success(sandbox)) }
   }
 
-  private func bound(_ ticket: UInt64) {
+  private func bound(_ ticket: UInt64, _ ns: UInt64) {
+    let (waiting, sandbox) = state.withLock { state in
+      let waiting = state.run(ticket)
+      return (waiting, state.running[ticket]?.sandbox)
+    }
+    sandbox?.heardThatItRuns(since: ns)
     // A stem's: nobody waits for it.
-    guard let waiting = state.withLock({ $0.run(ticket) }), let sandbox = waiting.sandbox else { return }
+    guard let waiting, let sandbox else { return }
     waiting.continuation.resume(returning: .success(sandbox))
   }
 

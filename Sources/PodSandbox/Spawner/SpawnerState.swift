@@ -37,6 +37,8 @@ struct SpawnerState {
     var memoryLimit: UInt64
     var cgroup: Cgroup?
     var command: String
+    /// Let go of by its owner, who keeps the process descriptor open as long as it needs it.
+    weak var sandbox: Sandbox?
   }
 
   /// Named bound of messages that wait for the socket.
@@ -67,7 +69,8 @@ struct SpawnerState {
   mutating func run(_ ticket: UInt64) -> Waiting? {
     guard let waiting = waiting.removeValue(forKey: ticket) else { return nil }
     running[ticket] = Running(
-      slot: waiting.slot, memoryLimit: waiting.memoryLimit, cgroup: waiting.cgroup, command: waiting.command)
+      slot: waiting.slot, memoryLimit: waiting.memoryLimit, cgroup: waiting.cgroup, command: waiting.command,
+      sandbox: waiting.sandbox)
     return waiting
   }
 

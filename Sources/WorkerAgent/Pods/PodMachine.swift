@@ -83,6 +83,7 @@ struct PodMachine: Sendable {
   private var wasReady = false
   private var everProven = false
   private var failedRestarts = 0
+  private var marks = StartMarks()
   private var mark = Moment(wall: Timestamp(nanoseconds: 0), uptime: 0)
   private var readySince = Moment(wall: Timestamp(nanoseconds: 0), uptime: 0)
 
@@ -119,6 +120,9 @@ struct PodMachine: Sendable {
     }
   }
 
+  /// Notes what its sandbox knows of the start that goes on, before the event that it belongs to.
+  mutating func marked(_ marks: StartMarks) { self.marks = marks }
+
   /// Notes a memory figure for the next report.
   mutating func sampled(memory: Int64) { detail.memory = memory }
 }
@@ -135,6 +139,7 @@ extension PodMachine {
     detail.startup = StartupBreakdown()
     if first { detail.startup?.placed = Double(max(0, now.wall.nanoseconds - plan.wantedAt.nanoseconds)) / 1_000_000 }
     mark = now
+    marks = StartMarks()
     if first { detail.enter(.starting, at: now.wall, reason: "Starting") }
     return [.report, .prepare]
   }
@@ -152,8 +157,9 @@ extension PodMachine {
   }
 
   private mutating func sandboxed(at now: Moment) -> [Action] {
-    detail.startup?.sandboxed = now.milliseconds(since: mark)
-    mark = now
+    // A pod that was made ahead stood before it was asked for: it is sandboxed when it was told what it is.
+    let sandboxed = reach(marks.stood.flatMap { $0 > mark.uptime ? $0 : nil }, now)
+    detail.startup?.sandboxed = sandboxed
     if verdict != nil {
       phase = .killing
       return [.disarm, .kill]
@@ -162,7 +168,18 @@ extension PodMachine {
     return [.awaitWake]
   }
 
+  /// Milliseconds from the last mark to the next one, which is now where the sandbox told of none; it becomes the last.
+  private mutating func reach(_ told: Int64?, _ now: Moment) -> Double {
+    let since = mark
+    mark = now
+    if let told { mark.uptime = max(since.uptime, min(told, now.uptime)) }
+    return mark.milliseconds(since: since)
+  }
+
   private mutating func awake(at now: Moment) -> [Action] {
+    // Its word may overtake the sandbox's: then it started now at the latest.
+    let started = reach(marks.running, now)
+    detail.startup?.started = started
     guard plan.hasReadiness else { return becomeReady(at: now) }
     phase = .probing
     return [.probeReadiness]

@@ -242,6 +242,7 @@ actor PodRunner {
 
   private func sandboxed(_ running: any RunningPod, _ start: Int) {
     self.running = running
+    machine.marked(running.marks)
     apply(.sandboxed, start: start)
     run(.exit) { runner, start in
       let exit = await running.exit()
@@ -298,11 +299,16 @@ actor PodRunner {
     } else if let wake {
       run(.wake) { runner, start in
         for await _ in wake {
-          await runner.apply(.awake, start: start)
+          await runner.awake(start)
           return
         }
       }
     }
+  }
+
+  private func awake(_ start: Int) {
+    if machine.start == start, let running { machine.marked(running.marks) }
+    apply(.awake, start: start)
   }
 
   /// Nothing tells when a `$PORT` process listens: it is asked until it does.
@@ -320,7 +326,7 @@ actor PodRunner {
       let first = try await running.firstConnection(
         port: PodCommand.podPort, expected: services.portTimes.expected(revision))
       bridge.open(with: first)
-      apply(.awake, start: start)
+      awake(start)
       services.portTimes.took(UInt64(Moment.now().uptime - begun), revision)
     } catch  where Task.isCancelled {
     } catch {

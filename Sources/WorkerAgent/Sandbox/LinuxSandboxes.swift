@@ -376,6 +376,10 @@ private struct LinuxPod: RunningPod {
   let ending: Task<PodExit, Never>
   var stopSignal = SIGTERM
 
+  var marks: StartMarks {
+    StartMarks(stood: Int64(clamping: sandbox.stoodNs), running: sandbox.ranNs.map { Int64(clamping: $0) })
+  }
+
   func terminate() { spawner.signal(sandbox, stopSignal) }
 
   func kill() { spawner.signal(sandbox, SIGKILL) }

@@ -58,7 +58,9 @@ struct Describe: AsyncParsableCommand {
         url: cluster.url(of: name, in: scope)
       ).text(now: now)
     case .pod:
-      return PodDescription(pod: try object.decoded(as: Pod.self), events: events).text(now: now)
+      let pod = try object.decoded(as: Pod.self)
+      return PodDescription(pod: pod, events: events, firstCall: try await ColdCall.first(of: pod, cluster))
+        .text(now: now)
     case .node:
       let node = try object.decoded(as: Node.self)
       let pods = try await cluster.list(of: Pod.self, in: nil).filter { $0.spec.nodeName == node.metadata.name }

@@ -6,6 +6,8 @@ struct PodDescription {
   let pod: Pod
   /// What happened to it.
   let events: [Event]
+  /// The first call that waited for its start, where one did.
+  var firstCall: ColdCall?
 
   /// The text at a moment.
   func text(now: Timestamp) -> String {
@@ -26,6 +28,7 @@ struct PodDescription {
     if let resources = pod.spec.containers.first?.resources?.limits { text.add("Limits", Description.pairs(resources)) }
     text.add("Endpoint", detail.endpoint.map { [$0.socket, $0.worker].compactMap { $0 }.joined(separator: "  ") })
     text.add("Started in", Self.startup(detail.startup))
+    text.add("First call", firstCall?.sentence)
     text.section(
       "Life",
       TextTable(
@@ -50,7 +53,7 @@ struct PodDescription {
     guard let startup else { return nil }
     let phases = [
       ("placed", startup.placed), ("prepared", startup.prepared), ("sandboxed", startup.sandboxed),
-      ("ready", startup.ready),
+      ("started", startup.started), ("ready", startup.ready),
     ]
     let parts = phases.compactMap { name, time in time.map { "\(name) \(Figures.milliseconds($0))" } }
     guard !parts.isEmpty else { return nil }

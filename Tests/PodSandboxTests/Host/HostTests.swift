@@ -50,7 +50,7 @@ struct HostTests {
   @Test func `what is missing is named with what to do`() {
     let host = HostCapabilities(
       namespaces: ["mnt", "pid"], userNamespaces: false, privilege: .bounded, seccomp: false, kernel: "4.19",
-      cgroups: CgroupLayout(mountinfo: "", ownGroups: "", controllers: { _ in nil }), enforceable: [],
+      cgroups: CgroupLayout(mountinfo: "", ownGroups: "", controllers: { _ in nil }), enforceable: [], hasSwap: false,
       interpreters: [Interpreter(name: "node", path: "/usr/bin/node", version: "16.1")])
     #expect(!host.canRunPods)
     let bad = host.findings.filter { $0.level != .good }.map(\.subject)
@@ -62,7 +62,8 @@ struct HostTests {
     var host = HostCapabilities(
       namespaces: ["mnt", "pid", "net", "ipc", "uts", "cgroup"], userNamespaces: false, privilege: .root, seccomp: true,
       kernel: "6.15", cgroups: CgroupLayout(mountinfo: "", ownGroups: "", controllers: { _ in nil }),
-      enforceable: ["memory", "cpu", "pids"], interpreters: [Interpreter(name: "node", path: nil, version: nil)],
+      enforceable: ["memory", "cpu", "pids"], hasSwap: false,
+      interpreters: [Interpreter(name: "node", path: nil, version: nil)],
       egressLack: .init(("no libslirp", "install it")))
     // What functions run on and what they reach is no guarantee of isolation.
     #expect(host.refusal(of: .full) == nil && host.refusal(of: .any) == nil)
@@ -74,6 +75,13 @@ struct HostTests {
     host.enforceable = ["memory", "cpu"]
     let refusal = host.refusal(of: .full)
     #expect(refusal?.why.contains("cgroups") == true && refusal?.next.contains("pids cannot be limited") == true)
+    host.enforceable = ["memory", "cpu", "pids"]
+    host.hasSwap = HostCapabilities.hasSwap("Filename\t\t\t\tType\n/dev/vdb partition\t1048572\t0\t-2\n")
+    #expect(host.refusal(of: .full)?.next.contains("swapoff") == true)
+    host.enforceable.append("swap")
+    #expect(host.refusal(of: .full) == nil)
+    host.enforceable = []
+    #expect(!HostCapabilities.hasSwap("Filename\t\t\t\tType\n") && !HostCapabilities.hasSwap(nil))
     host.seccomp = false
     #expect(host.absentGuarantees.map(\.subject) == ["cgroups", "seccomp"])
   }

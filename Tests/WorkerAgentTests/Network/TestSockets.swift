@@ -89,6 +89,7 @@ enum EchoServer {
 /// A pod whose port is a server of the test on the host's loopback.
 struct LoopbackPod: RunningPod {
   let port: Int?
+  let marks = StartMarks()
 
   func terminate() {}
   func kill() {}

@@ -47,7 +47,9 @@ struct PodMachineTests {
     #expect(script.machine.detail.endpoint?.socket == "/run/1.s")
     script.pass(2)
     #expect(script.on(.sandboxed) == [.awaitWake])
+    let sandboxed = script.now.uptime
     script.pass(5)
+    script.machine.marked(StartMarks(stood: 1, running: sandboxed + 1_500_000))
     #expect(script.on(.awake) == [.disarm, .report])
     let detail = script.machine.detail
     #expect(detail.life == .ready)
@@ -55,8 +57,36 @@ struct PodMachineTests {
     #expect(detail.startup?.placed == 3)
     #expect(detail.startup?.prepared == 4)
     #expect(detail.startup?.sandboxed == 2)
-    #expect(detail.startup?.ready == 5)
+    #expect(detail.startup?.started == 1.5)
+    #expect(detail.startup?.ready == 3.5)
     #expect(detail.history.map(\.life) == [.placed, .starting, .ready])
+  }
+
+  @Test func `what the sandbox tells of a start divides its time and never adds to it`() {
+    /// Marks in milliseconds since the start was prepared; what comes of them when 4 ms are waited for each event.
+    let cases: [(stood: Int64?, running: Int64?, phases: [Double])] = [
+      (nil, nil, [4, 4, 0]),  // the word that it runs was overtaken
+      (-50, 5, [4, 1, 3]),  // made ahead
+      (3, 6, [3, 3, 2]),  // made on the spot
+      (3, 2, [3, 0, 5]),  // clocks of two processors that differ
+      (9, 12, [4, 4, 0]),
+    ]
+    for given in cases {
+      var script = MachineScript()
+      _ = script.on(.begin)
+      _ = script.on(.prepared)
+      let begun = script.now.uptime
+      script.machine.marked(
+        StartMarks(
+          stood: given.stood.map { begun + $0 * 1_000_000 }, running: given.running.map { begun + $0 * 1_000_000 }))
+      for event in [PodMachine.Event.sandboxed, .awake] {
+        script.pass(4)
+        _ = script.on(event)
+      }
+      let startup = script.machine.detail.startup
+      #expect([startup?.sandboxed, startup?.started, startup?.ready] == given.phases, "\(given)")
+      #expect(startup?.total == 8)
+    }
   }
 
   @Test(arguments: [false, true])

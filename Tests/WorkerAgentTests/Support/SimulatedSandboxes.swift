@@ -71,6 +71,7 @@ final class SimulatedPod: RunningPod {
   }
 
   let order: SandboxOrder
+  let marks = StartMarks()
   private let state: Mutex<State>
   private let exits: AsyncStream<PodExit>
   private let exiting: AsyncStream<PodExit>.Continuation

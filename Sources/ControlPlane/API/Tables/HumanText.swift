@@ -58,15 +58,6 @@ package enum HumanText {
 }
 
 extension JSONValue {
-  /// The number, when this is an integer or a decimal one.
-  var numberValue: Double? {
-    switch self {
-    case .int(let value): Double(value)
-    case .double(let value): value
-    default: nil
-    }
-  }
-
   /// The text at a path, or nil.
   func text(_ path: String) -> String? { at(path: path)?.stringValue }
 }

@@ -12,7 +12,7 @@ extension TableForm {
     cells: { object, now in
       let detail = object.at(path: "status.apus")
       let startup = detail?["startup"]
-      let phases = ["placed", "prepared", "sandboxed", "ready"].compactMap { startup?[$0]?.numberValue }
+      let phases = ["placed", "prepared", "sandboxed", "started", "ready"].compactMap { startup?[$0]?.numberValue }
       let ready = startup?["ready"] != nil
       return [
         .string(object.text("metadata.name") ?? ""), .string(detail?.text("function") ?? ""),

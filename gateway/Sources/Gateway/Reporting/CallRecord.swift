@@ -142,7 +142,8 @@ extension CallRecord {
     if let startup = pod?.endpoint.startup {
       let phases: [(StaticString, Double?)] = [
         (#","cold_placed_ms":"#, startup.placed), (#","cold_prepared_ms":"#, startup.prepared),
-        (#","cold_sandboxed_ms":"#, startup.sandboxed), (#","cold_ready_ms":"#, startup.ready),
+        (#","cold_sandboxed_ms":"#, startup.sandboxed), (#","cold_started_ms":"#, startup.started),
+        (#","cold_ready_ms":"#, startup.ready),
       ]
       for (name, value) in phases {
         guard let value else { continue }

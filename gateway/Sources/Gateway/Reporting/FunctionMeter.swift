@@ -128,7 +128,8 @@ struct CallTotals {
     let startup = record.pod?.endpoint.startup
     let phases = [
       ("queued", record.queued), ("placed", startup?.placed), ("prepared", startup?.prepared),
-      ("sandboxed", startup?.sandboxed), ("ready", startup?.ready), ("first_byte", record.firstByte),
+      ("sandboxed", startup?.sandboxed), ("started", startup?.started), ("ready", startup?.ready),
+      ("first_byte", record.firstByte),
     ]
     for (phase, value) in phases {
       if let value { coldPhases[phase, default: Histogram()].observe(seconds: value / 1000) }
