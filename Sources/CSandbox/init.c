@@ -124,8 +124,8 @@ static void forked_main(const struct apus_spawn *spawn, const struct pod_descrip
   close(STATUS_FD);
 }
 
-static void report(int status, uint32_t kind, int code) {
-  struct pod_report message = {.kind = kind, .step = 0, .code = code, .at = now_ns()};
+static void report(int status, uint32_t kind, int code, uint64_t at) {
+  struct pod_report message = {.kind = kind, .step = 0, .code = code, .at = at};
   ssize_t ignored = write(status, &message, sizeof message);
   (void)ignored;
 }
@@ -136,7 +136,7 @@ static void reap(pid_t command, int status) {
   pid_t pid;
   while ((pid = waitpid(-1, &how, WNOHANG)) > 0) {
     if (pid != command) continue;
-    report(status, REPORT_ENDED, how);
+    report(status, REPORT_ENDED, how, now_ns());
     _exit(0);
   }
 }
@@ -159,8 +159,8 @@ static pid_t start_warm(const struct apus_spawn *spawn, const struct pod_descrip
     forked_main(spawn, given, payload, dropped[1]);
     return 0;
   }
-  // Only the command holds its descriptors: a closed stdout must read as closed.
-  const int commands[] = {payload, given->out, given->err, given->listener, given->frames, given->control, dropped[1]};
+  // Only the command holds its descriptors: a closed stdout must read as closed. The control pipe is let go of later.
+  const int commands[] = {payload, given->out, given->err, given->listener, given->frames, dropped[1]};
   for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
     if (commands[i] >= 0) close(commands[i]);
   }
@@ -219,6 +219,14 @@ static void send_payload(int payload, const struct apus_command *command) {
   }
 }
 
+/* Says when the command begins, ahead of everything the command may write there: the letter and the time in hexadecimal. */
+static void tell_beginning(int control, uint64_t at) {
+  char text[32];
+  int length = snprintf(text, sizeof text, "%c%016llx", APUS_CONTROL_BEGINS, (unsigned long long)at);
+  ssize_t ignored = control < 0 ? 0 : write(control, text, (size_t)length);
+  (void)ignored;
+}
+
 /* The last of the privileged steps, and the end of the privileges. */
 static void become_pod(const struct apus_spawn *spawn, const struct pod_descriptors *given,
                        const struct apus_bind *bind, const int *received) {
@@ -248,7 +256,7 @@ void init_main(const struct apus_spawn *spawn, struct pod_descriptors *given, vo
     command = start_warm(spawn, given, shed != NULL, payload[0]);
     if (command == 0) return;
   }
-  report(given->status, REPORT_STANDS, 0);
+  report(given->status, REPORT_STANDS, 0, now_ns());
   if (shed != NULL && !is_bound(given)) shed();
   await_bind(given, &awaited, command, &bind, received);
   become_pod(spawn, given, &bind, received);
@@ -256,6 +264,8 @@ void init_main(const struct apus_spawn *spawn, struct pod_descriptors *given, vo
   drop_privileges(spawn->head.uid, spawn->head.gid, given->status);
   // Last: everything above needs calls the filter refuses. Inherited by a command that is executed now.
   if ((spawn->head.flags & APUS_SECCOMP) && filter_install((spawn->head.flags & APUS_OWN_ROOT) != 0) != 0) pod_fail(given->status, APUS_STEP_SECCOMP);
+  uint64_t begins = now_ns();
+  tell_beginning(given->control, begins);
   if (command > 0) {
     set_limits(&bind, command, given->status);
     send_payload(payload[1], &bind.command);
@@ -268,7 +278,7 @@ void init_main(const struct apus_spawn *spawn, struct pod_descriptors *given, vo
   if (status >= 0) dup2(status, 0);
   syscall(SYS_close_range, 1, ~0u, 0);
   // A child that failed to execute reported it itself, before it ended; the spawner hears the first report.
-  report(0, REPORT_BOUND, 0);
+  report(0, REPORT_BOUND, 0, begins);
   if (shed != NULL) shed();
   reap(command, 0);
   for (;;) {

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 /* Told on the control pipe when a warm command waits. */
-static const char waits = 'w';
+static const char waits = APUS_CONTROL_WAITS;
 #define CONTROL_FD 5
 
 static void answer(uint64_t ticket, uint32_t slot, pid_t pid, int pidfd, int error) {

@@ -83,6 +83,12 @@ enum apus_flag {
 #define APUS_FLAGS_BIND (APUS_FD_CODE | APUS_FD_SECRETS)
 #define APUS_FLAGS_FD 0x7ff00u
 
+/* What a pod may write to its control pipe before its function is loaded, which any other byte tells. */
+enum apus_control {
+  APUS_CONTROL_WAITS = 'w',  /* a warm command waits for its function */
+  APUS_CONTROL_BEGINS = 's', /* its command begins: with the time, CLOCK_MONOTONIC in ns, as 16 hexadecimal digits */
+};
+
 /* Where a start failed. Swift has a sentence for each (SandboxStep). */
 enum apus_step {
   APUS_STEP_NONE = 0,
@@ -176,7 +182,7 @@ struct apus_reply {
   int32_t code;    /* STARTED: the process number; FAILED: errno; EXITED: wait status, or errno with `step` */
   uint64_t first;  /* STARTED: ns (CLOCK_MONOTONIC) when received · EXITED: CPU µs */
   uint64_t second; /* STARTED: when cloned · EXITED: peak resident KiB */
-  uint64_t third;  /* STARTED, BOUND: when it was so · EXITED: 1 if the pod's own first process was killed */
+  uint64_t third;  /* STARTED: when it stood · BOUND: when its command began · EXITED: 1 if the pod's own first process was killed */
 };
 
 struct apus_secret {

@@ -244,7 +244,7 @@ package struct StartupBreakdown: Codable, Hashable, Sendable {
   package var prepared: Double?
   /// From there to the sandbox standing, or, where one was made ahead, to its being told what it is.
   package var sandboxed: Double?
-  /// From there to the command running in it without a privilege: executed, or told what it is.
+  /// From there to the command's beginning, to be executed or to be told what it is: nothing has a privilege any more.
   package var started: Double?
   /// From there to ready.
   package var ready: Double?

@@ -36,7 +36,8 @@ package final class Sandbox: Sendable {
     self.stoodNs = stoodNs
   }
 
-  /// When its command ran (was executed, or told what it is), nanoseconds of the monotonic clock; nil until that is heard.
+  /// When its command began (to be executed, or to be told what it is), nanoseconds of the monotonic clock; nil until it is
+  /// known that it did.
   package var ranNs: UInt64? {
     let ns = ran.load(ordering: .relaxed)
     return ns == 0 ? nil : ns

@@ -178,7 +178,7 @@ extension PodMachine {
 
   private mutating func awake(at now: Moment) -> [Action] {
     // Its word may overtake the sandbox's: then it started now at the latest.
-    let started = reach(marks.running, now)
+    let started = reach(marks.began, now)
     detail.startup?.started = started
     guard plan.hasReadiness else { return becomeReady(at: now) }
     phase = .probing

@@ -275,7 +275,7 @@ actor PodRunner {
     return try await services.engine.start(order(pipes, try socket()))
   }
 
-  private var wake: AsyncStream<Void>?
+  private var wake: AsyncStream<Int64?>?
 
   private func socket() throws(WorkerError) -> CInt { try listener?.get() ?? -1 }
 
@@ -298,16 +298,20 @@ actor PodRunner {
       run(.wake) { await $0.awaitPort($1) }
     } else if let wake {
       run(.wake) { runner, start in
-        for await _ in wake {
-          await runner.awake(start)
+        for await began in wake {
+          await runner.awake(start, began: began)
           return
         }
       }
     }
   }
 
-  private func awake(_ start: Int) {
-    if machine.start == start, let running { machine.marked(running.marks) }
+  private func awake(_ start: Int, began: Int64? = nil) {
+    if machine.start == start, var marks = running?.marks {
+      // What the pod says itself cannot come later than this.
+      marks.began = began ?? marks.began
+      machine.marked(marks)
+    }
     apply(.awake, start: start)
   }
 

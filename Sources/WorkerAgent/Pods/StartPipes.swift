@@ -10,16 +10,14 @@ struct StartPipes: Sendable {
   let frames: CInt
   /// -1 for a pod that serves `$PORT`.
   let control: CInt
-  /// Gives one element when the pod said on its control pipe that its function is loaded.
-  let wake: AsyncStream<Void>
+  /// Gives one element when the pod said on its control pipe that its function is loaded: when its command began,
+  /// nanoseconds of the monotonic clock, where that was said before.
+  let wake: AsyncStream<Int64?>
   /// Gives one element when a stem's interpreter said there that it waits; ends with the pipe.
   let warm: AsyncStream<Void>
   private let readers: (stdout: CInt, stderr: CInt, frames: CInt)
   private let controlToken: UInt64?
   private let controls: PipeLoop
-
-  /// What an interpreter writes when it waits; any other byte says that its function is loaded.
-  private static let waits = UInt8(ascii: "w")
 
   /// Makes the pipes and begins to read the control pipe.
   init(controls: PipeLoop, isPort: Bool) throws(WorkerError) {
@@ -38,11 +36,12 @@ struct StartPipes: Sendable {
     frames = isPort ? -1 : made[2].write
     control = isPort ? -1 : made[3].write
     readers = (made[0].read, made[1].read, isPort ? -1 : made[2].read)
-    let (wake, waking) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+    let (wake, waking) = AsyncStream<Int64?>.makeStream(bufferingPolicy: .bufferingNewest(1))
     let (warm, warming) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     self.wake = wake
     self.warm = warm
     self.controls = controls
+    let said = Mutex(ControlWords())
     controlToken =
       isPort
       ? nil
@@ -50,8 +49,12 @@ struct StartPipes: Sendable {
         made[3].read,
         PipeLoop.Handler(
           bytes: { bytes in
-            if bytes.contains(Self.waits) { warming.yield() }
-            if bytes.contains(where: { $0 != Self.waits }) { waking.yield() }
+            let words = said.withLock { words in
+              words.take(bytes)
+              return words
+            }
+            if words.waits { warming.yield() }
+            if words.isLoaded { waking.yield(words.began) }
           },
           end: {
             warming.finish()

@@ -377,7 +377,7 @@ private struct LinuxPod: RunningPod {
   var stopSignal = SIGTERM
 
   var marks: StartMarks {
-    StartMarks(stood: Int64(clamping: sandbox.stoodNs), running: sandbox.ranNs.map { Int64(clamping: $0) })
+    StartMarks(stood: Int64(clamping: sandbox.stoodNs), began: sandbox.ranNs.map { Int64(clamping: $0) })
   }
 
   func terminate() { spawner.signal(sandbox, stopSignal) }

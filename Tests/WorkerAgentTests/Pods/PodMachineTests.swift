@@ -49,7 +49,7 @@ struct PodMachineTests {
     #expect(script.on(.sandboxed) == [.awaitWake])
     let sandboxed = script.now.uptime
     script.pass(5)
-    script.machine.marked(StartMarks(stood: 1, running: sandboxed + 1_500_000))
+    script.machine.marked(StartMarks(stood: 1, began: sandboxed + 1_500_000))
     #expect(script.on(.awake) == [.disarm, .report])
     let detail = script.machine.detail
     #expect(detail.life == .ready)
@@ -64,7 +64,7 @@ struct PodMachineTests {
 
   @Test func `what the sandbox tells of a start divides its time and never adds to it`() {
     /// Marks in milliseconds since the start was prepared; what comes of them when 4 ms are waited for each event.
-    let cases: [(stood: Int64?, running: Int64?, phases: [Double])] = [
+    let cases: [(stood: Int64?, began: Int64?, phases: [Double])] = [
       (nil, nil, [4, 4, 0]),  // the word that it runs was overtaken
       (-50, 5, [4, 1, 3]),  // made ahead
       (3, 6, [3, 3, 2]),  // made on the spot
@@ -78,7 +78,7 @@ struct PodMachineTests {
       let begun = script.now.uptime
       script.machine.marked(
         StartMarks(
-          stood: given.stood.map { begun + $0 * 1_000_000 }, running: given.running.map { begun + $0 * 1_000_000 }))
+          stood: given.stood.map { begun + $0 * 1_000_000 }, began: given.began.map { begun + $0 * 1_000_000 }))
       for event in [PodMachine.Event.sandboxed, .awake] {
         script.pass(4)
         _ = script.on(event)
