@@ -22,6 +22,7 @@ ssize_t message_receive(int socket, void *bytes, size_t capacity, int flags, int
   struct msghdr packet = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
                           .msg_controllen = sizeof control.bytes};
   *count = 0;
+  memset(bytes, 0, sizeof(struct apus_head));
   ssize_t length = recvmsg(socket, &packet, MSG_CMSG_CLOEXEC | flags);
   if (length <= 0) return length;
   for (struct cmsghdr *head = CMSG_FIRSTHDR(&packet); head != NULL; head = CMSG_NXTHDR(&packet, head)) {
@@ -33,7 +34,7 @@ ssize_t message_receive(int socket, void *bytes, size_t capacity, int flags, int
   if (packet.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
     close_all(descriptors, *count);
     *count = 0;
-    errno = EMSGSIZE;
+    errno = (packet.msg_flags & MSG_TRUNC) ? EMSGSIZE : EMFILE;
     return -1;
   }
   return length;

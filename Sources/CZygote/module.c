@@ -40,9 +40,11 @@ static void fork_pods(void) {
     int descriptors[APUS_DESCRIPTORS_MAX], pidfd = -1;
     size_t count;
     ssize_t length = message_receive(APUS_SOCKET_FD, bytes, sizeof bytes, 0, descriptors, &count);
-    if (length < 0 && (errno == EINTR || errno == EMSGSIZE)) continue;
-    if (length <= 0) _exit(0);
-    int refusal = apus_decode_spawn(bytes, (size_t)length, count, &spawn);
+    if (length < 0 && errno == EINTR) continue;
+    int lost = length < 0 && (errno == EMSGSIZE || errno == EMFILE);
+    int refusal = lost ? -errno : APUS_OK;
+    if (length <= 0 && !lost) _exit(0);
+    if (!lost) refusal = apus_decode_spawn(bytes, (size_t)length, count, &spawn);
     if (refusal == APUS_OK) {
       struct pod_descriptors given = message_sort(&spawn, descriptors);
       PyOS_BeforeFork();
@@ -57,8 +59,8 @@ static void fork_pods(void) {
       answer(spawn.head.head.ticket, spawn.head.head.slot, pid, pidfd, error);
       if (pidfd >= 0) close(pidfd);
     } else {
-      struct apus_head head = {0};
-      if ((size_t)length >= sizeof head) memcpy(&head, bytes, sizeof head);
+      struct apus_head head;
+      memcpy(&head, bytes, sizeof head);
       answer(head.ticket, head.slot, 0, -1, -refusal);
     }
     close_all(descriptors, count);

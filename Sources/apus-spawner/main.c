@@ -332,10 +332,10 @@ static int patience(void) {
   return now >= due ? 0 : (int)((due - now) / 1000000) + 1;
 }
 
-static void refuse(const uint8_t *bytes, size_t length, int refusal) {
-  struct apus_head head = {0};
-  if (length >= sizeof head) memcpy(&head, bytes, sizeof head);
-  tell_failed(head.slot, head.ticket, APUS_STEP_MESSAGE, -refusal);
+static void refuse(const uint8_t *bytes, int error) {
+  struct apus_head head;
+  memcpy(&head, bytes, sizeof head);
+  tell_failed(head.slot, head.ticket, APUS_STEP_MESSAGE, error);
 }
 
 /* Receives one message; exits when the worker is gone. */
@@ -347,10 +347,10 @@ static void receive(void) {
   size_t count;
   ssize_t length = message_receive(APUS_SOCKET_FD, bytes, sizeof bytes, MSG_DONTWAIT, descriptors, &count);
   if (length < 0 && (errno == EINTR || errno == EAGAIN)) return;
-  if (length < 0 && errno == EMSGSIZE) return refuse(bytes, 0, APUS_BAD_LENGTH);
+  if (length < 0 && (errno == EMSGSIZE || errno == EMFILE)) return refuse(bytes, errno);
   if (length <= 0) _exit(0);
-  struct apus_head head = {0};
-  if ((size_t)length >= sizeof head) memcpy(&head, bytes, sizeof head);
+  struct apus_head head;
+  memcpy(&head, bytes, sizeof head);
   int refusal = APUS_OK;
   if (head.type == APUS_ZYGOTE) {
     refusal = apus_decode_zygote(bytes, (size_t)length, count, &zygote);
@@ -362,7 +362,7 @@ static void receive(void) {
     if (refusal == APUS_OK && (spawn.head.flags & (APUS_FD_STATUS | APUS_FD_PASSWD)) != 0) refusal = APUS_BAD_FLAGS;
     if (refusal == APUS_OK) start(&spawn, bytes, descriptors, count);
   }
-  if (refusal != APUS_OK) refuse(bytes, (size_t)length, refusal);
+  if (refusal != APUS_OK) refuse(bytes, -refusal);
   close_all(descriptors, count);
 }
 

@@ -143,6 +143,11 @@ int zygote_listen(uint32_t index) {
   if (length < 0 && (errno == EINTR || errno == EAGAIN)) return 0;
   // Said once when it ends with messages unread; what it sent before comes after it.
   if (length < 0 && errno == ECONNRESET) return 1;
+  if (length < 0 && errno == EMFILE) {
+    // The pod it made ends by itself: nobody tells it what it is.
+    pod_made(reply.head.ticket, 0, -1, APUS_STEP_MESSAGE, EMFILE);
+    return 1;
+  }
   if (length != (ssize_t)sizeof reply) {
     close_all(descriptors, length > 0 ? count : 0);
     let_go(&zygotes[index]);

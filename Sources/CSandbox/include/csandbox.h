@@ -37,7 +37,9 @@ int filter_install(int own_root);
 
 /* message.c: CLOCK_MONOTONIC in nanoseconds. */
 uint64_t now_ns(void);
-/* message.c: receives one message with its descriptors; its length, 0 at the end, -1 with errno. */
+/* message.c: receives one message with its descriptors; its length, 0 at the end, -1 with errno. After EMSGSIZE and EMFILE
+   (it was longer, or this process has no descriptor left) the head of the message is there, to be answered. `capacity` is
+   at least that of a head. */
 ssize_t message_receive(int socket, void *bytes, size_t capacity, int flags, int *descriptors, size_t *count);
 /* Gives each descriptor of a SPAWN its purpose, in the order the protocol fixes. */
 struct pod_descriptors message_sort(const struct apus_spawn *spawn, const int *received);

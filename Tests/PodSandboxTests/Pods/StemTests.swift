@@ -236,6 +236,37 @@ struct StemTests {
     }
   }
 
+  @Test(arguments: [PodWay.start, .zygote])
+  func `who has no descriptor left for a start says so, and makes the next one when it has`(_ way: PodWay) async throws
+  {
+    let folder = try Self.code(["handler.py": "print('made')\nraise SystemExit(0)\n", "run": "#!/bin/sh\necho made\n"])
+    try await withPodHost { host in
+      let zygote = way == .zygote ? try await host.zygote() : nil
+      let maker = zygote == nil ? host.spawner.processID : try Self.children(of: host.spawner).last ?? 0
+      let own: (inout SandboxSpec) -> Void = { if let zygote { $0.stem.origin = .zygote(zygote) } }
+      try await Self.limitDescriptors(of: maker, to: 1)
+      await #expect(
+        performing: {
+          _ = try await Self.run(host, way, folder.path, edit: own)
+        }, throws: { error in "\(error)".contains("open files") })
+      try await Self.limitDescriptors(of: maker, to: 1024)
+      let done = try await Self.run(host, way, folder.path, edit: own)
+      #expect(done.out == "made\n", "\(done.exit.reason) \(done.err)")
+    }
+  }
+
+  /// The host's processes whose parent is a spawner.
+  private static func children(of spawner: Spawner) throws -> [pid_t] {
+    let own = spawner.processID
+    return try String(contentsOfFile: "/proc/\(own)/task/\(own)/children", encoding: .utf8).split(separator: " ")
+      .compactMap { pid_t($0) }
+  }
+
+  private static func limitDescriptors(of process: pid_t, to count: Int) async throws {
+    let done = try await Command.run("prlimit", ["--pid", "\(process)", "--nofile=\(count):"])
+    try #require(done.isSuccess, "\(done.output)")
+  }
+
   /// A pod of a zygote that waits for its first call, what it writes to stdout, and its socket.
   private static func waiting(
     _ host: PodHost, _ zygote: Zygote, _ code: String
