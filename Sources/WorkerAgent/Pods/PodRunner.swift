@@ -242,7 +242,7 @@ actor PodRunner {
 
   private func sandboxed(_ running: any RunningPod, _ start: Int) {
     self.running = running
-    machine.marked(running.marks)
+    machine.marked(running.marks())
     apply(.sandboxed, start: start)
     run(.exit) { runner, start in
       let exit = await running.exit()
@@ -307,7 +307,7 @@ actor PodRunner {
   }
 
   private func awake(_ start: Int, began: Int64? = nil) {
-    if machine.start == start, var marks = running?.marks {
+    if machine.start == start, var marks = running?.marks() {
       // What the pod says itself cannot come later than this.
       marks.began = began ?? marks.began
       machine.marked(marks)

@@ -376,7 +376,7 @@ private struct LinuxPod: RunningPod {
   let ending: Task<PodExit, Never>
   var stopSignal = SIGTERM
 
-  var marks: StartMarks {
+  func marks() -> StartMarks {
     StartMarks(stood: Int64(clamping: sandbox.stoodNs), began: sandbox.ranNs.map { Int64(clamping: $0) })
   }
 

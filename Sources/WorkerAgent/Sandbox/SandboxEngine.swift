@@ -58,7 +58,7 @@ package struct StemPlace: Sendable {
 /// A pod that runs.
 package protocol RunningPod: Sendable {
   /// When its start reached what only the sandbox knows, as far as it has told.
-  var marks: StartMarks { get }
+  func marks() -> StartMarks
   /// SIGTERM to its command.
   func terminate()
   /// SIGKILL to everything in it.
@@ -72,20 +72,6 @@ package protocol RunningPod: Sendable {
   func firstConnection(port: UInt16, expected: UInt64?) async throws -> CInt
   /// Bytes of memory in use, where the host counts them.
   func memory() -> Int64?
-}
-
-/// Moments of a start, nanoseconds of the monotonic clock.
-package struct StartMarks: Hashable, Sendable {
-  /// Its sandbox stood; long ago for a pod that was made ahead.
-  package var stood: Int64?
-  /// Its command began, to be executed or to be told what it is; nothing in the pod has a privilege any more.
-  package var began: Int64?
-
-  /// Some of them.
-  package init(stood: Int64? = nil, began: Int64? = nil) {
-    self.stood = stood
-    self.began = began
-  }
 }
 
 /// Everything a pod is started with. Descriptors are -1 where it gets none.

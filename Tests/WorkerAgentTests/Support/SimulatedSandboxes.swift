@@ -71,7 +71,6 @@ final class SimulatedPod: RunningPod {
   }
 
   let order: SandboxOrder
-  let marks = StartMarks()
   private let state: Mutex<State>
   private let exits: AsyncStream<PodExit>
   private let exiting: AsyncStream<PodExit>.Continuation
@@ -115,6 +114,7 @@ final class SimulatedPod: RunningPod {
     exiting.finish()
   }
 
+  func marks() -> StartMarks { StartMarks() }
   func terminate() { if obeysTerm { end(PodExit(signal: 15)) } }
   func kill() { end(PodExit(signal: 9)) }
 
