@@ -101,7 +101,8 @@ __attribute__((noreturn)) static void command_main(
 /* Unprivileged before it runs anything but this file: what it gets to know later cannot give privileges back. */
 static void become_user(const struct apus_spawn *spawn, int status) {
   drop_privileges(spawn->head.uid, spawn->head.gid, status);
-  if ((spawn->head.flags & APUS_SECCOMP) && filter_install((spawn->head.flags & APUS_OWN_ROOT) != 0) != 0) pod_fail(status, APUS_STEP_SECCOMP);
+  int own_root = (spawn->head.flags & APUS_OWN_ROOT) != 0;
+  if ((spawn->head.flags & APUS_SECCOMP) && filter_install(own_root) != 0) pod_fail(status, APUS_STEP_SECCOMP);
 }
 
 __attribute__((noreturn)) static void warm_main(
@@ -261,9 +262,8 @@ void init_main(const struct apus_spawn *spawn, struct pod_descriptors *given, vo
   await_bind(given, &awaited, command, &bind, received);
   become_pod(spawn, given, &bind, received);
   if (command == 0) set_limits(&bind, 0, given->status);
-  drop_privileges(spawn->head.uid, spawn->head.gid, given->status);
   // Last: everything above needs calls the filter refuses. Inherited by a command that is executed now.
-  if ((spawn->head.flags & APUS_SECCOMP) && filter_install((spawn->head.flags & APUS_OWN_ROOT) != 0) != 0) pod_fail(given->status, APUS_STEP_SECCOMP);
+  become_user(spawn, given->status);
   uint64_t begins = now_ns();
   tell_beginning(given->control, begins);
   if (command > 0) {
