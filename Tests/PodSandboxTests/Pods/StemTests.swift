@@ -106,9 +106,8 @@ struct StemTests {
   @Test func `a zygote that stopped ends when it is retired, and who waits for its pod is told`() async throws {
     try await withPodHost { host in
       let zygote = try await host.zygote()
-      let children = "/proc/\(host.spawner.processID)/task/\(host.spawner.processID)/children"
-      let process = try #require(try String(contentsOfFile: children, encoding: .utf8).split(separator: " ").first)
-      kill(try #require(pid_t(process)), SIGSTOP)
+      let process = try #require(try Self.children(of: host.spawner).first)
+      kill(process, SIGSTOP)
       let start = Task { try await host.spawner.prepare(StemSpec(slot: TestSlots.take(), origin: .zygote(zygote))) }
       host.spawner.retire(zygote)
       await #expect(throws: SandboxError.self) { _ = try await start.value }
@@ -122,9 +121,7 @@ struct StemTests {
     try await withPodHost { host in
       for round in 0..<30 {
         let zygote = try await host.zygote()
-        let children = "/proc/\(host.spawner.processID)/task/\(host.spawner.processID)/children"
-        let process = try #require(
-          try String(contentsOfFile: children, encoding: .utf8).split(separator: " ").compactMap { pid_t($0) }.last)
+        let process = try #require(try Self.children(of: host.spawner).last)
         let starts = (0..<8).map { _ in
           Task { () -> Sandbox? in
             let listener = try ListeningSocket()
@@ -147,7 +144,7 @@ struct StemTests {
         }
         // Nobody is left but those that the host was told of.
         #expect(
-          await eventually { (try? String(contentsOfFile: children, encoding: .utf8))?.isEmpty == true },
+          await eventually { (try? Self.children(of: host.spawner))?.isEmpty == true },
           "round \(round), \(made) made")
       }
     }
