@@ -253,5 +253,12 @@ package struct StartupBreakdown: Codable, Hashable, Sendable {
   package init() {}
 
   /// The sum of the phases in milliseconds.
-  package var total: Double { (placed ?? 0) + (prepared ?? 0) + (sandboxed ?? 0) + (started ?? 0) + (ready ?? 0) }
+  package var total: Double { phases.reduce(0) { $0 + ($1.milliseconds ?? 0) } }
+
+  /// The phases by name, in their order.
+  package var phases: [(name: String, milliseconds: Double?)] {
+    [
+      ("placed", placed), ("prepared", prepared), ("sandboxed", sandboxed), ("started", started), ("ready", ready),
+    ]
+  }
 }

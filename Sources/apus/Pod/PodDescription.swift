@@ -51,11 +51,7 @@ struct PodDescription {
   /// The phases of a start that have a time: `41ms (placed 1ms, prepared 12ms, …)`.
   static func startup(_ startup: StartupBreakdown?) -> String? {
     guard let startup else { return nil }
-    let phases = [
-      ("placed", startup.placed), ("prepared", startup.prepared), ("sandboxed", startup.sandboxed),
-      ("started", startup.started), ("ready", startup.ready),
-    ]
-    let parts = phases.compactMap { name, time in time.map { "\(name) \(Figures.milliseconds($0))" } }
+    let parts = startup.phases.compactMap { name, time in time.map { "\(name) \(Figures.milliseconds($0))" } }
     guard !parts.isEmpty else { return nil }
     return "\(Figures.milliseconds(startup.total)) (\(parts.joined(separator: ", ")))"
   }

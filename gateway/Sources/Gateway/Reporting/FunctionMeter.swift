@@ -125,13 +125,8 @@ struct CallTotals {
 
   private mutating func addCold(_ record: CallRecord) {
     cold += 1
-    let startup = record.pod?.endpoint.startup
-    let phases = [
-      ("queued", record.queued), ("placed", startup?.placed), ("prepared", startup?.prepared),
-      ("sandboxed", startup?.sandboxed), ("started", startup?.started), ("ready", startup?.ready),
-      ("first_byte", record.firstByte),
-    ]
-    for (phase, value) in phases {
+    let started = record.pod?.endpoint.startup?.phases ?? []
+    for (phase, value) in [("queued", record.queued)] + started + [("first_byte", record.firstByte)] {
       if let value { coldPhases[phase, default: Histogram()].observe(seconds: value / 1000) }
     }
   }
