@@ -84,21 +84,23 @@ struct BadInputTests {
             return "fine"
 
         """
-      let rogue = try await cluster.deployPython(
-        "rogue", code, spec: "  timeout: 2s\n  resources: {memory: 64Mi, pids: 32}\n")
-      try #require(rogue.status == 0, "\(rogue.all)")
-      func call(_ what: String) async throws -> String {
-        try await cluster.bash("curl -s -w ' %{http_code}' -d \(what) \(cluster.url("rogue"))").output
+      // What must end by its own fault has time for it: on a busy machine even dying of hunger takes a while.
+      for (name, timeout) in [("slow", "2s"), ("rogue", "60s")] {
+        let deployed = try await cluster.deployPython(
+          name, code, spec: "  timeout: \(timeout)\n  resources: {memory: 64Mi, pids: 32}\n")
+        try #require(deployed.status == 0, "\(deployed.all)")
       }
-      #expect(try await call("nothing").hasSuffix("fine 200"))
-      #expect(try await call("sleep").contains("function_timeout"))
-      #expect(try await call("eat").contains("pod_crashed"))
-      #expect(try await call("die").contains("pod_crashed"))
-      let fork = try await call("fork")
-      #expect(fork.hasSuffix(" 500") || fork.hasSuffix(" 504") || fork.hasSuffix(" 502"), "\(fork)")
-      let printed = try await call("print")
-      #expect(printed.hasSuffix(" 200") || printed.hasSuffix(" 504"), "\(printed)")
-      #expect(try await call("nothing").hasSuffix("fine 200"))
+      func expect(_ function: String, _ what: String, _ answers: String...) async throws {
+        let text = try await cluster.bash("curl -s -w ' %{http_code}' -d \(what) \(cluster.url(function))").output
+        #expect(answers.contains { text.contains($0) }, "\(function), \(what): \(text)")
+      }
+      try await expect("slow", "nothing", "fine 200")
+      try await expect("slow", "sleep", "function_timeout")
+      try await expect("rogue", "eat", "pod_crashed")
+      try await expect("rogue", "die", "pod_crashed")
+      try await expect("rogue", "fork", " 500", " 502")
+      try await expect("slow", "print", "fine 200", "function_timeout")
+      try await expect("rogue", "nothing", "fine 200")
       let events = try await cluster.apus("get", "events")
       #expect(events.output.contains("OOMKilled"), "\(events.all)")
     }
