@@ -1,12 +1,15 @@
 /// How many stems of each kind should wait. Pure: time and memory are passed in.
 ///
-/// A pool is as large as the largest burst it saw lately: pods of a kind that were started within about a second of each
-/// other, which is how long it takes to make them again. The memory of a burst halves every minute. A kind keeps one stem
-/// for an hour after its last pod.
+/// A pool is as large as the largest burst it saw lately: pods of a kind that were started within a second or half of one,
+/// which is how long it takes to make them again. Every pod of a burst counts as one, however long the burst took: a pool
+/// that is a little too small has the rest made from nothing when the machine has least to spare. A kind keeps one stem for
+/// an hour after its last pod.
 struct StemPlan: Sendable {
-  /// What of a burst is still counted as the same burst halves in this time, nanoseconds.
-  static let burst: Int64 = 500_000_000
-  /// The memory of the largest burst halves in this time, nanoseconds.
+  /// Pods of one burst were started in this time or in the one before, nanoseconds.
+  static let window: Int64 = 500_000_000
+  /// The largest burst is remembered whole for this time, nanoseconds: a schedule that fires every minute finds its pool.
+  static let memorable: Int64 = 90_000_000_000
+  /// After that the memory of it halves in this time, nanoseconds.
   static let halfLife: Int64 = 60_000_000_000
   /// A kind that started no pod for this long has no stems, nanoseconds.
   static let keep: Int64 = 3_600_000_000_000
@@ -20,14 +23,32 @@ struct StemPlan: Sendable {
   static let scarce = 50
 
   private struct Demand: Sendable {
-    /// Pods of the burst under way.
-    var level = 0.0
-    /// The largest burst remembered.
-    var peak = 0.0
+    /// Pods of this window of time and of the one before, and when this one began.
+    private var (count, before, windowBegan) = (0, 0, Int64.min)
+    /// The largest burst remembered, and when it was.
+    private var (peak, peakAt) = (0, Int64.min)
     /// When the last pod was started, or the kind expected.
-    var used: Int64
+    private(set) var used: Int64
 
-    func peak(at now: Int64) -> Double { halved(peak, every: StemPlan.halfLife, after: now - used) }
+    init(used: Int64) { self.used = used }
+
+    /// How large a burst is still remembered.
+    func peak(at now: Int64) -> Double {
+      guard peak > 0 else { return 0 }
+      return halved(Double(peak), every: StemPlan.halfLife, after: now - peakAt - StemPlan.memorable)
+    }
+
+    /// One more pod was started.
+    mutating func started(at now: Int64) {
+      if count == 0 || now - windowBegan >= 2 * StemPlan.window {
+        (count, before, windowBegan) = (0, 0, now)
+      } else if now - windowBegan >= StemPlan.window {
+        (count, before, windowBegan) = (0, count, windowBegan + StemPlan.window)
+      }
+      count += 1
+      if Double(before + count) >= peak(at: now) { (peak, peakAt) = (before + count, now) }
+      used = now
+    }
   }
 
   /// Memory for all stems together, bytes.
@@ -40,10 +61,7 @@ struct StemPlan: Sendable {
   /// A pod of a kind was started, from a stem or not.
   mutating func used(_ kind: StemKind, at now: Int64) {
     var demand = demands[kind] ?? Demand(used: now)
-    let peak = demand.peak(at: now)
-    demand.level = halved(demand.level, every: Self.burst, after: now - demand.used) + 1
-    demand.peak = max(peak, demand.level)
-    demand.used = now
+    demand.started(at: now)
     demands[kind] = demand
     guard demands.count > Self.kindsMaximum, let oldest = demands.min(by: { $0.value.used < $1.value.used }) else {
       return

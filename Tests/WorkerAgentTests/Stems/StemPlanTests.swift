@@ -31,12 +31,32 @@ struct StemPlanTests {
     #expect(plan.targets(at: 0, freeThousandths: 900) == [python: 1])
     // One after the other is no burst.
     for second in 1...20 { plan.used(python, at: Int64(second) * 10 * Self.second) }
-    #expect(plan.targets(at: 200 * Self.second, freeThousandths: 900)[python] ?? 0 <= 2)
+    #expect(plan.targets(at: 200 * Self.second, freeThousandths: 900)[python] == 1)
     for _ in 0..<10 { plan.used(python, at: 300 * Self.second) }
-    #expect((10...11).contains(plan.targets(at: 300 * Self.second, freeThousandths: 900)[python] ?? 0))
-    #expect((5...6).contains(plan.targets(at: 360 * Self.second, freeThousandths: 900)[python] ?? 0))
+    #expect(plan.targets(at: 300 * Self.second, freeThousandths: 900)[python] == 10)
+    // A schedule that fires each minute finds what its last burst took.
+    #expect(plan.targets(at: 385 * Self.second, freeThousandths: 900)[python] == 10)
+    #expect(plan.targets(at: 450 * Self.second, freeThousandths: 900)[python] == 5)
     #expect(plan.targets(at: 3000 * Self.second, freeThousandths: 900) == [python: 1])
     #expect(plan.targets(at: 4000 * Self.second, freeThousandths: 900).isEmpty)
+  }
+
+  @Test(arguments: [0, 1, 100, 499, 600, 950])
+  func `a burst counts whole, however long it took, and a small one makes no great one forgotten`(milliseconds: Int64)
+    throws
+  {
+    let native = try Self.kind(Self.runtime("swift"))
+    var plan = StemPlan(nodeMemory: 16 << 30)
+    let burst = { (count: Int64, begin: Int64, plan: inout StemPlan) in
+      for index in 0..<count { plan.used(native, at: begin + index * milliseconds * 1_000_000 / count) }
+    }
+    burst(200, 100 * Self.second, &plan)
+    #expect(plan.targets(at: 101 * Self.second, freeThousandths: 900)[native] == 200)
+    for second in Int64(0)..<60 { burst(3, (103 + second) * Self.second, &plan) }
+    #expect(plan.targets(at: 163 * Self.second, freeThousandths: 900)[native] == 200)
+    // It is the great burst's own age that counts: small ones do not keep it alive.
+    for second in Int64(0)..<600 { burst(3, (164 + second) * Self.second, &plan) }
+    #expect((3...6).contains(plan.targets(at: 764 * Self.second, freeThousandths: 900)[native] ?? 0))
   }
 
   @Test func `no stem waits where memory is scarce, and all stay within their bounds`() throws {
