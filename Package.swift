@@ -70,7 +70,7 @@ let targets: [Target] = [
   room("ClusterAPI", ["ClusterModel"]),
   room("Planning", ["ClusterModel"]),
   room("FunctionPackage", ["ClusterModel", "CZlib", "CLinux", crypto, yams]),
-  room("PodSandbox", ["ClusterModel", "CLinux", log]),
+  room("PodSandbox", ["ClusterModel", "CLinux", heap, log]),
 
   // 2
   room(

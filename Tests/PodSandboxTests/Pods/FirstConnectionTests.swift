@@ -34,6 +34,20 @@ struct FirstConnectionTests {
     #expect(PortPatience().pause(after: PortPatience.beginning, waiting: 100_000) == PortPatience.longest)
   }
 
+  @Test func `a crowd is asked at beats, and those that have not begun more rarely`() {
+    let patience = PortPatience()
+    let begun: UInt64 = 7_000_000_123
+    for waited in stride(from: UInt64(0), to: 40_000_000, by: 77_777) {
+      let now = begun + waited
+      #expect(patience.next(now: now, begun: begun, waiting: 1) == now + patience.pause(after: waited, waiting: 1))
+      let beat = patience.next(now: now, begun: begun, waiting: PortPatience.crowd)
+      let due = now + patience.pause(after: waited, waiting: PortPatience.crowd)
+      #expect(beat % PortPatience.beat == 0 && beat >= due && beat - due < PortPatience.beat)
+    }
+    #expect(!patience.mayPassOver(0, waiting: PortPatience.crowd - 1))
+    #expect((0..<5).map { patience.mayPassOver($0, waiting: 200) } == [true, true, true, false, false])
+  }
+
   /// A pod that says on its control pipe that it runs, and some time later listens, or never.
   private func listener(_ host: PodHost, _ control: Captured, listens: Bool) async throws -> Sandbox {
     let code = """
