@@ -64,5 +64,6 @@ struct PodBookTests {
       use.startsInFlight = pods.count { $0.detail.life == .placed || $0.detail.life == .starting }
       #expect(book.use(of: node) == use)
     }
+    #expect(book.startsInFlight == book.use(of: "n1").startsInFlight + book.use(of: "n2").startsInFlight)
   }
 }

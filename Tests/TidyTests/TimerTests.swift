@@ -12,7 +12,7 @@ struct TimerTests {
     ),
     "Sources/ControlPlane/Schedules/ScheduleService.swift": (1, "tick: scheduled runs whose time came"),
     "Sources/ControlPlane/Orchestration/Orchestrator.swift": (
-      3,
+      2,
       "tick: losses, deadlines, back-off; changes of pods gather before lists and sums are written, of a crowd longer"
     ),
     "Sources/ControlPlane/API/Sessions/OneShot.swift": (1, "deadline of a session's second stream"),

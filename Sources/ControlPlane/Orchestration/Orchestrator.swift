@@ -27,10 +27,12 @@ package actor Orchestrator {
   /// How long after a pod changed what people read of it is written, milliseconds: a start changes it four times, a burst
   /// changes hundreds.
   static let settlingMilliseconds = 20
-  /// The same, longer by this when more than `settlingCrowd` pods changed: while hundreds start or end, most change again
-  /// before anybody can have read it, and writing them takes a tenth of what their start does.
-  static let settlingCrowdMilliseconds = 200
-  /// More pods than this that changed within `settlingMilliseconds` are a crowd.
+  /// The same at most, milliseconds: while a crowd starts or ends, most of it changes again before anybody can have read it,
+  /// and writing it takes a tenth of what the starts do.
+  static let settlingMaximum = 400
+  /// More pods than this on their way to being ready, or
+  static let settlingStarts = 16
+  /// more than this that changed and are not written yet, are a crowd.
   static let settlingCrowd = 100
 
   let objects: ObjectStore
@@ -275,16 +277,20 @@ package actor Orchestrator {
     var unlisted: [String] = []
   }
 
+  /// Whether many pods are about to change again.
+  private var isCrowded: Bool {
+    unsettled.pods.count > Self.settlingCrowd || pods.startsInFlight > Self.settlingStarts
+  }
+
   /// Writes what people read of pods, a moment after they changed and away from the way of a start: sums over functions
   /// and nodes, and the pods' objects.
   private func settleForever() async {
     for await _ in settlements {
-      do {
-        try await Task.sleep(for: .milliseconds(Self.settlingMilliseconds))
-        if unsettled.pods.count > Self.settlingCrowd {
-          try await Task.sleep(for: .milliseconds(Self.settlingCrowdMilliseconds))
-        }
-      } catch { return }
+      var waited = 0
+      repeat {
+        do { try await Task.sleep(for: .milliseconds(Self.settlingMilliseconds)) } catch { return }
+        waited += Self.settlingMilliseconds
+      } while waited < Self.settlingMaximum && isCrowded
       let due = unsettled
       unsettled = Unsettled()
       for key in due.functions { publishCounts(key) }

@@ -79,6 +79,9 @@ struct PodBook: Sendable {
   /// What the pods of a node hold of it.
   func use(of node: String) -> NodeUse { nodes[node] ?? NodeUse() }
 
+  /// Pods that are on their way to being ready, on all nodes.
+  var startsInFlight: Int { nodes.values.reduce(0) { $0 + $1.startsInFlight } }
+
   private mutating func add(_ part: Part, _ sign: Int, to function: String) {
     functions[function, default: FunctionSums()].add(part, sign)
     guard let node = part.node else { return }
