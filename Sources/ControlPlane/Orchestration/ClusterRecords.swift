@@ -164,9 +164,11 @@ struct FunctionRecord: Sendable {
   var revisions: [String: Revision] = [:]
   var failure: Failure?
 
-  /// Starts that failed in a row.
+  /// Starts that failed in a row, or a start that no node had room for.
   struct Failure: Hashable, Sendable {
     var revision: String
+    /// `start_failed`, or `no_capacity`: what callers are answered until it is tried again.
+    var code: CallErrorCode
     var attempts: Int
     var message: String
     var retryAt: Timestamp

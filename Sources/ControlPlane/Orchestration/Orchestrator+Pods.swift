@@ -89,7 +89,7 @@ extension Orchestrator: PodPlacements {
       ObjectReference(.pod, namespace: pod.namespace, name: pod.name, uid: uid), "FailedScheduling", message,
       warning: true)
     if functions[pod.functionKey] != nil {
-      fail(pod.functionKey, pod.revision, attempts: Limits.startAttempts, message, at: time)
+      fail(pod.functionKey, pod.revision, .noCapacity, attempts: Limits.startAttempts, message, at: time)
     }
   }
 
@@ -177,14 +177,15 @@ extension Orchestrator: PodPlacements {
     guard let record = functions[pod.functionKey], detail.everReady != true else {
       return ensurePods(pod.functionKey)
     }
-    let known = record.failure.flatMap { $0.revision == pod.revision ? $0.attempts : nil } ?? 0
+    let known =
+      record.failure.flatMap { $0.revision == pod.revision && $0.code == .startFailed ? $0.attempts : nil } ?? 0
     startFailed(pod, attempts: known + 1, message, at: time)
   }
 
   /// A start failed: try again, or give the revision up for now and tell whoever waits.
   private func startFailed(_ pod: PodRecord, attempts: Int, _ message: String, at time: Timestamp) {
     let key = pod.functionKey
-    fail(key, pod.revision, attempts: attempts, message, at: time)
+    fail(key, pod.revision, .startFailed, attempts: attempts, message, at: time)
     broadcast(
       .startFailed(
         StartFailure(
@@ -203,11 +204,13 @@ extension Orchestrator: PodPlacements {
   }
 
   /// Notes failed starts; from the third on the next try waits 1 s, doubling to 30 s.
-  private func fail(_ key: String, _ revision: String, attempts: Int, _ message: String, at time: Timestamp) {
+  private func fail(
+    _ key: String, _ revision: String, _ code: CallErrorCode, attempts: Int, _ message: String, at time: Timestamp
+  ) {
     let beyond = attempts - Limits.startAttempts
     let wait: Int64 = beyond < 0 ? 0 : min(30_000, 1000 << Int64(min(beyond, 5)))
     functions[key]?.failure = FunctionRecord.Failure(
-      revision: revision, attempts: attempts, message: message, retryAt: time.advanced(milliseconds: wait))
+      revision: revision, code: code, attempts: attempts, message: message, retryAt: time.advanced(milliseconds: wait))
   }
 
   /// Writes the end of a pod down and tells everyone.

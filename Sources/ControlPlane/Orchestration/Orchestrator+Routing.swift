@@ -61,7 +61,7 @@ extension Orchestrator: RouteFeed, Activation {
       return broadcast(
         .startFailed(
           StartFailure(
-            namespace: want.namespace, function: want.function, code: .startFailed, message: failure.message,
+            namespace: want.namespace, function: want.function, code: failure.code, message: failure.message,
             attempts: failure.attempts)))
     }
     let target = min(want.pods, record.function.spec.scale.max)
