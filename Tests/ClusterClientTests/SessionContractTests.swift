@@ -53,6 +53,34 @@ import Testing
     }
   }
 
+  @Test(arguments: Wiring.allCases) func `a node full of pods, each with the longest sentence, has a session`(
+    _ wiring: Wiring
+  ) async throws {
+    try await World.run { world in
+      var hello = Self.hello()
+      hello.running = (0..<2000).map { index in
+        var detail = PodDetail(function: "f", revision: "f-00001", life: .wanted)
+        let text = String(repeating: "\u{1}", count: 1 << 20)
+        detail.enter(
+          .starting, at: Timestamp(milliseconds: 0), reason: "StartFailed", message: index < 200 ? text : nil)
+        return PodReport(uid: UUIDv7.make(), name: "pod-\(index)", namespace: "default", detail: detail)
+      }
+      let handle = try await Self.sessions(world, wiring).open(hello)
+      var commands = handle.commands.makeAsyncIterator()
+      #expect(await commands.next()?.action == .keep(uids: hello.running.map(\.uid)))
+      #expect(world.sessions.all[0].hello.running == hello.running)
+      let event = ReportedEvent(
+        object: ObjectReference(.node, namespace: nil, name: "worker-1"), reason: "StartFailed",
+        message: String(repeating: "\u{2}", count: 4 << 20), warning: true)
+      await handle.receive(.event(event))
+      #expect(await eventually { world.sessions.all[0].messages == [.event(event)] })
+      let uids = (0..<60_000).map { "\(hello.running[0].uid)-\($0)" }
+      world.sessions.all[0].commands.yield(NodeCommand(id: 2, epoch: 7, action: .keep(uids: uids)))
+      #expect(await commands.next()?.action == .keep(uids: uids))
+      await handle.closed(false)
+    }
+  }
+
   @Test(arguments: Wiring.allCases) func `a goodbye is a clean end`(_ wiring: Wiring) async throws {
     try await World.run { world in
       let handle = try await Self.sessions(world, wiring).open(Self.hello())

@@ -51,6 +51,22 @@ struct LifeTests {
     #expect(detail.history.last?.at == Timestamp(milliseconds: 99))
   }
 
+  @Test("a sentence keeps its beginning and its end within its bound, and its characters whole")
+  func sentences() {
+    #expect("short".shortened(to: 5) == "short")
+    #expect("0123456789".shortened(to: 4) == "01… (6 bytes left out) …89")
+    #expect("é0é".shortened(to: 3) == "… (3 bytes left out) …é" || "é0é".shortened(to: 3).hasSuffix("…é"))
+    for length in 0..<40 {
+      let text = String(repeating: "a€𝄞é", count: 10).shortened(to: length)
+      #expect(!text.contains("\u{fffd}") && text.utf8.count <= length + 48, "\(length): \(text)")
+    }
+    var detail = PodDetail(function: "f", revision: "f-00001", life: .wanted)
+    let long = "begins" + String(repeating: "x", count: 4 << 20) + "ends"
+    detail.enter(.gone, at: Timestamp(milliseconds: 0), reason: "StartFailed", message: long)
+    #expect(detail.message?.hasPrefix("beginsx") == true && detail.message?.hasSuffix("xends") == true)
+    #expect((detail.message?.utf8.count ?? 0) < Limits.messageBytes + 100)
+  }
+
   @Test("a typo finds its word, nonsense finds none")
   func suggestion() {
     #expect(Suggestion.nearest(to: "gret", in: ["greet", "other"]) == "greet")

@@ -9,6 +9,8 @@ internal import Synchronization
 /// JSONEncoder's and JSONDecoder's. The spec in a start command is the same for every pod of a revision: its text and what
 /// it means are kept.
 package final class NodeLines: Sendable {
+  /// Longest line, bytes: a hello tells of every pod of its node, of which there may be `Limits.slots`, in about 1 KiB each.
+  package static let bytesMax = 64 << 20
   /// Specs that are kept, each way; one more drops all.
   static let specsMaximum = 1024
   /// The longest spec that is kept, bytes.

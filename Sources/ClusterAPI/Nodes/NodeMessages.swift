@@ -71,7 +71,7 @@ package struct PodReport: Codable, Hashable, Sendable {
   }
 }
 
-/// One message of a worker to the server; a line of JSON of at most 1 MiB.
+/// One message of a worker to the server; a line of JSON of at most `NodeLines.bytesMax`.
 package enum WorkerMessage: Codable, Hashable, Sendable {
   /// First on every session.
   case hello(WorkerHello)
@@ -93,7 +93,7 @@ package struct ReportedEvent: Codable, Hashable, Sendable {
   package var object: ObjectReference
   /// A one-word cause.
   package var reason: String
-  /// A sentence.
+  /// A sentence, of about `Limits.messageBytes` at most.
   package var message: String
   /// Whether someone should look.
   package var warning: Bool
@@ -102,7 +102,7 @@ package struct ReportedEvent: Codable, Hashable, Sendable {
   package init(object: ObjectReference, reason: String, message: String, warning: Bool) {
     self.object = object
     self.reason = reason
-    self.message = message
+    self.message = message.shortened(to: Limits.messageBytes)
     self.warning = warning
   }
 }
@@ -135,7 +135,7 @@ package struct PodAssignment: Codable, Hashable, Sendable {
   }
 }
 
-/// One command of the server to a worker; a line of JSON of at most 1 MiB. All are idempotent.
+/// One command of the server to a worker; a line of JSON of at most `NodeLines.bytesMax`. All are idempotent.
 package struct NodeCommand: Codable, Hashable, Sendable {
   /// Counts the commands of a session.
   package var id: UInt64

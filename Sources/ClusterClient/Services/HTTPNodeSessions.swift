@@ -14,8 +14,6 @@ package struct HTTPNodeSessions: NodeSessions {
   static let waitingMessagesMax = 16_384
   /// Commands that may wait for the worker; one more ends the session.
   static let waitingCommandsMax = 65_536
-  /// Bytes of one command or message at most.
-  static let messageBytesMax = 1 << 20
   /// How long opening may take; the server itself waits 5 s for the second stream.
   static let openPatience = Duration.seconds(10)
   /// How long a goodbye may take to arrive.
@@ -51,8 +49,8 @@ package struct HTTPNodeSessions: NodeSessions {
   static func line(_ message: WorkerMessage, _ lines: NodeLines) throws(APIStatus) -> ByteBuffer {
     do {
       var data = try lines.text(message)
-      guard data.count <= messageBytesMax else {
-        throw APIStatus.tooLarge("a worker's message of \(data.count) bytes; at most \(messageBytesMax) are allowed")
+      guard data.count <= NodeLines.bytesMax else {
+        throw APIStatus.tooLarge("a worker's message of \(data.count) bytes; at most \(NodeLines.bytesMax) are allowed")
       }
       data.append(10)
       return ByteBuffer(bytes: data)
@@ -118,7 +116,7 @@ private final class HTTPNodeSession: Sendable {
         var request = APIRequest.get("\(base)/commands", query: [("session", session)])
         request.patience = HTTPNodeSessions.openPatience
         request.idempotent = false
-        return .success(try await client.lines(request, bound: HTTPNodeSessions.messageBytesMax))
+        return .success(try await client.lines(request, bound: NodeLines.bytesMax))
       } catch {
         return .failure(error)
       }

@@ -166,7 +166,7 @@ package struct PodDetail: Codable, Hashable, Sendable {
   package var life: PodLife
   /// A one-word cause of the last step.
   package var reason: String?
-  /// A sentence for people; after a crash it ends with the last lines written.
+  /// A sentence for people, of about `Limits.messageBytes` at most; after a crash it ends with the last lines written.
   package var message: String?
   /// The steps so far with their times, at most one entry a step and start (bounded at 16).
   package var history: [PodStep] = []
@@ -196,7 +196,7 @@ package struct PodDetail: Codable, Hashable, Sendable {
   package mutating func enter(_ life: PodLife, at time: Timestamp, reason: String?, message: String? = nil) {
     self.life = life
     self.reason = reason
-    self.message = message
+    self.message = message?.shortened(to: Limits.messageBytes)
     if history.count >= 16 { history.remove(at: 1) }
     history.append(PodStep(life: life, at: time, reason: reason))
   }

@@ -30,6 +30,8 @@ package enum Limits {
   package static let logLinesPerSecond = 5000
   /// Bytes of log lines a second and function.
   package static let logBytesPerSecond = 16 << 20
+  /// Longest sentence about a pod or event that a worker tells, bytes; of a longer one the middle is left out.
+  package static let messageBytes = 8 << 10
   /// Largest object in the API, bytes.
   package static let objectBytes = 1_048_576
   /// Time between a worker's heartbeats, milliseconds.

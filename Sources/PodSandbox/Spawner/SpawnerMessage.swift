@@ -155,7 +155,8 @@ enum SpawnerMessage {
     if let directory = spec.directory {
       guard directory.hasPrefix("/"), directory.utf8.count <= Int(APUS_DIRECTORY_MAX), !directory.utf8.contains(0)
       else {
-        throw .invalidSpec("working directory \(directory): a path from /, at most \(APUS_DIRECTORY_MAX) bytes")
+        throw .invalidSpec(
+          "working directory \(directory.prefix(80)): a path from /, at most \(APUS_DIRECTORY_MAX) bytes")
       }
     }
     try check(secrets: spec.secrets)

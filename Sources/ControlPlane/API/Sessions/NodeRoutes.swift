@@ -50,7 +50,7 @@ struct NodeRoutes: Sendable {
   }
 
   private func serve(_ request: Request, _ node: String, _ commandsEnded: OneShot<Void>) async throws {
-    var lines = RequestLines(request.body)
+    var lines = RequestLines(request.body, bound: NodeLines.bytesMax)
     guard let first = try await lines.next(), case .hello(let hello) = try message(first) else {
       throw APIStatus.badRequest("a session starts with a hello")
     }
