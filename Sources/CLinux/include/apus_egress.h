@@ -45,11 +45,12 @@ static inline int apus_egress_within(uint32_t address, const struct apus_egress_
 }
 
 /// Whether a destination (host byte order) is refused whatever a node opens: this host, link-local with the metadata
-/// services of clouds, the network inside the pod, groups, reserved.
+/// services of clouds, the network inside the pod, groups, reserved, and 168.63.129.16, where Azure answers its machines
+/// (Microsoft, "What is IP address 168.63.129.16?").
 static inline int apus_egress_never(uint32_t address) {
   static const struct apus_egress_range never[] = {
     {0x00000000u, 0xff000000u}, {0x7f000000u, 0xff000000u}, {0xa9fe0000u, 0xffff0000u}, {0xc0000000u, 0xffffff00u},
-    {0xe0000000u, 0xe0000000u},
+    {0xe0000000u, 0xe0000000u}, {0xa83f8110u, 0xffffffffu},
   };
   return apus_egress_within(address, never, sizeof never / sizeof never[0]);
 }

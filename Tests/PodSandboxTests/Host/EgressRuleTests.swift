@@ -11,13 +11,16 @@ struct EgressRuleTests {
   }
 
   @Test func `public addresses leave, the host's and the cloud's own never do, private ones where a node opens them`() {
-    for address in ["1.1.1.1", "8.8.8.8", "172.15.255.255", "172.32.0.0", "192.167.255.255", "223.255.255.255"] {
+    for address in [
+      "1.1.1.1", "8.8.8.8", "172.15.255.255", "172.32.0.0", "192.167.255.255", "223.255.255.255", "168.63.129.17",
+    ] {
       #expect(verdict(address) == .leaves, "\(address)")
     }
     let everything = ["0.0.0.0/0"]
     for address in [
       "0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.255", "169.254.169.254", "169.254.0.1", "192.0.0.1", "192.0.0.2",
       "192.0.0.3", "192.0.0.170", "224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255",
+      "168.63.129.16",
     ] {
       #expect(verdict(address) == .refused, "\(address)")
       #expect(verdict(address, everything) == .refused, "\(address) is never opened")
