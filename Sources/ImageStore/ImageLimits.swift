@@ -8,10 +8,15 @@ package struct ImageLimits: Sendable {
   package var layers = 127
   /// Bounds of one layer.
   package var layer = ArchiveLimits.layer
-  /// Largest image, its layers unpacked, bytes.
+  /// What each file, folder and link counts besides its contents, bytes: what ext4 has an inode for by default (mke2fs.conf,
+  /// inode_ratio), so that a disk has its inodes as long as its bytes.
+  package var entryBytes: Int64 = 16 << 10
+  /// Largest image, its layers unpacked, bytes; entries count.
   package var imageBytes: Int64 = 16 << 30
   /// Layers of one image that are fetched at once.
   package var fetchesAtOnce = 3
+  /// Layers of one registry's images that are fetched at once.
+  package var fetchesOfRegistry = 8
   /// Attempts of one fetch.
   package var attempts = 3
   /// First wait between two attempts, milliseconds; doubles.

@@ -40,7 +40,11 @@ struct ImageReferenceTests {
     for host in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.1.2.3", "[::1]:5000"] {
       #expect(try ImageReference("\(host)/a").isLoopback, "\(host)")
     }
-    for host in ["r.example", "10.0.0.1:5000", "localhost.example:5000", "[fe80::1]:5000"] {
+    for host in [
+      "r.example", "10.0.0.1:5000", "localhost.example:5000", "[fe80::1]:5000", "127.example:80",
+      "127.0.0.1.example:80",
+      "127.0.0:5000",
+    ] {
       #expect(try !ImageReference("\(host)/a").isLoopback, "\(host)")
     }
     #expect(try ImageReference("r.example/a:1").pinned(Self.digest).description == "r.example/a:1@\(Self.digest)")

@@ -218,6 +218,8 @@ struct LayerTests {
     (limits.files, limits.bytes, limits.ratioFrom) = (10, 1 << 20, 1 << 16)
     let many = LayerBytes.make { layer in for number in 0..<11 { layer.file("f\(number)") } }
     if case .tooManyFiles? = refusal(many, limits: limits) {} else { Issue.record("many files pass") }
+    let deep = LayerBytes.make { $0.file("a/b/c/d/e/f/g/h/i/j/k") }
+    if case .tooManyFiles? = refusal(deep, limits: limits) {} else { Issue.record("folders only named in paths pass") }
     let large = LayerBytes.make { $0.header("f", size: 1 << 30) }
     if case .tooManyBytes? = refusal(large, limits: limits) {} else { Issue.record("large files pass") }
     let zeros = LayerBytes.make { layer in

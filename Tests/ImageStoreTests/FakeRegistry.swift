@@ -13,12 +13,17 @@ final class FakeRegistry: Sendable {
     var swapped: [String: [UInt8]] = [:]
     /// Statuses that the next answers have, whatever was asked for.
     var failures: [HTTPResponseStatus] = []
+    /// Paths that are answered when `release` says so, and what waits to answer them.
+    var held: Set<String> = []
+    var waiting: [@Sendable () -> Void] = []
     /// Paths that lead elsewhere.
     var redirects: [String: String] = [:]
     var seen: [String] = []
     var authorizations: [String?] = []
     /// `basic` or `bearer`, when a login is asked for.
     var login: String?
+    /// Where tokens are said to be given; nil for this registry's own place.
+    var realm: String?
   }
 
   let state = Mutex(State())
@@ -62,6 +67,15 @@ final class FakeRegistry: Sendable {
   /// How often a path was asked for.
   func hits(_ part: String) -> Int { state.withLock { $0.seen.count { $0.contains(part) } } }
 
+  /// Answers what waits, and holds nothing back any more.
+  func release() {
+    let waiting = state.withLock { state in
+      defer { (state.held, state.waiting) = ([], []) }
+      return state.waiting
+    }
+    for answer in waiting { answer() }
+  }
+
   static func digest(_ bytes: [UInt8]) -> String {
     "sha256:" + SHA256.hash(data: bytes).map { String(format: "%02x", $0) }.joined()
   }
@@ -90,8 +104,9 @@ final class FakeRegistry: Sendable {
   @discardableResult
   func image(
     layers: [[UInt8]], config: String = #"{"Entrypoint":["/bin/app"]}"#, architecture: String = "amd64",
-    tag: String = "1"
+    tag: String = "1", repository: String = "team/app"
   ) -> String {
+    func blob(_ bytes: [UInt8], type: String) -> String { self.blob(bytes, type: type, repository: repository) }
     let parts = layers.map { blob($0, type: "application/vnd.oci.image.layer.v1.tar") }
     let diffs = layers.map { "\"\(Self.digest($0))\"" }.joined(separator: ",")
     let described = blob(
@@ -99,7 +114,8 @@ final class FakeRegistry: Sendable {
         #"{"architecture":"\#(architecture)","os":"linux","config":\#(config),"rootfs":{"type":"layers","diff_ids":[\#(diffs)]}}"#
           .utf8), type: "application/vnd.oci.image.config.v1+json")
     return manifest(
-      #"{"schemaVersion":2,"config":\#(described),"layers":[\#(parts.joined(separator: ","))]}"#, tag: tag)
+      #"{"schemaVersion":2,"config":\#(described),"layers":[\#(parts.joined(separator: ","))]}"#, tag: tag,
+      repository: repository)
   }
 
   private func answer(_ head: HTTPRequestHead) -> (HTTPResponseStatus, HTTPHeaders, [UInt8]) {
@@ -119,7 +135,8 @@ final class FakeRegistry: Sendable {
       case "basic" where authorization != basic:
         return (.unauthorized, ["www-authenticate": "Basic realm=\"x\""], [])
       case "bearer" where authorization != "Bearer granted":
-        let challenge = "Bearer realm=\"http://\(host)/token\",service=\"test\",scope=\"repository:team/app:pull\""
+        let challenge =
+          "Bearer realm=\"\(state.realm ?? "http://\(host)/token")\",service=\"test\",scope=\"repository:team/app:pull\""
         return (.unauthorized, ["www-authenticate": challenge], [])
       default: break
       }
@@ -144,14 +161,25 @@ final class FakeRegistry: Sendable {
       case .body: break
       case .end:
         guard let head else { return }
-        var (status, headers, bytes) = registry.answer(head)
-        headers.add(name: "content-length", value: "\(bytes.count)")
-        context.write(
-          wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: nil)
-        context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: bytes)))), promise: nil)
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-        bytes = []
+        let (loop, box) = (context.eventLoop, NIOLoopBound((self, context), eventLoop: context.eventLoop))
+        let isHeld = registry.state.withLock { state in
+          guard state.held.contains(head.uri) else { return false }
+          state.seen.append(head.uri)
+          state.waiting.append { loop.execute { box.value.0.answer(head, box.value.1) } }
+          return true
+        }
+        if !isHeld { answer(head, context) }
       }
+    }
+
+    private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+      var (status, headers, bytes) = registry.answer(head)
+      headers.add(name: "content-length", value: "\(bytes.count)")
+      context.write(
+        wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: nil)
+      context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: bytes)))), promise: nil)
+      context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+      bytes = []
     }
   }
 }

@@ -27,16 +27,16 @@ struct StoreTests {
     var limits = ImageLimits()
     var images: String { "\(folder.path)/images" }
 
-    func store() throws -> ImageStore {
+    func store(insecure: Set<String> = []) throws -> ImageStore {
       let clock = clock
       return try ImageStore(
-        folder: images, registries: RegistryClient(limits: limits, logger: StoreTests.logger),
+        folder: images, registries: RegistryClient(insecure: insecure, limits: limits, logger: StoreTests.logger),
         platform: StoreTests.platform, limits: limits, logger: StoreTests.logger, now: { clock.time.withLock { $0 } })
     }
 
-    func reference(_ digest: String) throws -> ImageReference {
-      try ImageReference("\(registry.host)/team/app:1@\(digest)")
-    }
+    func reference(_ digest: String, of other: FakeRegistry? = nil, _ repository: String = "team/app") throws
+      -> ImageReference
+    { try ImageReference("\((other ?? registry).host)/\(repository):1@\(digest)") }
 
     /// Names in the store's folder of layers, what is being fetched or removed among them.
     var layers: [String] { ((try? FileManager.default.contentsOfDirectory(atPath: "\(images)/layers")) ?? []).sorted() }
@@ -117,7 +117,8 @@ struct StoreTests {
       let held = try await store.hold(world.reference(digest))
       #expect(held.image.config.entrypoint == ["/bin/app"])
       #expect(await eventually { world.layers.count == 1 }, "\(world.layers)")
-      #expect(world.records == ["\(digest.dropFirst(7)).json"])
+      let record = "\(digest.dropFirst(7)).json"
+      #expect(await eventually { world.records == [record] }, "\(world.records)")
     }
   }
 
@@ -217,7 +218,7 @@ struct StoreTests {
       #expect(await failure(store, try world.reference(fine)) == nil, "two failures that pass are no failure")
       let away = try ImageReference("127.0.0.1:1/team/app@\(none)")
       #expect(await failure(store, away)?.description.contains("cannot be reached: connection refused") == true)
-      #expect(world.layers.count == 2, "what was unpacked for an image without a user goes at the next start")
+      #expect(await eventually { world.layers.count == 1 }, "what was unpacked for an image without a user goes")
     }
   }
 
@@ -255,7 +256,7 @@ struct StoreTests {
           state.login = kind
           state.redirects[path] = place
         }
-        let store = try world.store()
+        let store = try world.store(insecure: [other.host])
         guard case .unauthorized? = await failure(store, try world.reference(digest)) else {
           Issue.record("\(kind): no login was asked for")
           return
@@ -281,6 +282,131 @@ struct StoreTests {
           return
         }
       }
+    }
+  }
+
+  @Test("a registry of this machine leads to none of its other services, by redirect or for a token")
+  func otherServices() async throws {
+    try await world { world in
+      let service = try await FakeRegistry.start()
+      let digest = world.registry.image(layers: [Self.layer("a")])
+      let (path, away) = ("/v2/team/app/manifests/\(digest)", "http://\(service.host)/token")
+      let store = try world.store()
+      world.registry.state.withLock { $0.redirects = [path: away] }
+      guard case .unreachable? = await failure(store, try world.reference(digest)) else {
+        Issue.record("a redirect is followed")
+        return
+      }
+      world.registry.state.withLock { state in
+        (state.redirects, state.login, state.realm) = ([:], "bearer", away)
+      }
+      guard case .unreachable? = await failure(store, try world.reference(digest)) else {
+        Issue.record("a token is asked for elsewhere")
+        return
+      }
+      #expect(service.state.withLock { $0.seen } == [])
+      await service.stop()
+    }
+  }
+
+  @Test("a registry that stalls keeps nobody from the same layer elsewhere, and who waits for another asks by itself")
+  func stalling() async throws {
+    try await world { world in
+      let (other, layer) = (try await FakeRegistry.start(), Self.layer("shared"))
+      let blob = "/v2/team/app/blobs/\(FakeRegistry.digest(layer))"
+      let (slow, quick) = (world.registry.image(layers: [layer]), other.image(layers: [layer], tag: "2"))
+      let foreign = world.registry.image(
+        layers: [layer], config: #"{"Cmd":["/x"]}"#, tag: "3", repository: "team/other")
+      world.registry.state.withLock { $0.held = [blob] }
+      let store = try world.store()
+      let registry = world.registry
+      let (first, third) = (try world.reference(slow), try world.reference(foreign, "team/other"))
+      let stalled = Task { try await store.hold(first) }
+      #expect(await eventually { registry.hits(blob) == 1 })
+      // The same registry and layer, of a repository that may have it: it waits for the first.
+      let waiting = Task { try await store.hold(third) }
+      #expect(await eventually { registry.hits("/team/other/blobs/") == 1 }, "its configuration is read")
+      registry.state.withLock { $0.failures = [.notFound] }
+      registry.release()
+      await #expect(throws: ImageError.self) { _ = try await stalled.value }
+      #expect(try await waiting.value.folders.count == 2)
+      #expect(registry.hits("/team/other/blobs/\(FakeRegistry.digest(layer))") == 1)
+      await store.release(foreign)
+      await store.collect(all: true)
+      #expect(await eventually { world.layers.isEmpty })
+      registry.state.withLock { $0.held = [blob] }
+      let again = Task { try await store.hold(first) }
+      #expect(await eventually { registry.hits(blob) == 2 })
+      #expect(try await store.hold(world.reference(quick, of: other)).folders.count == 2)
+      registry.release()
+      _ = try await again.value
+      #expect(world.layers.count == 1, "both unpacked the same layer")
+      await other.stop()
+    }
+  }
+
+  @Test("of one registry a bounded number of layers is fetched at once, each over a connection of its own")
+  func manyFetches() async throws {
+    try await world(limits: { ($0.fetchesOfRegistry, $0.fetchesAtOnce) = (12, 2) }) { world in
+      let layers = (0..<16).map { Self.layer("layer\($0)") }
+      let digests = (0..<8).map { world.registry.image(layers: Array(layers[$0 * 2..<$0 * 2 + 2]), tag: "\($0)") }
+      let registry = world.registry
+      registry.state.withLock { $0.held = Set(layers.map { "/v2/team/app/blobs/\(FakeRegistry.digest($0))" }) }
+      let fetched: @Sendable () -> Int = {
+        registry.state.withLock { state in state.seen.count { state.held.contains($0) } }
+      }
+      let store = try world.store()
+      let references = try digests.map { try world.reference($0) }
+      let all = Task {
+        try await withThrowingTaskGroup(of: Int.self) { group in
+          for reference in references { group.addTask { try await store.hold(reference).folders.count } }
+          return try await group.reduce(0, +)
+        }
+      }
+      #expect(await eventually { fetched() == 12 })
+      #expect(await eventually { registry.hits("/manifests/") == 8 })
+      #expect(fetched() == 12)
+      registry.release()
+      #expect(try await all.value == 24)
+    }
+  }
+
+  @Test("what a failed pull unpacked goes with it, and an image counts its files besides their bytes")
+  func leftovers() async throws {
+    try await world(limits: { ($0.imageBytes, $0.entryBytes) = (100_000, 1000) }) { world in
+      let store = try world.store()
+      let large = (0..<3).map { Self.layer("big\($0)", String(repeating: "x", count: 40_000)) }
+      let tooLarge = world.registry.image(layers: large, tag: "1")
+      let error = await failure(store, try world.reference(tooLarge))
+      #expect(error?.description.contains("100000 bytes") == true, "\(error as Any)")
+      #expect(await eventually { world.layers.isEmpty }, "\(world.layers)")
+      let many = world.registry.image(
+        layers: (0..<2).map { part in
+          LayerBytes.make { layer in for number in 0..<60 { layer.file("f\(part)-\(number)", "") } }
+        }, tag: "2")
+      let second = await failure(store, try world.reference(many))
+      #expect(second?.description.contains("1000 bytes for each file") == true, "\(second as Any)")
+      #expect(await eventually { world.layers.isEmpty }, "\(world.layers)")
+      let missing = Self.layer("missing")
+      let half = world.registry.image(layers: [Self.layer("there"), missing], tag: "3")
+      world.registry.state.withLock { $0.documents["/v2/team/app/blobs/\(FakeRegistry.digest(missing))"] = nil }
+      #expect(await failure(store, try world.reference(half)) != nil)
+      #expect(await eventually { world.layers.isEmpty }, "\(world.layers)")
+    }
+  }
+
+  @Test("a layer's folder that the store does not know of is taken for what it is")
+  func strangers() async throws {
+    try await world { world in
+      let layer = Self.layer("a")
+      let digest = world.registry.image(layers: [layer])
+      let store = try world.store()
+      let place = "\(world.images)/layers/\(FakeRegistry.digest(layer).dropFirst(7))"
+      mkdir(place, 0o755)
+      try Data("known".utf8).write(to: URL(filePath: "\(place)/a"))
+      let held = try await store.hold(world.reference(digest))
+      #expect(try String(contentsOfFile: "\(held.folders[1])/a", encoding: .utf8) == "known")
+      #expect(world.layers.count == 1)
     }
   }
 
@@ -324,6 +450,7 @@ struct StoreTests {
         await store.release(first)
         do { _ = try await store.hold(world.reference(second)) } catch { failures.append("\(error)") }
         if await failure(store, try world.reference(third))?.wantsRoom != true { failures.append("3 MiB hold 4") }
+        if await !eventually({ world.layers.count == 1 }) { failures.append("of the third: \(world.layers)") }
       } catch { failures.append("\(error)") }
       _ = try await Command.run("umount", [world.images])
       #expect(failures == [])

@@ -70,7 +70,9 @@ package struct ImageReference: Hashable, Sendable, CustomStringConvertible {
   /// Whether the registry is this machine's own.
   package var isLoopback: Bool {
     let host = registry.hasPrefix("[") ? registry.prefix { $0 != "]" }.dropFirst() : registry.prefix { $0 != ":" }
-    return host == "localhost" || host == "::1" || host.hasPrefix("127.")
+    if host == "localhost" || host == "::1" { return true }
+    // An address, and no name that begins like one: who owns the name chooses where it leads.
+    return AddressRange.address(String(host)).map { $0.count == 4 && $0[0] == 127 } ?? false
   }
 
   private static func cut(_ text: String, at separator: Character) -> (String, String?) {

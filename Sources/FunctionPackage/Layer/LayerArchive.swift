@@ -3,7 +3,7 @@ import Glibc
 
 /// What a layer turned out to hold.
 package struct LayerSummary: Sendable, Hashable {
-  /// Files, folders, links and whiteouts.
+  /// Files, folders, links and whiteouts, folders that are only named in paths included.
   package let entries: Int
   /// Bytes of its files, unpacked.
   package let bytes: Int64
@@ -29,15 +29,13 @@ package enum LayerArchive {
   /// has them, whiteouts as devices 0:0, set-id bits, devices, pipes, sockets and attributes left out. Needs root.
   ///
   /// `diffID` is the digest of the unpacked tar (`sha256:HEX`), which the image's configuration names. Everything is
-  /// written into a folder beside it, which takes its name once the digest fitted and all is on the disk. Something
-  /// that is already at `path` gives `.exists`.
+  /// written into a folder beside it, which takes its name once the digest fitted and all is on the disk. A folder that is
+  /// at `path` by then is the same layer, because nothing else takes such a name, and stays; anything else gives `.exists`.
   @discardableResult
   package static func unpack(
     _ blob: String, into path: String, diffID: String, limits: ArchiveLimits = .layer
   ) throws(ArchiveError) -> LayerSummary {
     guard PackageArchive.isDigest(diffID) else { throw .badDigest(diffID) }
-    var status = stat()
-    guard lstat(path, &status) != 0 else { throw .exists(path) }
     let (above, name) = SystemFile.split(path)
     let prefix = PackageArchive.temporaryPrefix
     let temporary = "\(above)/\(prefix)\(name).\(getpid()).\(UInt32.random(in: 0 ... .max))"
@@ -47,8 +45,12 @@ package enum LayerArchive {
     do throws(ArchiveError) {
       let summary = try fill(temporary, from: blob, diffID: diffID, limits: limits)
       guard rename(temporary, path) == 0 else {
-        if [EEXIST, ENOTEMPTY, ENOTDIR].contains(errno) { throw .exists(path) }
-        throw SystemFile.error(path, "naming")
+        let code = errno
+        guard [EEXIST, ENOTEMPTY].contains(code) else {
+          throw code == ENOTDIR ? .exists(path) : SystemFile.error(path, "naming")
+        }
+        try? SystemFile.removeTree(temporary)
+        return summary
       }
       try SystemFile(path: above, flags: O_RDONLY | O_DIRECTORY).sync()
       return summary
@@ -62,11 +64,12 @@ package enum LayerArchive {
   private static func fill(
     _ folder: String, from blob: String, diffID: String, limits: ArchiveLimits
   ) throws(ArchiveError) -> LayerSummary {
-    var sink = LayerSink(top: try SystemFile(path: folder, flags: O_RDONLY | O_DIRECTORY))
-    let (summary, found) = try read(blob, to: &sink, limits: limits)
+    var sink = LayerSink(
+      top: try SystemFile(path: folder, flags: O_RDONLY | O_DIRECTORY), entriesMaximum: limits.files)
+    let (read, found) = try read(blob, to: &sink, limits: limits)
     guard found == diffID else { throw .digestMismatch(expected: diffID, found: found) }
     try sink.sync()
-    return summary
+    return LayerSummary(entries: read.entries + sink.foldersMade, bytes: read.bytes)
   }
 
   /// Streams a layer into a sink; answers what it held and the digest of the tar.

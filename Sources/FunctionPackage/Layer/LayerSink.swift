@@ -5,12 +5,17 @@ import Glibc
 /// attribute. Every folder is opened as if that one folder were the root, so that links of the layer lead nowhere else.
 struct LayerSink: LayerEntrySink {
   private let top: SystemFile
+  private let entriesMaximum: Int
+  private var entries = 0
+  /// Folders that were only named in the paths of others, and made.
+  private(set) var foldersMade = 0
   private var parent: (path: EntryPath?, folder: SystemFile)
   private var file: (file: SystemFile, entry: LayerEntry)?
 
-  /// Begins in an empty folder.
-  init(top: SystemFile) {
+  /// Begins in an empty folder; takes as many entries at most, folders that are only named in paths included.
+  init(top: SystemFile, entriesMaximum: Int) {
     self.top = top
+    self.entriesMaximum = entriesMaximum
     parent = (nil, top)
   }
 
@@ -19,6 +24,7 @@ struct LayerSink: LayerEntrySink {
       if case .opaque = entry.kind { try makeOpaque(top) }
       return
     }
+    try count(path)
     let name = path.lastComponent
     switch entry.kind {
     case .opaque:
@@ -74,6 +80,11 @@ struct LayerSink: LayerEntrySink {
   }
 
   // MARK: entries
+
+  private mutating func count(_ path: EntryPath) throws(ArchiveError) {
+    entries += 1
+    guard entries <= entriesMaximum else { throw .tooManyFiles(limit: entriesMaximum, path: path.text) }
+  }
 
   private func makeOpaque(_ folder: SystemFile) throws(ArchiveError) {
     guard apus_make_opaque(folder.descriptor) == 0 else { throw SystemFile.error(folder.path, "marking") }
@@ -173,6 +184,8 @@ struct LayerSink: LayerEntrySink {
     var descriptor = apus_open_in_root(top.descriptor, path.text, O_RDONLY | O_DIRECTORY)
     if descriptor < 0, errno == ENOENT {
       let above: SystemFile = if let parent = path.parent { try openFolder(parent) } else { top }
+      try count(path)
+      foldersMade += 1
       guard mkdirat(above.descriptor, path.lastComponent, 0o755) == 0 else {
         // A link that leads nowhere.
         if errno == EEXIST { throw .refused(path: path.text, .throughLink) }

@@ -15,6 +15,10 @@ import Synchronization
 package final class RegistryClient: Sendable {
   /// Redirects followed for one blob.
   static let redirectsMax = 5
+  /// Authorizations that are remembered.
+  static let knownMax = 256
+  /// Connections to one host: for the transfers of `ImageLimits.fetchesOfRegistry`, and for documents.
+  static let connectionsMax = 64
   /// Bytes of an error's body that are read.
   static let errorBytesMax = 64 << 10
 
@@ -22,7 +26,7 @@ package final class RegistryClient: Sendable {
   private let insecure: Set<String>
   private let limits: ImageLimits
   private let logger: Logger
-  /// Authorizations by registry and repository, until the registry refuses them.
+  /// Authorizations by registry and repository, until the registry refuses them; one more than `knownMax` drops all.
   private let known = Mutex<[Known: String]>([:])
 
   private struct Known: Hashable {
@@ -40,6 +44,8 @@ package final class RegistryClient: Sendable {
       timeout: .init(connect: .seconds(5), read: .milliseconds(limits.answerTime)), decompression: .disabled)
     configuration.httpVersion = .http1Only
     configuration.connectionPool.retryConnectionEstablishment = false
+    // Who waits for a connection of a full pool fails like one who cannot connect.
+    configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = Self.connectionsMax
     http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
   }
 
@@ -81,7 +87,7 @@ package final class RegistryClient: Sendable {
       guard let chosen = entry(wanted) ?? any else {
         throw ImageError.noPlatform(
           image: "\(image)", wanted: "\(wanted)",
-          offered: offered.map { "\($0.platform?.os ?? "?")/\($0.platform?.architecture ?? "?")" })
+          offered: offered.prefix(16).map { "\($0.platform?.os ?? "?")/\($0.platform?.architecture ?? "?")" })
       }
       guard case (_, .manifest(let manifest)) = try await self.document(image, chosen.digest, credential) else {
         throw ImageError.unsupported("\(image): an index within an index is not followed")
@@ -198,10 +204,14 @@ package final class RegistryClient: Sendable {
       guard response.status == .unauthorized else { return try await Self.successful(response, image) }
       let challenges = response.headers["www-authenticate"].compactMap(RegistryChallenge.init)
       await Self.drain(response)
+      known.withLock { $0[key] = nil }
       guard attempt == 0, let challenge = challenges.first else { break }
       authorization = try await self.authorization(challenge, image, credential)
       let granted = authorization
-      known.withLock { $0[key] = granted }
+      known.withLock { known in
+        if known.count >= Self.knownMax { known = [:] }
+        known[key] = granted
+      }
     }
     throw ImageError.unauthorized(image: "\(image)", registry: image.registry)
   }
@@ -232,11 +242,13 @@ package final class RegistryClient: Sendable {
     throw ImageError.unreachable(registry: image.registry, why: "it redirects more than \(Self.redirectsMax) times")
   }
 
-  /// HTTPS leads to HTTPS only; plain HTTP only to where plain HTTP is allowed anyway.
+  /// HTTPS leads to HTTPS only; plain HTTP to the same host and port, or to a registry that was named insecure. Not to all of
+  /// this machine: a registry must not make the worker ask its other services.
   private func allowed(_ next: URL, from url: URL) -> Bool {
     if next.scheme == "https" { return next.host != nil }
     guard next.scheme == "http", url.scheme == "http", let host = next.host else { return false }
-    return isPlain(host) || isPlain(next.port.map { "\(host):\($0)" } ?? host)
+    return (host, next.port ?? 80) == (url.host ?? "", url.port ?? 80)
+      || insecure.contains(next.port.map { "\(host):\($0)" } ?? host)
   }
 
   private func authorization(
@@ -248,7 +260,8 @@ package final class RegistryClient: Sendable {
       return credential.basic
     }
     guard let start = URL(string: base(of: image)), let url = URL(string: address), allowed(url, from: start) else {
-      throw ImageError.unreachable(registry: image.registry, why: "its tokens are at \(address), which is not asked")
+      throw ImageError.unreachable(
+        registry: image.registry, why: "its tokens are at \(address.prefix(200)), which is not asked")
     }
     var request = HTTPClientRequest(url: address)
     request.headers.add(name: "user-agent", value: "apus")

@@ -22,18 +22,18 @@ struct ImageFolder: Sendable {
   func download() -> String { "\(layers)/\(Self.downloadPrefix)\(UInt64.random(in: 0 ... .max))" }
   private func record(_ digest: String) -> String { "\(images)/\(digest.dropFirst(7)).json" }
 
-  /// Makes the folders and removes what an interrupted process left.
-  func open() throws(ImageError) {
+  /// Makes the folders; answers what an interrupted process left there, for removal at leisure: nothing else takes these
+  /// names.
+  func open() throws(ImageError) -> [String] {
     for folder in [path, layers, images] {
       // The worker's alone: files in it belong to whatever users an image has.
       guard mkdir(folder, 0o700) == 0 || errno == EEXIST else { throw SystemText.error(folder, "making") }
     }
-    for folder in [path, layers, images] {
-      for name in Self.names(in: folder) where name.hasPrefix(".") {
-        try? PackageArchive.remove("\(folder)/\(name)")
-      }
+    let left = [path, layers, images].flatMap { folder in
+      Self.names(in: folder).filter { $0.hasPrefix(".") }.map { "\(folder)/\($0)" }
     }
     try makeBase()
+    return left
   }
 
   /// Where a pod with `egress: internet` asks for names; others have no route there.
@@ -110,7 +110,11 @@ struct ImageFolder: Sendable {
 
   func removeRecord(_ digest: String) { unlink(record(digest)) }
 
-  /// Takes a layer away at once, so that it can be fetched anew; answers what is to be removed at leisure.
+  /// Whether a layer's folder is there.
+  func has(layer diffID: String) -> Bool { access(layer(diffID), F_OK) == 0 }
+
+  /// Takes a layer away at once, so that it can be fetched anew; answers what is to be removed at leisure, nil when it
+  /// cannot be taken away now.
   func setAside(layer diffID: String) -> String? {
     let aside = "\(layers)/\(Self.removingPrefix)\(UInt64.random(in: 0 ... .max))"
     return rename(layer(diffID), aside) == 0 ? aside : nil

@@ -18,10 +18,12 @@ package actor ImageStore {
   private let limits: ImageLimits
   private let logger: Logger
   private let now: @Sendable () -> Int64
-  /// Unpacks and removes, which blocks; one layer at a time, so that a pull leaves the pods a core.
+  /// Unpacks, which blocks; one layer at a time, so that a pull leaves the pods a core.
   private let unpacking = DispatchQueue(label: "apus.images.unpack", qos: .utility)
+  /// Removes, which blocks too; what is removed has a name that nothing else asks for.
+  private let removing = DispatchQueue(label: "apus.images.remove", qos: .utility)
   private var images: [String: Entry] = [:]
-  /// Layers that are here, with the bytes of their files.
+  /// Layers that are here, with what they count: the bytes of their files, and `entryBytes` for each.
   private var layers: [String: Int64] = [:]
   /// Pods that hold an image, or wait for it.
   private var holders: [String: Int] = [:]
@@ -34,7 +36,13 @@ package actor ImageStore {
     var credential: RegistryCredential?
   }
 
-  private var fetches: [String: Task<Void, any Error>] = [:]
+  private struct Fetch: Hashable {
+    var registry: String
+    var blob: String
+    var diffID: String
+  }
+
+  private var fetches: [Fetch: Task<Void, any Error>] = [:]
 
   /// A store in a folder, which is made; removes what an interrupted process left, and layers of no image.
   package init(
@@ -48,16 +56,14 @@ package actor ImageStore {
     self.limits = limits
     self.logger = logger
     self.now = now
-    try self.folder.open()
+    let left = try self.folder.open()
     let found = self.folder.contents()
     for (image, lastUse) in found.images {
       images[image.digest] = Entry(image: image, lastUse: lastUse)
       for layer in image.layers { layers[layer.diffID] = layer.bytes }
     }
-    for orphan in found.layers.subtracting(layers.keys) {
-      guard let aside = self.folder.setAside(layer: orphan) else { continue }
-      unpacking.async { try? PackageArchive.remove(aside) }
-    }
+    let orphans = found.layers.subtracting(layers.keys).compactMap { self.folder.setAside(layer: $0) }
+    removing.async { for path in left + orphans { try? PackageArchive.remove(path) } }
   }
 
   /// An image and the folders of its layers, pulled when it is not here; it stays until `release`. The reference must
@@ -94,7 +100,7 @@ package actor ImageStore {
   }
 
   /// Removes images that no pod uses and that were not used for long, or are beyond what is kept, and layers of no
-  /// image. Cheap when there is nothing to do. `all` removes every image that no pod uses.
+  /// image. Cheap when there is nothing to do. `all` removes every image that no pod uses. Answers how many went.
   @discardableResult
   package func collect(all: Bool = false) -> Int {
     let unused = images.filter { holders[$0.key] == nil }.sorted {
@@ -110,18 +116,27 @@ package actor ImageStore {
       folder.removeRecord(digest)
       removed += 1
     }
-    if removed > 0 { removeLayers() }
-    return removed
+    return removed > 0 || all ? removed + removeLayers() : 0
   }
 
-  private func removeLayers() {
+  @discardableResult
+  private func removeLayers() -> Int {
     let used = Set(images.values.flatMap { $0.image.layers.map(\.diffID) }).union(needed.keys)
-    for diffID in layers.keys where !used.contains(diffID) {
+    let unused = layers.keys.filter { !used.contains($0) }
+    for diffID in unused {
+      // One that cannot be taken away now is still here, and tried again with the next.
+      guard let aside = folder.setAside(layer: diffID) else {
+        if !folder.has(layer: diffID) { layers[diffID] = nil }
+        continue
+      }
       layers[diffID] = nil
-      guard let aside = folder.setAside(layer: diffID) else { continue }
-      unpacking.async { try? PackageArchive.remove(aside) }
+      removing.async { try? PackageArchive.remove(aside) }
     }
+    return unused.count
   }
+
+  /// Waits until all is removed that was taken away so far.
+  private func removed() async { await withCheckedContinuation { done in removing.async { done.resume() } } }
 
   private func used(_ digest: String) {
     let time = now()
@@ -165,39 +180,43 @@ package actor ImageStore {
   }
 
   private func pull(_ image: ImageReference, _ digest: String, _ credential: RegistryCredential?) async throws {
+    var noted: Set<String> = []
+    defer {
+      for diffID in noted { needed[diffID] = needed[diffID].flatMap { $0 > 1 ? $0 - 1 : nil } }
+      // What came for an image that did not.
+      removeLayers()
+    }
     var attempt = 1
     while true {
       do {
-        return try await attemptPull(image, digest, credential)
+        return try await attemptPull(image, digest, credential, noting: &noted)
       } catch let error as ImageError {
         let madeRoom = error.wantsRoom && collect(all: true) > 0
         guard attempt < limits.attempts, error.mayPass || madeRoom else { throw error }
         logger.warning("pulling an image failed", metadata: ["image": "\(image)", "error": "\(error)"])
+        if madeRoom { await removed() }
       }
       try await Task.sleep(for: .milliseconds(limits.retryFirst << (attempt - 1)))
       attempt += 1
     }
   }
 
-  private func attemptPull(_ image: ImageReference, _ digest: String, _ credential: RegistryCredential?) async throws {
+  /// One attempt; the layers that the image has are noted as needed, and stay so for the next.
+  private func attemptPull(
+    _ image: ImageReference, _ digest: String, _ credential: RegistryCredential?, noting noted: inout Set<String>
+  ) async throws {
     let (_, manifest) = try await registries.manifest(image, credential, platform)
     let config = try await registries.config(image, manifest, credential)
     guard config.platform == platform else {
       throw ImageError.noPlatform(image: "\(image)", wanted: "\(platform)", offered: ["\(config.platform)"])
     }
-    let parts = Array(zip(manifest.layers, config.diffIDs))
-    for (_, diffID) in parts { needed[diffID, default: 0] += 1 }
-    defer {
-      for (_, diffID) in parts { needed[diffID] = needed[diffID].flatMap { $0 > 1 ? $0 - 1 : nil } }
-    }
-    try await fetchAll(parts, image, credential)
-    let total = config.diffIDs.reduce(0) { $0 + (layers[$1] ?? 0) }
-    guard total <= limits.imageBytes else {
-      throw ImageError.tooLarge(what: "\(image), unpacked,", limit: limits.imageBytes)
-    }
+    for diffID in config.diffIDs where noted.insert(diffID).inserted { needed[diffID, default: 0] += 1 }
+    try await fetchAll(Array(zip(manifest.layers, config.diffIDs)), of: Source(image: image, credential: credential))
     // A layer that comes twice counts where it is on top: the same files once more change nothing below it.
     var seen: Set<String> = []
     let distinct = config.diffIDs.reversed().filter { seen.insert($0).inserted }
+    let total = distinct.reduce(0) { $0 + (layers[$1] ?? 0) }
+    guard total <= limits.imageBytes else { throw tooLarge(image) }
     let (user, group) = try ImageUsers.resolve(config.user, layers: distinct.map(folder.layer))
     let stored = StoredImage(
       digest: digest, config: config, layers: distinct.map { StoredLayer(diffID: $0, bytes: layers[$0] ?? 0) },
@@ -208,51 +227,96 @@ package actor ImageStore {
     collect()
   }
 
-  private func fetchAll(
-    _ parts: [(ImageDescriptor, String)], _ image: ImageReference, _ credential: RegistryCredential?
-  ) async throws {
+  private func tooLarge(_ image: ImageReference) -> ImageError {
+    .tooLarge(
+      what: "\(image), unpacked, with \(limits.entryBytes) bytes for each file and folder,", limit: limits.imageBytes)
+  }
+
+  // MARK: layers
+
+  /// Where the layers of an image come from.
+  private struct Source: Sendable {
+    var image: ImageReference
+    var credential: RegistryCredential?
+  }
+
+  private func fetchAll(_ parts: [(ImageDescriptor, String)], of source: Source) async throws {
+    let all = Set(parts.map(\.1))
     try await withThrowingTaskGroup(of: Void.self) { group in
-      var started = 0
-      for (blob, diffID) in parts where layers[diffID] == nil {
-        if started >= limits.fetchesAtOnce { try await group.next() }
-        started += 1
-        let fetch = fetched(blob, diffID, image, credential)
-        group.addTask { try await fetch.value }
+      var started: Set<String> = []
+      for (blob, diffID) in parts where layers[diffID] == nil && started.insert(diffID).inserted {
+        if started.count > limits.fetchesAtOnce { try await group.next() }
+        group.addTask { try await self.fetched(blob, diffID, of: source, beside: all) }
       }
       try await group.waitForAll()
     }
   }
 
+  /// Sees to it that a layer is here. Another image's pull that fetches the same from the same registry does so for this
+  /// one too; when it fails, this one asks by itself: another repository or login may be given what that one was not.
   private func fetched(
-    _ blob: ImageDescriptor, _ diffID: String, _ image: ImageReference, _ credential: RegistryCredential?
-  ) -> Task<Void, any Error> {
-    if let fetch = fetches[diffID] { return fetch }
-    // Awaited by every pull that needs the layer; ends by the bounds of its transfer.
-    let fetch = Task {
-      defer { self.fetches[diffID] = nil }
-      if self.layers[diffID] != nil { return }
-      let file = self.folder.download()
-      defer { unlink(file) }
-      try await self.registries.fetch(blob, of: image, credential, to: file)
-      self.layers[diffID] = try await self.unpack(file, diffID, blob.digest)
-    }
-    fetches[diffID] = fetch
-    return fetch
-  }
-
-  private func unpack(_ file: String, _ diffID: String, _ digest: String) async throws(ImageError) -> Int64 {
-    let (path, bounds) = (folder.layer(diffID), limits.layer)
-    let result: Result<Int64, ArchiveError> = await withCheckedContinuation { continuation in
-      unpacking.async {
-        do throws(ArchiveError) {
-          let summary = try LayerArchive.unpack(file, into: path, diffID: diffID, limits: bounds)
-          continuation.resume(returning: .success(summary.bytes))
-        } catch {
-          continuation.resume(returning: .failure(error))
-        }
+    _ blob: ImageDescriptor, _ diffID: String, of source: Source, beside all: Set<String>
+  ) async throws {
+    let key = Fetch(registry: source.image.registry, blob: blob.digest, diffID: diffID)
+    while layers[diffID] == nil {
+      if let busy = fetches[key] ?? fullRegistry(key.registry) {
+        try? await Self.wait(for: busy)
+        try Task.checkCancellation()
+        continue
+      }
+      let fetch = Task { try await self.fetch(blob, diffID, of: source, beside: all) }
+      fetches[key] = fetch
+      defer { fetches[key] = nil }
+      return try await withTaskCancellationHandler {
+        try await fetch.value
+      } onCancel: {
+        fetch.cancel()
       }
     }
-    do throws(ArchiveError) { return try result.get() } catch { throw .layer(digest: digest, error) }
+  }
+
+  /// One of the fetches from a registry, when there are as many as may be.
+  private func fullRegistry(_ registry: String) -> Task<Void, any Error>? {
+    let busy = fetches.filter { $0.key.registry == registry }
+    return busy.count >= limits.fetchesOfRegistry ? busy.values.first : nil
+  }
+
+  private func fetch(
+    _ blob: ImageDescriptor, _ diffID: String, of source: Source, beside all: Set<String>
+  ) async throws {
+    let file = folder.download()
+    defer { unlink(file) }
+    try await registries.fetch(blob, of: source.image, source.credential, to: file)
+    guard layers[diffID] == nil else { return }
+    let room = max(0, limits.imageBytes - all.reduce(0) { $0 + (layers[$1] ?? 0) })
+    var bounds = limits.layer
+    bounds.bytes = min(bounds.bytes, room)
+    bounds.files = min(bounds.files, Int(room / max(1, limits.entryBytes)))
+    do throws(ArchiveError) {
+      let summary = try await unpack(file, diffID, bounds)
+      layers[diffID] = summary.bytes + Int64(summary.entries) * limits.entryBytes
+    } catch {
+      switch error {
+      case .tooManyBytes where bounds.bytes < limits.layer.bytes, .tooManyFiles where bounds.files < limits.layer.files:
+        throw tooLarge(source.image)
+      default: throw ImageError.layer(digest: blob.digest, error)
+      }
+    }
+  }
+
+  private func unpack(
+    _ file: String, _ diffID: String, _ bounds: ArchiveLimits
+  ) async throws(ArchiveError) -> LayerSummary {
+    let path = folder.layer(diffID)
+    let result: Result<LayerSummary, ArchiveError> = await withCheckedContinuation { continuation in
+      unpacking.async {
+        continuation.resume(
+          returning: Result { () throws(ArchiveError) in
+            try LayerArchive.unpack(file, into: path, diffID: diffID, limits: bounds)
+          })
+      }
+    }
+    return try result.get()
   }
 }
 
