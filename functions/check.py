@@ -14,7 +14,7 @@ import traceback
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from checking import fuzz, lambdas, runners, samples  # noqa: E402
+from checking import fuzz, lambdas, languages, runners, samples  # noqa: E402, F401  (languages adds its checks)
 from checking.pod import FUNCTIONS, Failure  # noqa: E402
 
 RUNTIMES = ("python", "node", "exec", "swift", "lambda")

@@ -1,9 +1,7 @@
 """What every runner must do whatever its language. A check is a function of a Runner; Failure or an error fails it."""
 
 import hashlib
-import pathlib
 import random
-import tempfile
 import threading
 import time
 
@@ -400,62 +398,3 @@ def ends_with_1_when_the_function_cannot_start(runner):
         equal(pod.wait(), 1, "exit status")
         equal(pod.control, b"", "control byte")
         expect(b"missing" in pod.text, f"the reason is not given: {pod.text!r}")
-
-
-@check_of("python")
-def takes_a_handler_with_the_name_of_a_module_of_the_language(runner):
-    with tempfile.TemporaryDirectory() as folder:
-        handler = pathlib.Path(folder, "queue.py")
-        handler.write_text(
-            "import sys, _json\n"
-            "def handle(event, context):\n"
-            "    return f'{__name__} {__file__} {__spec__.origin} {sys.modules[__name__].handle is handle}'\n"
-        )
-        environment = dict(runner.environment, APUS_HANDLER="queue.py:handle")
-        with Runner(runner.name, runner.argv, folder, environment).pod() as pod:
-            answer = pod.call("GET", "/")
-            equal((answer.status, answer.body.decode()), (200, f"queue {handler} {handler} True"), "the module")
-
-
-@check_of("python")
-def refuses_answers_that_cannot_be_sent(runner):
-    with runner.pod() as pod:
-        for kind in ("forge", "forge-object", "status", "nothing", "odd"):
-            answer = pod.call("GET", f"/?do=wrong&kind={kind}")
-            equal((answer.status, answer.json()["code"]), (500, "function_failed"), kind)
-            expect("set-cookie" not in answer.headers, "a header was forged")
-
-
-@check_of("exec")
-def kills_a_command_at_its_deadline(runner):
-    with runner.pod() as pod:
-        client = pod.client()
-        began = time.monotonic()
-        deadline = str(int(time.time() * 1000) + 400)
-        client.send(request("GET", "/?do=cancel", b"", [("X-Apus-Deadline", deadline)]))
-        expect(client.ended(), "it was answered")
-        expect(0.3 < time.monotonic() - began < 2, "not at the deadline")
-        began = time.monotonic()
-        equal(pod.call("GET", "/?do=linger").body, b"done", "a command that leaves a process behind")
-        expect(time.monotonic() - began < 2, "it waited for what was left behind")
-
-
-@check_of("node")
-def outlives_what_nobody_catches(runner):
-    with runner.pod(concurrency=2) as pod:
-        other = pod.client()
-        other.send(request("GET", "/?do=sleep&ms=300", b"", [("X-Call-Id", "other")]))
-        for do, kind in (("crash", "Error"), ("forget", "TypeError")):
-            answer = pod.call("GET", f"/?do={do}", b"", [("X-Call-Id", do)])
-            equal((answer.status, answer.headers.get("x-function-error")), (500, kind), do)
-        equal(other.answer().body, b"slept", "a call beside them")
-        client = pod.client()
-        client.send(request("GET", "/?do=crash-stream", b"", [("X-Call-Id", "crash-stream")]))
-        equal(client.head()[0], 200, "status of the stream")
-        expect(client.cut(), "a stream that failed came to an orderly end")
-        equal(pod.call("GET", "/?do=late", b"", [("X-Call-Id", "late")]).body, b"answered", "the answer before")
-        eventually(lambda: len([f for f in pod.frames if f.get("level") == "error"]) == 4, "the error records")
-        errors = [frame for frame in pod.frames if frame.get("level") == "error"]
-        equal([frame["call"] for frame in errors], ["crash", "forget", "crash-stream", "late"], "error records")
-        expect(all("handler.mjs" in frame["fields"]["traceback"] for frame in errors), "tracebacks")
-        equal(pod.call(body=b"alive").body, b"alive", "the next answer")

@@ -349,13 +349,33 @@ async function readBody(request, response) {
   return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces, size);
 }
 
-async function stream(response, answer, context, crashed) {
+/** Runs steps one after another, each given up when a promise fails. That has one reaction for all of them: with a race for
+ * each, a promise that never settles would keep what every step gave. */
+function unless(failing) {
+  let failure;
+  let giveUp = () => {};
+  failing.catch((error) => {
+    failure = { error };
+    giveUp(error);
+  });
+  return (step) =>
+    new Promise((resolve, reject) => {
+      if (failure) throw failure.error;
+      giveUp = reject;
+      Promise.resolve(step()).then(resolve, reject);
+    });
+}
+
+async function stream(request, response, answer, context, crashed) {
   const iterator = answer.body[Symbol.asyncIterator]?.() ?? answer.body;
-  const nextPiece = () => Promise.race([iterator.next(), crashed]);
+  const unlessCrashed = unless(crashed);
+  const nextPiece = () => unlessCrashed(() => iterator.next());
   let piece = await nextPiece();
   response.writeHead(answer.status, answer.headers);
   response.flushHeaders();
   try {
+    // Of such an answer nothing follows the head: who reads it has it whole, and may send the next request.
+    if (request.method === 'HEAD' || answer.status === 204 || answer.status === 304) return response.end();
     while (!piece.done) {
       if (context.signal.aborted) return response.destroy();
       if (typeof piece.value !== 'string' && !(piece.value instanceof Uint8Array)) {
@@ -365,7 +385,7 @@ async function stream(response, answer, context, crashed) {
       piece = await nextPiece();
     }
   } finally {
-    if (!piece.done) await Promise.race([iterator.return?.(), crashed]);
+    if (!piece.done) await unlessCrashed(() => iterator.return?.());
   }
   return response.end();
 }
@@ -408,7 +428,7 @@ async function call(request, response) {
     try {
       const answer = render(await Promise.race([handler(new Event(request, body), context), crashed]));
       output.flush();
-      if (!Buffer.isBuffer(answer.body)) return await stream(response, answer, context, crashed);
+      if (!Buffer.isBuffer(answer.body)) return await stream(request, response, answer, context, crashed);
       if (answer.status !== 204 && answer.status !== 304) answer.headers['Content-Length'] = answer.body.length;
       if (draining) answer.headers.Connection = 'close';
       response.writeHead(answer.status, answer.headers);

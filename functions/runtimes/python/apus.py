@@ -195,6 +195,7 @@ def render(result):
         status, given, body = result.status, result.headers or {}, result.body
         if not isinstance(status, int) or not 200 <= status <= 599:
             raise ValueError(f"status {status!r}: a number from 200 to 599 is needed")
+        status = int(status)  # a member of an Enum is written as its name
         pairs = [checked(*pair) for pair in (given.items() if hasattr(given, "items") else given)]
         pairs = [pair for pair in pairs if pair[0].lower() not in FRAMING]
     else:
@@ -222,7 +223,7 @@ def checked(name, value):
     """A header pair that is safe to send; ValueError otherwise."""
     if not isinstance(name, str) or not name or not TOKEN.issuperset(name):
         raise ValueError(f"header name {name!r}: letters, digits and - only")
-    value = str(value)
+    name, value = str.__str__(name), str(value)  # a member of an Enum is written as its name
     if any((c < " " and c != "\t") or c == "\x7f" for c in value):
         raise ValueError(f"header {name}: the value must not contain control characters")
     return name, value

@@ -26,6 +26,8 @@ class Connection:
     def __init__(self, fd):
         self.fd = fd
         self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
+        if _socket.getdefaulttimeout() is not None:  # the function's own, for the connections that it makes
+            self.socket.settimeout(None)
         self.socket.setsockopt(_socket.SOL_SOCKET, SO_RCVTIMEO, STALL)
         self.socket.setsockopt(_socket.SOL_SOCKET, SO_SNDTIMEO, STALL)
         self.buffer = bytearray()

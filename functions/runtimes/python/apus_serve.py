@@ -76,7 +76,11 @@ class Server:
             # While it waits a pod of a zygote may be ended at once, if nothing is to be done at its end.
             if self.zygote is not None:
                 self.zygote.rest(not self.threads and not self.draining)
-            happened = self.epoll.poll(1.0 if self.beginning else -1)
+            try:
+                happened = self.epoll.poll(1.0 if self.beginning else -1)
+            except Exception as error:  # of a signal's handler that the function set: no call's, and not the pod's end
+                sys.stderr.write(apus_frames.traceback_of(error))
+                happened = ()
             if self.zygote is not None:
                 self.zygote.rest(False)
             for fd, events in happened:
@@ -173,7 +177,12 @@ class Server:
             connection.running = True
             self.running += 1
             if not self.threads:
-                self.ended(connection, self.call(connection))
+                goes_on = False
+                try:
+                    goes_on = self.call(connection)
+                except Exception as error:  # of a signal's handler, in the moment between the call and here
+                    sys.stderr.write(apus_frames.traceback_of(error))
+                self.ended(connection, goes_on)
             elif not self.start_thread(connection):
                 return
 
@@ -231,6 +240,10 @@ class Server:
         self.beginning.pop(connection, None)
         if connection.watched:  # a child of the function may hold the descriptor: closing would not end the watch
             self.unwatch(connection)
+        try:
+            connection.socket.shutdown(_socket.SHUT_RDWR)  # a child of the function may hold it: closing would not end it
+        except OSError:
+            pass
         connection.socket.close()
         if self.full and not self.draining:
             self.full = False
