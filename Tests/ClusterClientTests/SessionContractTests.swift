@@ -58,11 +58,10 @@ import Testing
   ) async throws {
     try await World.run { world in
       var hello = Self.hello()
-      hello.running = (0..<2000).map { index in
+      let long = String(repeating: "\u{1}", count: 1 << 20)
+      hello.running = (0..<200).map { index in
         var detail = PodDetail(function: "f", revision: "f-00001", life: .wanted)
-        let text = String(repeating: "\u{1}", count: 1 << 20)
-        detail.enter(
-          .starting, at: Timestamp(milliseconds: 0), reason: "StartFailed", message: index < 200 ? text : nil)
+        detail.enter(.starting, at: Timestamp(milliseconds: 0), reason: "StartFailed", message: index < 30 ? long : nil)
         return PodReport(uid: UUIDv7.make(), name: "pod-\(index)", namespace: "default", detail: detail)
       }
       let handle = try await Self.sessions(world, wiring).open(hello)
@@ -74,7 +73,7 @@ import Testing
         message: String(repeating: "\u{2}", count: 4 << 20), warning: true)
       await handle.receive(.event(event))
       #expect(await eventually { world.sessions.all[0].messages == [.event(event)] })
-      let uids = (0..<60_000).map { "\(hello.running[0].uid)-\($0)" }
+      let uids = (0..<1200).map { _ in String(repeating: "u", count: 1000) }
       world.sessions.all[0].commands.yield(NodeCommand(id: 2, epoch: 7, action: .keep(uids: uids)))
       #expect(await commands.next()?.action == .keep(uids: uids))
       await handle.closed(false)

@@ -164,6 +164,32 @@ def puts_what_is_printed_under_its_call(runner):
 
 
 @check_of("lambda")
+def puts_the_end_of_a_call_s_output_under_no_other(runner):
+    with runner.pod() as pod:
+        for number in range(5):
+            ask(pod, [("X-Call-Id", f"tail-{number}")], do="tail")
+        eventually(lambda: len([f for f in pod.frames if "line" in f]) >= 10, "ten lines")
+        for number in range(5):
+            lines = [f["line"] for f in pod.frames if f.get("call") == f"tail-{number}"]
+            equal(lines, [f"tail-{number} begins", f"tail-{number} tail"], "lines of a call")
+        clients = [pod.client() for _ in range(20)]
+        for number, client in enumerate(clients):
+            client.send(request(body=b'{"do":"late"}', headers=[("X-Call-Id", f"late-{number}")]))
+        for client in clients:
+            equal(client.answer().status, 200, "status")
+        equal(ask(pod, [("X-Call-Id", "last")], do="tail").status, 200, "status")
+        eventually(lambda: any(f.get("line") == "last tail" for f in pod.frames), "the last line")
+        wrong = [f for f in pod.frames if " late" in f.get("line", "") and not f["line"].startswith(f["call"])]
+        equal(wrong, [], "lines under another call")
+    with runner.pod(concurrency=2) as pod:
+        client = pod.client()
+        client.send(request(body=b'{"do":"sleep","ms":500}', headers=[("X-Call-Id", "line")]))
+        ask(pod, [("X-Call-Id", "print-1")], do="print")
+        equal(client.answer().body, b"slept", "answer")
+        eventually(lambda: len([f for f in pod.frames if f.get("call") == "print-1"]) == 6, "the lines under the longer id")
+
+
+@check_of("lambda")
 def ends_as_its_runtime_ends(runner):
     with runner.pod() as pod:
         answer = ask(pod, do="exit", code=7)

@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import ApusFunction
@@ -12,6 +13,26 @@ import Testing
     #expect(wire.received() == "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi")
     #expect(call.keepAlive)
     #expect(call.buffer == Array("GET".utf8))
+  }
+
+  @Test("more of a body is waited for through pauses that end other reads, and no longer than there is a client")
+  func pauses() throws {
+    let wire = Wire()
+    var pause = timeval(tv_sec: 0, tv_usec: 20_000)
+    setsockopt(wire.theirs, SOL_SOCKET, SO_RCVTIMEO, &pause, socklen_t(MemoryLayout<timeval>.size))
+    let call = try wire.call("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n", maxBody: 8)
+    let mine = wire.mine
+    let started = CallThreads().start {
+      usleep(100_000)  // the pause under test: five times as long as a read waits
+      _ = Sockets.sendAll(mine, Array("late".utf8)[...])
+      shutdown(mine, Int32(SHUT_WR))
+    }
+    #expect(started)
+    var body: [UInt8] = []
+    #expect(try !call.takeBody(into: &body))
+    #expect(call.receiveMore(100))
+    #expect(try !call.takeBody(into: &body))
+    #expect(body == Array("late".utf8) && !call.receiveMore(100))
   }
 
   @Test("HEAD and 204 carry no body")

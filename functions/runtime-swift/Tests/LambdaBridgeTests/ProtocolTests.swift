@@ -162,6 +162,15 @@ import Testing
     #expect(many.entries.contains("_HANDLER=app.handler"))
   }
 
+  @Test func `a line is of the call whose id stands in it whole, and of the longest`() {
+    func named(_ line: String, _ ids: String...) -> String? { RequestID.named(in: Array(line.utf8)[...], of: ids) }
+    #expect(named("order-12 done", "order-1", "order-12") == "order-12")
+    #expect(named("order-12 done", "order-1") == nil && named("some text here", "e", "te") == nil)
+    #expect(
+      named("[1] RequestId: a-b.", "1", "a-b") == "a-b" && named("1: begins, a ends a-b", "a-b", "1", "a") == "a-b")
+    #expect(named("x_1 1", "1") == "1" && named("", "a") == nil && named("a", "a") == "a" && named("a", "") == nil)
+  }
+
   @Test func `a made id is a UUID of version 4`() {
     for _ in 0..<100 {
       let id = RequestID.make()

@@ -108,9 +108,16 @@ package final class Call {
     Sockets.receive(descriptor, into: &buffer, wait: false) != .closed
   }
 
-  /// Waits for more of the body, at most `limit` bytes at once; false when the client has gone or nothing comes.
+  /// Waits for more of the body for as long as it takes, and takes at most `limit` bytes at once; false when the client has
+  /// gone.
   package func receiveMore(_ limit: Int) -> Bool {
-    if case .bytes = Sockets.receive(descriptor, into: &buffer, limit: limit, wait: true) { true } else { false }
+    while true {
+      switch Sockets.receive(descriptor, into: &buffer, limit: limit, wait: true) {
+      case .bytes: return true
+      case .closed: return false
+      case .wouldBlock: continue
+      }
+    }
   }
 
   /// Sends a whole answer; a bodiless status or HEAD sends no body. False when the client has gone.

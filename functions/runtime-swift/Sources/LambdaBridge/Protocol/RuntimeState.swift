@@ -60,8 +60,11 @@ package struct RuntimeState: Sendable {
   /// The state of a runtime that was just started; `workers` is how many invocations it may have at once.
   package init(workers: Int) { self.workers = max(1, workers) }
 
+  /// Whether one invocation is taken after the other.
+  package var isSingle: Bool { workers == 1 }
+
   /// The invocation that runs, where there can be only one.
-  package var current: String? { workers == 1 ? out.keys.first : nil }
+  package var current: String? { isSingle ? out.keys.first : nil }
 
   /// The invocations that the runtime has.
   package var running: some Collection<String> { out.keys }

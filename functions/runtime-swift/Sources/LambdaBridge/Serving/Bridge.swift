@@ -37,7 +37,7 @@ package enum Bridge {
     let api = RuntimeAPI(
       invocations: invocations, frames: frames,
       function: (environment["AWS_LAMBDA_FUNCTION_NAME"] ?? "", version, environment["_HANDLER"] ?? ""),
-      becameReady: { Server.sayReady(control) }, pump: { process.pump() },
+      becameReady: { Server.sayReady(control) }, pump: { process.pump(endsCall: $0) },
       initFailed: { fault in
         CallOutput(frames: frames, call: "").record("error", "\(fault.type): \(fault.message)", fault.fields)
       })

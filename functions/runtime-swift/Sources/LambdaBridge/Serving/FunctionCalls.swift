@@ -144,21 +144,3 @@ package struct FunctionCalls: CallRunner {
     }
   }
 }
-
-/// Ids of requests that brought none.
-enum RequestID {
-  /// A random UUID of version 4.
-  static func make() -> String {
-    var high = UInt64.random(in: 0 ... .max)
-    var low = UInt64.random(in: 0 ... .max)
-    high = high & 0xFFFF_FFFF_FFFF_0FFF | 0x4000
-    low = low & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-    let digits = Array(pad(high) + pad(low))
-    return [0..<8, 8..<12, 12..<16, 16..<20, 20..<32].map { String(digits[$0]) }.joined(separator: "-")
-  }
-
-  private static func pad(_ word: UInt64) -> String {
-    let text = String(word, radix: 16)
-    return String(repeating: "0", count: 16 - text.utf8.count) + text
-  }
-}

@@ -176,10 +176,13 @@ package final class Invocations: Sendable {
     state.withLock { state in
       if let id = state.runtime.current { return state.invocations[id]?.output }
       guard !state.runtime.running.isEmpty else { return nil }
-      let text = String(decoding: line.prefix(Self.searchedBytes), as: UTF8.self)
-      return state.runtime.running.first { text.contains($0) }.flatMap { state.invocations[$0]?.output }
+      let beginning = line.prefix(Self.searchedBytes)
+      return RequestID.named(in: beginning, of: state.runtime.running).flatMap { state.invocations[$0]?.output }
     }
   }
+
+  /// Whether the runtime takes one invocation after the other, so that all it prints meanwhile is that one's.
+  package var isSingle: Bool { state.withLock { $0.runtime.isSingle } }
 
   /// How far into a line a request id is looked for.
   private static let searchedBytes = 16 * 1024

@@ -17,17 +17,17 @@ package final class RuntimeAPI: Sendable {
   private let frames: Frames
   private let function: (name: String, version: String, handler: String)
   private let becameReady: @Sendable () -> Void
-  private let pump: @Sendable () -> Void
+  private let pump: @Sendable (_ endsCall: Bool) -> Void
   private let initFailed: @Sendable (FunctionFault) -> Void
   private let ready = Atomic<Bool>(false)
   private let extensions = Mutex(0)
   private let never = Semaphore()
 
-  /// An API; `becameReady` is called at the first poll, `pump` before an answer is taken, so that what the runtime
-  /// printed before it is known.
+  /// An API; `becameReady` is called at the first poll, `pump` before an answer is taken and before an invocation is given,
+  /// so that what the runtime printed before it is known, and whose it is.
   package init(
     invocations: Invocations, frames: Frames, function: (name: String, version: String, handler: String),
-    becameReady: @escaping @Sendable () -> Void, pump: @escaping @Sendable () -> Void,
+    becameReady: @escaping @Sendable () -> Void, pump: @escaping @Sendable (_ endsCall: Bool) -> Void,
     initFailed: @escaping @Sendable (FunctionFault) -> Void
   ) {
     self.invocations = invocations
@@ -88,10 +88,8 @@ package final class RuntimeAPI: Sendable {
   // MARK: next
 
   private func next(_ call: Call) {
-    if !ready.exchange(true, ordering: .acquiringAndReleasing) {
-      pump()
-      becameReady()
-    }
+    pump(false)
+    if !ready.exchange(true, ordering: .acquiringAndReleasing) { becameReady() }
     guard case .invocation(let invocation) = invocations.next(on: call.descriptor) else {
       return refuse(call, 403, "InvalidStateTransition", "an invocation is out: answer it before asking for the next")
     }
@@ -99,7 +97,6 @@ package final class RuntimeAPI: Sendable {
       call.cut()
       return invocations.undelivered(invocation)
     }
-    pump()
     do throws(InvalidResponse) {
       if !(try call.answer(status: 200, headers: invocation.headers, body: invocation.event)) {
         invocations.undelivered(invocation)
@@ -144,7 +141,7 @@ package final class RuntimeAPI: Sendable {
       size += piece.count
       if size <= Self.resultBytes { body += piece } else { body = [] }
     }
-    pump()
+    pump(true)
     if let failure { return truncated(call, invocation, failure) }
     guard size <= Self.resultBytes else {
       let message = "the result has \(size) bytes; at most \(Self.resultBytes) are taken, more can be streamed"
@@ -169,7 +166,7 @@ package final class RuntimeAPI: Sendable {
       }
       invocation.offer(.bytes(piece))
     }
-    pump()
+    pump(true)
     if let failure { return truncated(call, invocation, failure) }
     if let named = call.trailers[Self.errorType] {
       let told = call.trailers["lambda-runtime-function-error-body"].flatMap(Base64.decode) ?? []
@@ -220,7 +217,7 @@ package final class RuntimeAPI: Sendable {
     guard let invocation = invocation(call, id) else { return }
     var body: [UInt8] = []
     let failure = receive(call) { if body.count + $0.count <= Self.resultBytes { body += $0 } }
-    pump()
+    pump(true)
     if let failure { return truncated(call, invocation, failure) }
     finish(invocation, .failed(FunctionFault(header: call.head.headers[Self.errorType], body: body)))
     accepted(call)
@@ -231,7 +228,7 @@ package final class RuntimeAPI: Sendable {
     guard invocations.failInit(fault) else {
       return refuse(call, 403, "InvalidStateTransition", "the runtime was ready, or has said that it cannot start")
     }
-    pump()
+    pump(false)
     initFailed(fault)
     accepted(call)
   }

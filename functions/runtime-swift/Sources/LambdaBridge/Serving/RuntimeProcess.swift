@@ -70,8 +70,8 @@ package final class RuntimeProcess: Sendable {
       }
   }
 
-  /// Logs what it has printed.
-  package func pump() { pump(isLast: false) }
+  /// Logs what it has printed; at a call's end also the beginning of a line, which is that call's if it can be no other's.
+  package func pump(endsCall: Bool = false) { pump(isLast: endsCall && invocations.isSingle) }
 
   /// Asks it to end, and ends it if it has not within so many milliseconds; with all it started.
   package func stop(within milliseconds: Int) {
