@@ -94,6 +94,16 @@ import Testing
     #expect(full?.message.contains("apus token revoke") == true)
   }
 
+  @Test func `tokens whose time is over make room for others`() async throws {
+    let clock = ManualClock()
+    let tokens = registry(MemoryStore(boot: 1), clock)
+    let scope = InvokeScope(namespace: "a")
+    for _ in 0..<Limits.invokeTokens { _ = try await tokens.invoke(scope, life: .seconds(30)) }
+    await #expect(throws: APIStatus.self) { try await tokens.invoke(scope, life: .seconds(30)) }
+    clock.advance(by: .seconds(31))
+    _ = try await tokens.invoke(scope, life: .seconds(30))
+  }
+
   @Test(arguments: [
     ("default/greet", "default", "greet", true), ("default/greet", "default", "other", false),
     ("default/greet", "staging", "greet", false), ("staging/*", "staging", "any", true),

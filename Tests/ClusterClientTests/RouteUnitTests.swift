@@ -144,6 +144,39 @@ import Testing
     #expect(lines.line(.bookmark(resourceVersion: "5")) == nil)
   }
 
+  @Test func `the end of what was there is a bookmark of its own, for those who asked for it`() throws {
+    let end = WatchEvent.bookmark(resourceVersion: "5", endsInitial: true)
+    func lines(_ bookmarks: Bool, _ marks: Bool) -> WatchLines {
+      WatchLines(kind: .pod, table: nil, bookmarks: bookmarks, marksInitial: marks, now: { .now() })
+    }
+    let told = try JSONValue(bytes: lines(true, true).line(end) ?? [])
+    #expect(told["type"] == .string("BOOKMARK") && told.at(path: "object.metadata.resourceVersion") == .string("5"))
+    #expect(told["object"]?["metadata"]?["annotations"] == .object(["k8s.io/initial-events-end": .string("true")]))
+    #expect(lines(true, false).line(end) == nil && lines(false, true).line(end) == nil)
+    let usual = try JSONValue(bytes: lines(true, true).line(.bookmark(resourceVersion: "6")) ?? [])
+    #expect(usual["object"]?["metadata"]?["annotations"] == nil)
+  }
+
+  @Test func `numbers and texts of a gateway are believed within bounds`() {
+    var usage = FunctionUsage(namespace: "a", function: "f")
+    (usage.calls, usage.errors, usage.inFlight) = (.max, .min, .max)
+    usage.durations = [Int](repeating: .max, count: 1000)
+    usage.coldMilliseconds = [1e300, -.infinity, .nan, 5]
+    usage.errorCalls = [String](repeating: String(repeating: "x", count: 1 << 20), count: 50)
+    let clamped = usage.clamped
+    #expect(clamped.calls == FunctionUsage.countMaximum && clamped.errors == 0)
+    #expect(clamped.durations.count == LatencyBuckets.count && clamped.durations.max() == FunctionUsage.countMaximum)
+    #expect(clamped.coldMilliseconds == [StartupBreakdown.longest, 0, 0, 5])
+    #expect(clamped.errorCalls.count == 5 && clamped.errorCalls.allSatisfy { $0.utf8.count < 200 })
+    #expect(HumanText.milliseconds(1e300) == "-" && HumanText.milliseconds(1e9) == "1000000s")
+    var startup = StartupBreakdown()
+    (startup.placed, startup.ready, startup.started) = (.infinity, 1e300, -3)
+    var detail = PodDetail(function: "f", revision: "f-00001", life: .ready)
+    (detail.startup, detail.restarts, detail.memory) = (startup, .max, .max)
+    #expect(detail.clamped.startup?.total == StartupBreakdown.longest)
+    #expect(detail.clamped.restarts == PodDetail.restartsMaximum && detail.clamped.memory == 1 << 50)
+  }
+
   @Test func `query parameters are decoded, plus signs are spaces`() {
     let query = QueryParameters("query=level%3Aerror+AND+a%2Bb&limit=5&limit=6&watch&empty=&bad=%zz")
     #expect(query["query"] == "level:error AND a+b")
@@ -153,9 +186,29 @@ import Testing
     #expect(query["bad"] == "%zz")
   }
 
+  private static let changed = """
+    apiVersion: v1
+    clusters:
+    - cluster:
+        certificate-authority-data: eA==
+        server: https://10.0.0.1:6440
+      name: apus
+    contexts:
+    - context:
+        cluster: apus
+        namespace: staging
+        user: apus-admin
+      name: apus
+    users:
+    - name: apus-admin
+      user:
+        token: apus-admin.1.2
+    """
+
   @Test func `a kubeconfig is read back as it was written, and readable by its owner only`() throws {
     let folder = try TemporaryFolder()
     let path = folder.path + "/kubeconfig"
+    #expect(try Kubeconfig(text: Self.changed).namespace == "staging", "as kubectl config set-context writes it")
     let config = Kubeconfig(
       server: "https://10.0.0.1:6440", authority: "-----BEGIN CERTIFICATE-----\nx\n", token: "apus-admin.1.2",
       gateway: "http://127.0.0.1:8080")

@@ -123,6 +123,79 @@ struct ResourceTests {
     #expect(!String(decoding: stored.value, as: UTF8.self).contains("hunter2"))
   }
 
+  @Test("what kubectl apply notes of a secret has the keys and no value, when it is made, changed or read")
+  func lastApplied() async throws {
+    let cluster = try await TestCluster()
+    let resources = cluster.plane.resources
+    let note = "kubectl.kubernetes.io/last-applied-configuration"
+    func secret(_ value: String) -> JSONValue {
+      let manifest =
+        #"{"kind":"Secret","data":{"a":"\#(value)"},"stringData":{"b":"\#(value)"},"metadata":{"name":"key"}}"#
+      let annotations = JSONValue.object([note: .string(manifest), "team": .string("a")])
+      return .object([
+        "apiVersion": .string("v1"), "kind": .string("Secret"),
+        "metadata": .object(["name": .string("key"), "annotations": annotations]),
+        "stringData": .object(["b": .string(value)]),
+      ])
+    }
+    let made = try await resources.create(.secret, namespace: "default", object: secret("hunter2hunter2"))
+    let changed = try await resources.patch(
+      .secret, namespace: "default", name: "key", subresource: nil, patch: secret("hunter3hunter3"))
+    for object in [made, changed, try await resources.get(.secret, namespace: "default", name: "key")] {
+      let annotations = object["metadata"]?["annotations"]
+      #expect(annotations?["team"] == .string("a"))
+      let kept = try JSONValue(bytes: Array((annotations?[note]?.stringValue ?? "").utf8))
+      #expect(kept["data"] == .object(["a": .string("")]) && kept["stringData"] == .object(["b": .string("")]))
+    }
+    let stored = try #require(try await cluster.durable.get("/secrets/default/key"))
+    #expect(!String(decoding: stored.value, as: UTF8.self).contains("hunter"))
+    let odd = JSONValue.object(["metadata": .object(["annotations": .object([note: .string("{data: hunter4")])])])
+    let after = try await resources.patch(
+      .secret, namespace: "default", name: "key", subresource: nil, patch: odd)
+    #expect(after["metadata"]?["annotations"]?[note] == nil, "a note that cannot be read goes")
+  }
+
+  @Test("a watch that begins with what is there says when that was all, and a slow one misses no soft change")
+  func initialEvents() async throws {
+    let cluster = try await TestCluster()
+    let resources = cluster.plane.resources
+    for number in 0..<3 {
+      _ = try await resources.create(.function, namespace: "default", object: function("f\(number)", minimal))
+    }
+    let watch = try await resources.watch(.function, namespace: "default", options: ListOptions(), after: nil)
+    var events = watch.makeAsyncIterator()
+    var names: Set<String> = []
+    while let event = try await events.next() {
+      if case .bookmark(_, true) = event { break }
+      guard case .added(let object) = event else { continue }
+      names.insert(object.at(path: "metadata.name")?.stringValue ?? "")
+    }
+    #expect(names == ["f0", "f1", "f2"])
+    let overlay = SoftOverlay()
+    let changes = overlay.changes()
+    for round in 1...2 {
+      for number in 0..<1000 { overlay.update("default/g\(number)") { $0.readyPods = round } }
+    }
+    var signals = changes.signals.makeAsyncIterator()
+    _ = await signals.next()
+    #expect(changes.take().count == 1000, "each once, and none is forgotten")
+  }
+
+  @Test("a node whose worker is joined is not deleted")
+  func joinedNode() async throws {
+    let cluster = try await TestCluster()
+    let worker = try await TestWorker("w1", cluster)
+    let resources = cluster.plane.resources
+    #expect(await eventually { (try? await resources.get(.node, namespace: nil, name: "w1")) != nil })
+    let error = await #expect(throws: APIStatus.self) {
+      _ = try await resources.delete(.node, namespace: nil, name: "w1", uid: nil)
+    }
+    #expect(error?.code == 409 && error?.message.contains("apus drain w1") == true)
+    await worker.vanish()
+    cluster.clock.advance(milliseconds: 10_000)
+    #expect(await eventually { (try? await resources.delete(.node, namespace: nil, name: "w1", uid: nil)) != nil })
+  }
+
   @Test("a watch sees objects enter and leave its selector as ADDED and DELETED")
   func selectorWatch() async throws {
     let cluster = try await TestCluster()

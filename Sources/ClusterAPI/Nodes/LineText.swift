@@ -117,7 +117,7 @@ struct LineReader {
   }
 
   mutating func number() throws(Foreign) -> Double {
-    guard let number = Double(String(decoding: numberText(), as: UTF8.self)) else { throw Foreign() }
+    guard let number = Double(String(decoding: numberText(), as: UTF8.self)), number.isFinite else { throw Foreign() }
     return number
   }
 

@@ -45,8 +45,8 @@ package enum WatchEvent: Hashable, Sendable {
   case modified(JSONValue)
   /// The object went (or left the selector); it carries the version of the deletion.
   case deleted(JSONValue)
-  /// Nothing happened up to this version.
-  case bookmark(resourceVersion: String)
+  /// Nothing happened up to this version; `endsInitial` when everything that was there at the beginning has been told.
+  case bookmark(resourceVersion: String, endsInitial: Bool = false)
 
   /// The word on the wire.
   package var type: String {

@@ -1,3 +1,5 @@
+internal import ClusterModel
+
 /// What one gateway saw of one function since its last report.
 package struct FunctionUsage: Codable, Hashable, Sendable {
   /// The namespace.
@@ -36,6 +38,23 @@ package struct FunctionUsage: Codable, Hashable, Sendable {
     coldMilliseconds = []
     errorCalls = []
   }
+
+  /// The same with numbers that can be added up and texts that can be kept: what a gateway tells is summed, stored and shown.
+  package var clamped: FunctionUsage {
+    func count(_ number: Int) -> Int { min(max(number, 0), Self.countMaximum) }
+    var clamped = self
+    (clamped.inFlight, clamped.queued) = (count(inFlight), count(queued))
+    (clamped.calls, clamped.errors, clamped.coldStarts) = (count(calls), count(errors), count(coldStarts))
+    clamped.durations = durations.prefix(LatencyBuckets.count).map(count)
+    clamped.coldMilliseconds = coldMilliseconds.suffix(100)
+      .map { $0.isFinite ? min(max($0, 0), StartupBreakdown.longest) : 0 }
+    clamped.decision = decision?.shortened(to: Limits.messageBytes)
+    clamped.errorCalls = errorCalls.prefix(5).map { $0.shortened(to: 64) }
+    return clamped
+  }
+
+  /// The largest number of calls that one report is believed.
+  package static let countMaximum = 1_000_000_000
 }
 
 /// Buckets of call durations: four to each doubling, from 0.05 ms; the last is open.

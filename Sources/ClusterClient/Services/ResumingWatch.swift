@@ -73,7 +73,7 @@ extension WatchEvent {
     switch self {
     case .added(let object), .modified(let object), .deleted(let object):
       object.at(path: "metadata.resourceVersion")?.stringValue
-    case .bookmark(let version): version
+    case .bookmark(let version, _): version
     }
   }
 }

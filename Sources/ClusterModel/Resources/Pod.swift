@@ -192,6 +192,18 @@ package struct PodDetail: Codable, Hashable, Sendable {
     self.life = life
   }
 
+  /// The same with numbers that can be added to: what a member tells is shown, summed and counted on.
+  package var clamped: PodDetail {
+    var clamped = self
+    clamped.restarts = min(max(restarts, 0), Self.restartsMaximum)
+    clamped.startup = startup?.clamped
+    clamped.memory = memory.map { min(max($0, 0), 1 << 50) }
+    return clamped
+  }
+
+  /// As many restarts are believed.
+  package static let restartsMaximum = 1_000_000
+
   /// Moves on to a step, notes its time, and says why.
   package mutating func enter(_ life: PodLife, at time: Timestamp, reason: String?, message: String? = nil) {
     self.life = life
@@ -251,6 +263,18 @@ package struct StartupBreakdown: Codable, Hashable, Sendable {
 
   /// An empty breakdown.
   package init() {}
+
+  /// The same with every phase between 0 and `longest`: what a member tells is shown, summed and handed on.
+  package var clamped: StartupBreakdown {
+    var clamped = self
+    for phase in [\StartupBreakdown.placed, \.prepared, \.sandboxed, \.started, \.ready] {
+      clamped[keyPath: phase] = self[keyPath: phase].map { $0.isFinite ? min(max($0, 0), Self.longest) : 0 }
+    }
+    return clamped
+  }
+
+  /// The longest phase that is believed, milliseconds: 11 days.
+  package static let longest = 1e9
 
   /// The sum of the phases in milliseconds.
   package var total: Double { phases.reduce(0) { $0 + ($1.milliseconds ?? 0) } }

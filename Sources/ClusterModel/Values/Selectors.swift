@@ -103,6 +103,11 @@ package struct FieldSelector: Hashable, Sendable {
   /// A selector that takes every object.
   package static let everything = FieldSelector(terms: [])
 
+  /// Whether an object of a name may be taken, as far as the name tells: others need not be read.
+  package func mayTake(name: String) -> Bool {
+    terms.allSatisfy { $0.path != "metadata.name" || ($0.value == name) != $0.negated }
+  }
+
   /// A selector of given terms.
   package init(terms: [Term]) { self.terms = terms }
 

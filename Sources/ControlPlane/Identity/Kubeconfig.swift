@@ -13,13 +13,16 @@ package struct Kubeconfig: Sendable, Hashable {
   package var token: String
   /// The gateway's URL; nil when it is not known.
   package var gateway: String?
+  /// The namespace that commands work in when none is said; `kubectl config set-context --current --namespace` changes it.
+  package var namespace: String
 
   /// A file's content.
-  package init(server: String, authority: String, token: String, gateway: String?) {
+  package init(server: String, authority: String, token: String, gateway: String?, namespace: String = "default") {
     self.server = server
     self.authority = authority
     self.token = token
     self.gateway = gateway
+    self.namespace = namespace
   }
 
   /// The YAML text.
@@ -45,7 +48,7 @@ package struct Kubeconfig: Sendable, Hashable {
         context:
           cluster: apus
           user: apus-admin
-          namespace: default
+          namespace: \(Self.quote(namespace))
 
       """
   }
@@ -59,7 +62,8 @@ package struct Kubeconfig: Sendable, Hashable {
     }
     guard let token = values["token"] else { throw KubeconfigError(description: "it has no token:") }
     self.init(
-      server: server, authority: String(decoding: data, as: UTF8.self), token: token, gateway: values["gateway"])
+      server: server, authority: String(decoding: data, as: UTF8.self), token: token, gateway: values["gateway"],
+      namespace: values["namespace"] ?? "default")
   }
 
   /// Reads a file; nil when there is none, a `KubeconfigError` that names it when it cannot be used.

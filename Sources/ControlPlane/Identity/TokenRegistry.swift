@@ -48,6 +48,10 @@ package final class TokenRegistry: Authenticator {
     var known: [String: InvokeCredential] = [:]
     var version = 0
     var sink: CredentialSink?
+
+    mutating func dropExpired(at time: Timestamp) {
+      known = known.filter { $0.value.expires.map { $0 > time } ?? true }
+    }
   }
 
   /// A registry in a store; `authorityHash` goes into join tokens.
@@ -89,7 +93,12 @@ package final class TokenRegistry: Authenticator {
     if let life, !(1000...Limits.invokeTokenLife).contains(life.milliseconds) {
       throw APIStatus.badRequest("a token for calls that lives \(life) cannot be made; use 1s to 3650d, or none")
     }
-    guard callers.withLock({ $0.known.count }) <= Limits.invokeTokens else {
+    let time = now()
+    let count = callers.withLock { callers in
+      callers.dropExpired(at: time)
+      return callers.known.count
+    }
+    guard count <= Limits.invokeTokens else {
       throw APIStatus.badRequest(
         "there are \(Limits.invokeTokens) tokens for calls already; apus token revoke ID removes one")
     }
@@ -161,7 +170,7 @@ package final class TokenRegistry: Authenticator {
   private func tellCallers() async {
     let time = now()
     let (sink, credentials, version) = callers.withLock { callers in
-      callers.known = callers.known.filter { $0.value.expires.map { $0 > time } ?? true }
+      callers.dropExpired(at: time)
       callers.version += 1
       return (callers.sink, callers.known.values.sorted { $0.id < $1.id }, callers.version)
     }

@@ -149,15 +149,19 @@ extension ResourceRegistry {
       return ending
     case .event, .revision:
       throw .methodNotAllowed("\(kind.plural) are collected by the control plane; they cannot be deleted")
+    case .node where overlay.isJoined(node: name):
+      throw .conflict(
+        kind, name,
+        "its worker is joined; drain it (apus drain \(name)) and stop its worker first, or it is back at once")
     case .namespace: try await emptyNamespace(name)
     default: break
     }
-    try await remove(kind, namespace, name, current)
+    try await remove(kind, namespace, name, current, uid: uid)
     return shown(current, kind)
   }
 
   private func remove(
-    _ kind: ResourceKind, _ namespace: String?, _ name: String, _ current: JSONValue
+    _ kind: ResourceKind, _ namespace: String?, _ name: String, _ current: JSONValue, uid: String?
   ) async throws(APIStatus) {
     let key = ObjectKeys.key(kind, namespace, name)
     let revision = Int64(current.at(path: "metadata.resourceVersion")?.stringValue ?? "") ?? 0
@@ -173,7 +177,7 @@ extension ResourceRegistry {
       }
       _ = try await objects.store(for: kind).commit([.modRevision(key, equals: revision)], operations)
     } catch StoreError.conflict {
-      _ = try await delete(kind, namespace: namespace, name: name, uid: nil)
+      _ = try await delete(kind, namespace: namespace, name: name, uid: uid)
     } catch {
       throw ObjectStore.status(error, kind, name)
     }

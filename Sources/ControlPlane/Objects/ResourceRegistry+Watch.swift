@@ -7,7 +7,9 @@ extension ResourceRegistry {
   package func watch(
     _ kind: ResourceKind, namespace: String?, options: ListOptions, after resourceVersion: String?
   ) async throws(APIStatus) -> AsyncThrowingStream<WatchEvent, any Error> {
-    var present: [JSONValue] = []
+    // Before anything is read: what changes meanwhile is told.
+    let soft = kind == .function || kind == .node ? overlay.changes() : nil
+    var present: [JSONValue]?
     var start: Int64
     if let resourceVersion, resourceVersion != "0", !resourceVersion.isEmpty {
       guard let revision = Int64(resourceVersion) else {
@@ -23,18 +25,20 @@ extension ResourceRegistry {
       start = Int64(list.resourceVersion) ?? 0
     }
     let changes = objects.store(for: kind).watch(prefix: ObjectKeys.prefix(kind, namespace), after: start)
-    let initial = present
-    // Bounded by the reader: the store's stream is pulled, and soft changes are coalesced by name.
+    let (initial, version) = (present, String(start))
+    // What was there is in memory already; beyond it a watcher may fall behind by so much.
     let (stream, continuation) = AsyncThrowingStream.makeStream(
-      of: WatchEvent.self, throwing: (any Error).self, bufferingPolicy: .bufferingOldest(Self.watchBuffer))
+      of: WatchEvent.self, throwing: (any Error).self,
+      bufferingPolicy: .bufferingOldest((initial?.count ?? 0) + Self.watchBuffer))
     let task = Task {
       do {
-        for object in initial { try Self.send(.added(object), continuation) }
+        if let initial {
+          for object in initial { try Self.send(.added(object), continuation) }
+          try Self.send(.bookmark(resourceVersion: version, endsInitial: true), continuation)
+        }
         try await withThrowingTaskGroup(of: Void.self) { group in
           group.addTask { try await self.forward(changes, kind, options, continuation) }
-          if kind == .function || kind == .node {
-            group.addTask { try await self.forwardSoft(kind, namespace, options, continuation) }
-          }
+          if let soft { group.addTask { try await self.forwardSoft(soft, kind, namespace, options, continuation) } }
           try await group.next()
           group.cancelAll()
         }
@@ -90,16 +94,19 @@ extension ResourceRegistry {
 
   /// Objects whose soft status changed, as modifications that keep their resourceVersion.
   private func forwardSoft(
-    _ kind: ResourceKind, _ namespace: String?, _ options: ListOptions,
+    _ changes: SoftChanges, _ kind: ResourceKind, _ namespace: String?, _ options: ListOptions,
     _ continuation: AsyncThrowingStream<WatchEvent, any Error>.Continuation
   ) async throws {
-    for await path in overlay.changes() {
-      let parts = path.split(separator: "/").map(String.init)
-      guard parts.count == 3, parts[0] == kind.plural, namespace == nil || namespace == parts[1],
-        let tree = try await objects.tree(kind, kind.namespaced ? parts[1] : nil, parts[2])
-      else { continue }
-      let object = shown(tree, kind)
-      if matches(object, options) { try Self.send(.modified(object), continuation) }
+    for await _ in changes.signals {
+      for path in changes.take() {
+        let parts = path.split(separator: "/").map(String.init)
+        guard parts.count == 3, parts[0] == kind.plural, namespace == nil || namespace == parts[1],
+          options.fields.mayTake(name: parts[2]),
+          let tree = try await objects.tree(kind, kind.namespaced ? parts[1] : nil, parts[2])
+        else { continue }
+        let object = shown(tree, kind)
+        if matches(object, options) { try Self.send(.modified(object), continuation) }
+      }
     }
   }
 }

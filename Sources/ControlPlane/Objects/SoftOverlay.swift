@@ -21,7 +21,7 @@ package final class SoftOverlay: Sendable {
   private struct State {
     var entries: [String: Entry] = [:]
     var nodes: [String: NodeStatus] = [:]
-    var watchers: [Int: AsyncStream<String>.Continuation] = [:]
+    var watchers: [Int: SoftChanges] = [:]
     var nextWatcher = 0
   }
 
@@ -32,7 +32,7 @@ package final class SoftOverlay: Sendable {
 
   /// Changes the entry of a function (`namespace/name`) and tells watchers when it really changed.
   package func update(_ function: String, _ change: (inout Entry) -> Void) {
-    let watchers: [AsyncStream<String>.Continuation] = state.withLock { state in
+    let watchers: [SoftChanges] = state.withLock { state in
       var entry = state.entries[function] ?? Entry()
       let before = entry
       change(&entry)
@@ -40,17 +40,22 @@ package final class SoftOverlay: Sendable {
       state.entries[function] = entry
       return Array(state.watchers.values)
     }
-    for watcher in watchers { watcher.yield("\(ResourceKind.function.plural)/\(function)") }
+    for watcher in watchers { watcher.note("\(ResourceKind.function.plural)/\(function)") }
   }
 
   /// Sets the status of a node and tells watchers when its condition, not just its load, changed.
   package func update(node: String, _ status: NodeStatus) {
-    let watchers: [AsyncStream<String>.Continuation] = state.withLock { state in
+    let watchers: [SoftChanges] = state.withLock { state in
       let before = state.nodes[node]
       state.nodes[node] = status
       return before?.conditions == status.conditions ? [] : Array(state.watchers.values)
     }
-    for watcher in watchers { watcher.yield("\(ResourceKind.node.plural)/_/\(node)") }
+    for watcher in watchers { watcher.note("\(ResourceKind.node.plural)/_/\(node)") }
+  }
+
+  /// Whether a node's worker is joined now.
+  func isJoined(node: String) -> Bool {
+    state.withLock { $0.nodes[node]?.conditions?.contains { $0.type == "Ready" && $0.status == "True" } ?? false }
   }
 
   /// Forgets a deleted function.
@@ -61,16 +66,16 @@ package final class SoftOverlay: Sendable {
   /// The entry of a function.
   package func entry(_ function: String) -> Entry? { state.withLock { $0.entries[function] } }
 
-  /// `PLURAL/NAMESPACE/NAME` of objects whose soft status changes from now on; the newest 256 unread are kept.
-  func changes() -> AsyncStream<String> {
-    let (stream, continuation) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(256))
+  /// The objects whose soft status changes from now on, until nobody waits for their signals.
+  func changes() -> SoftChanges {
+    let changes = SoftChanges()
     let id = state.withLock { state -> Int in
       state.nextWatcher += 1
-      if state.watchers.count < Self.watchersMax { state.watchers[state.nextWatcher] = continuation }
+      if state.watchers.count < Self.watchersMax { state.watchers[state.nextWatcher] = changes }
       return state.nextWatcher
     }
-    continuation.onTermination = { [weak self] _ in self?.state.withLock { $0.watchers[id] = nil } }
-    return stream
+    changes.whenEnded { [weak self] in self?.state.withLock { $0.watchers[id] = nil } }
+    return changes
   }
 
   /// A node's object with its soft status merged in.

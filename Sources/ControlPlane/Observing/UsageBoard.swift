@@ -12,6 +12,8 @@ package final class UsageBoard: UsageSink, Sendable {
   static let windowMilliseconds: Int64 = 10_000
   static let coldSamples = 100
   static let decisionsKept = 20
+  /// Functions whose figures are kept; of one more, which cannot exist, nothing is.
+  static let functionsMaximum = 100_000
 
   private struct Figures {
     var windows: [(start: Int64, counts: [Int])] = []
@@ -44,15 +46,16 @@ package final class UsageBoard: UsageSink, Sendable {
   /// Adds what a gateway saw.
   package func report(_ usage: [FunctionUsage], gateway: String) async {
     let time = now()
-    for item in usage {
+    for item in usage.map(\.clamped) {
       let key = "\(item.namespace)/\(item.function)"
-      let figures = state.withLock { state -> FunctionFigures in
+      let figures = state.withLock { state -> FunctionFigures? in
+        guard state[key] != nil || state.count < Self.functionsMaximum else { return nil }
         var entry = state[key] ?? Figures()
         Self.add(item, gateway, to: &entry, at: time)
         state[key] = entry
         return entry.figures
       }
-      overlay.update(key) { $0.figures = figures }
+      if let figures { overlay.update(key) { $0.figures = figures } }
     }
   }
 

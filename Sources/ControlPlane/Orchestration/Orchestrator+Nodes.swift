@@ -90,7 +90,7 @@ extension Orchestrator: NodeSessions {
       functionUID: record.function.metadata.uid ?? "", revision: report.detail.revision,
       template: revision.spec.template, number: revision.spec.number,
       wantedAt: report.detail.history.first?.at ?? time)
-    var pod = PodRecord(identity, detail: report.detail)
+    var pod = PodRecord(identity, detail: report.detail.clamped)
     pod.node = hello.name
     pod.placedAt = time
     pods[report.uid] = pod

@@ -108,8 +108,8 @@ extension Orchestrator: PodPlacements {
     guard var pod = pods[report.uid], pod.node == node, pod.detail.life != .gone else { return }
     let time = clock()
     let before = pod.detail
-    let next = report.detail
-    pod.detail.restarts = pod.restartsBefore + next.restarts
+    let next = report.detail.clamped
+    pod.detail.restarts = min(pod.restartsBefore + next.restarts, PodDetail.restartsMaximum)
     pod.detail.endpoint = next.endpoint
     pod.detail.memory = next.memory
     pod.detail.exitCode = next.exitCode

@@ -251,7 +251,10 @@ package actor Orchestrator {
   /// Says something to every gateway, in order.
   func broadcast(_ update: RouteUpdate) {
     for subscriptions in subscribers.values {
-      for subscription in subscriptions.values { subscription.yield(update) }
+      for subscription in subscriptions.values {
+        // It cannot go on with a gap; its gateway starts again with a snapshot.
+        if case .dropped = subscription.yield(update) { subscription.finish() }
+      }
     }
   }
 

@@ -60,6 +60,7 @@ package struct SecretVault: Sendable {
         throw .internalError("the secret could not be sealed")
       }
     }
+    stored["metadata"] = Self.withoutValues(secret["metadata"])
     stored["data"] = nil
     stored["stringData"] = nil
     stored["sealed"] = .object(sealed)
@@ -123,7 +124,31 @@ package struct SecretVault: Sendable {
   static func redacted(_ stored: JSONValue) -> JSONValue {
     var shown = stored
     shown["sealed"] = nil
+    shown["metadata"] = withoutValues(stored["metadata"])
     return shown
+  }
+
+  /// Where `kubectl apply` notes the whole manifest it was given, to know later what was taken out of it.
+  private static let lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+
+  /// A secret's metadata, where what kubectl notes of the manifest has the keys of the values, which is what it compares, and
+  /// the values no more. A note that cannot be read goes.
+  private static func withoutValues(_ metadata: JSONValue?) -> JSONValue? {
+    guard var metadata, var annotations = metadata["annotations"],
+      let note = annotations[lastApplied]?.stringValue
+    else { return metadata }
+    var manifest = try? JSONValue(bytes: Array(note.utf8))
+    for member in ["data", "stringData"] {
+      guard let values = manifest?[member]?.objectValue else {
+        manifest?[member] = nil
+        continue
+      }
+      manifest?[member] = .object(values.mapValues { _ in .string("") })
+    }
+    annotations[lastApplied] = manifest.flatMap { $0.objectValue == nil ? nil : $0 }
+      .map { .string(String(decoding: $0.encoded(), as: UTF8.self)) }
+    metadata["annotations"] = annotations
+    return metadata
   }
 }
 

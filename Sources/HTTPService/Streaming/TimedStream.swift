@@ -1,33 +1,31 @@
 /// A stream that ends by itself after a while.
 package enum TimedStream {
-  /// Elements that may wait for a slow reader; one more ends the stream.
-  package static let waitingMax = 8192
-
-  /// The elements of `source` for at most `duration`; the end of the time is a clean end.
+  /// The elements of `source`, asked for one by one as they are read, for at most `duration`; the end of the time is a clean
+  /// end.
   package static func limit<Element: Sendable>(
     _ source: AsyncThrowingStream<Element, any Error>, to duration: Duration
   ) -> AsyncThrowingStream<Element, any Error> {
-    let (stream, sink) = AsyncThrowingStream<Element, any Error>.makeStream(
-      bufferingPolicy: .bufferingOldest(waitingMax))
-    let pump = Task {
-      await withTaskGroup { group in
+    let reader = Reader(source.makeAsyncIterator())
+    let deadline = ContinuousClock.now + duration
+    return AsyncThrowingStream {
+      try await withThrowingTaskGroup(of: Element?.self) { group in
+        group.addTask { try await reader.next() }
         group.addTask {
-          do {
-            for try await element in source {
-              if case .dropped = sink.yield(element) { break }
-            }
-            sink.finish()
-          } catch {
-            sink.finish(throwing: error)
-          }
+          try await Task.sleep(until: deadline, clock: .continuous)
+          return nil
         }
-        group.addTask { try? await Task.sleep(for: duration) }
-        await group.next()
-        sink.finish()
-        group.cancelAll()
+        defer { group.cancelAll() }
+        return try await group.next() ?? nil
       }
     }
-    sink.onTermination = { _ in pump.cancel() }
-    return stream
+  }
+
+  // SAFETY: has one reader, the stream that owns it, which asks for one element at a time.
+  private final class Reader<Element: Sendable>: @unchecked Sendable {
+    private var iterator: AsyncThrowingStream<Element, any Error>.Iterator
+
+    init(_ iterator: AsyncThrowingStream<Element, any Error>.Iterator) { self.iterator = iterator }
+
+    func next() async throws -> Element? { try await iterator.next() }
   }
 }

@@ -46,7 +46,7 @@ extension ClusterConnection {
       resources: service, artifacts: HTTPArtifacts(client: client), logs: HTTPLogQueries(client: client),
       tables: service, tokens: HTTPTokens(kubeconfig: kubeconfig), api: endpoint.url, gateway: gateway,
       authority: kubeconfig.authority, calls: HTTPCallCatalog(client: client),
-      namespace: "default")
+      namespace: kubeconfig.namespace)
   }
 }
 

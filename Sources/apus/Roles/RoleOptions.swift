@@ -43,6 +43,8 @@ struct ListenOptions: ParsableArguments {
 
   /// Refuses to listen beyond this machine in plain text unless that was asked for.
   func check() throws {
+    try Self.check(port: gatewayPort, "--gateway-port")
+    try Self.check(port: adminPort, "--admin-port")
     if (tlsCertificate == nil) != (tlsKey == nil) {
       throw ValidationError("--tls-certificate and --tls-key go together")
     }
@@ -51,6 +53,13 @@ struct ListenOptions: ParsableArguments {
         "--listen \(listen): the gateway would take requests from other machines in plain text. Add --tls, or "
           + "--insecure-http if that is what you want; either way only functions with `auth: token` or `public: true` answer"
       )
+    }
+  }
+
+  /// Refuses what is no port.
+  static func check(port: Int, _ flag: String) throws {
+    guard (0...65_535).contains(port) else {
+      throw ValidationError("\(flag): \(port) is no port; use 1 to 65535, or 0 for a free one")
     }
   }
 

@@ -31,6 +31,7 @@ struct ServerCommand: AsyncParsableCommand {
 
   func validate() throws {
     try listening.check()
+    try ListenOptions.check(port: apiPort, "--api-port")
     if let callsThrough, !callsThrough.hasPrefix("http://"), !callsThrough.hasPrefix("https://") {
       throw ValidationError("--calls-through: \"\(callsThrough)\" is no URL; use http://HOST:PORT")
     }

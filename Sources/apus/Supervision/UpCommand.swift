@@ -34,6 +34,7 @@ struct UpCommand: AsyncParsableCommand {
 
   func validate() throws {
     try listening.check()
+    try ListenOptions.check(port: apiPort, "--api-port")
     if !(0...64).contains(workers) { throw ValidationError("--workers: use 0 to 64") }
   }
 

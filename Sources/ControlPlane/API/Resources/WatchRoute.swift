@@ -17,23 +17,39 @@ struct WatchRoute: Sendable {
   func respond(
     _ request: Request, _ query: QueryParameters, _ kind: ResourceKind, _ namespace: String?, _ options: ListOptions
   ) async throws -> Response {
-    let version = query["resourceVersion"].flatMap { $0 == "0" ? nil : $0 }
     let seconds = try Self.seconds(query)
     var options = options
     options.limit = 0
     options.continueToken = nil
+    let initial = query["sendInitialEvents"].map { _ in query.flag("sendInitialEvents") }
+    let version = try await start(query["resourceVersion"], initial, kind, namespace)
     let source = try await services.resources.watch(kind, namespace: namespace, options: options, after: version)
     let events = TimedStream.limit(source, to: .seconds(seconds))
     let bookmarks = query.flag("allowWatchBookmarks") && query["allowWatchBookmarks"] != nil
-    let lines: WatchLines
-    if ResourceRoutes.wantsTable(request) {
-      lines = WatchLines(kind: kind, table: try ResourceRoutes.include(query), bookmarks: bookmarks, now: services.now)
-    } else {
-      lines = WatchLines(kind: kind, table: nil, bookmarks: bookmarks, now: services.now)
-    }
+    let table = ResourceRoutes.wantsTable(request) ? try ResourceRoutes.include(query) : nil
+    let lines = WatchLines(
+      kind: kind, table: table, bookmarks: bookmarks, marksInitial: initial == true, now: services.now)
     return StreamResponse.live(
       events, to: request, contentType: "application/json", encode: { lines.line($0) },
       failure: { WatchLines.errorLine($0) })
+  }
+
+  /// The version after which a watch tells changes; nil for one that begins with everything that is there.
+  ///
+  /// `sendInitialEvents` is Kubernetes' streaming list (KEP-3157), which client-go asks for by default since 1.35: with it
+  /// everything comes first, whatever version is given, and then a bookmark that says so; without, changes alone.
+  private func start(
+    _ asked: String?, _ initial: Bool?, _ kind: ResourceKind, _ namespace: String?
+  ) async throws(APIStatus) -> String? {
+    let version = asked.flatMap { $0.isEmpty || $0 == "0" ? nil : $0 }
+    switch initial {
+    case true: return nil
+    case false where version == nil:
+      var one = ListOptions()
+      one.limit = 1
+      return try await services.resources.list(kind, namespace: namespace, options: one).resourceVersion
+    default: return version
+    }
   }
 
   private static func seconds(_ query: QueryParameters) throws(APIStatus) -> Int64 {
@@ -50,14 +66,20 @@ final class WatchLines: Sendable {
   private let kind: ResourceKind
   private let table: Table.Include?
   private let bookmarks: Bool
+  private let marksInitial: Bool
   private let now: @Sendable () -> Timestamp
   private let first = Mutex(true)
 
-  /// Lines of a watch; with `table`, objects become tables of one row.
-  init(kind: ResourceKind, table: Table.Include?, bookmarks: Bool, now: @escaping @Sendable () -> Timestamp) {
+  /// Lines of a watch; with `table`, objects become tables of one row; with `marksInitial` (and `bookmarks`) a bookmark
+  /// ends what was there at the beginning.
+  init(
+    kind: ResourceKind, table: Table.Include?, bookmarks: Bool, marksInitial: Bool = false,
+    now: @escaping @Sendable () -> Timestamp
+  ) {
     self.kind = kind
     self.table = table
     self.bookmarks = bookmarks
+    self.marksInitial = marksInitial
     self.now = now
   }
 
@@ -66,17 +88,21 @@ final class WatchLines: Sendable {
     switch event {
     case .added(let object), .modified(let object), .deleted(let object):
       return Self.line(event.type, shown([object], object.at(path: "metadata.resourceVersion")))
-    case .bookmark(let version):
-      guard bookmarks else { return nil }
+    case .bookmark(let version, let endsInitial):
+      guard bookmarks, marksInitial || !endsInitial else { return nil }
       if table != nil { return Self.line(event.type, shown([], .string(version))) }
       return Self.line(
         event.type,
         .object([
           "kind": .string(kind.rawValue), "apiVersion": .string(kind.apiVersion),
-          "metadata": .object(["resourceVersion": .string(version), "creationTimestamp": .null]),
+          "metadata": .object(
+            ["resourceVersion": .string(version), "creationTimestamp": .null]
+              .merging(endsInitial ? ["annotations": Self.initialEnd] : [:]) { one, _ in one }),
         ]))
     }
   }
+
+  private static let initialEnd = JSONValue.object(["k8s.io/initial-events-end": .string("true")])
 
   private func shown(_ objects: [JSONValue], _ version: JSONValue?) -> JSONValue {
     guard let table else { return objects.first ?? .null }

@@ -28,7 +28,7 @@ package enum HumanText {
 
   /// Milliseconds for people: `0.4ms`, `9ms`, `35ms`, `12.3s`; `-` without a value.
   package static func milliseconds(_ value: Double?) -> String {
-    guard let value, value.isFinite, value >= 0 else { return "-" }
+    guard let value, value >= 0, value < 1e15 else { return "-" }
     if value >= 10_000 { return tenths(value / 1000) + "s" }
     if value >= 9.95 { return "\(Int(value.rounded()))ms" }
     if value > 0, value < 0.05 { return "<0.1ms" }
