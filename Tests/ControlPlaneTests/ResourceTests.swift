@@ -181,6 +181,46 @@ struct ResourceTests {
     #expect(changes.take().count == 1000, "each once, and none is forgotten")
   }
 
+  @Test("nothing is left or made in a namespace that is being deleted, whoever deletes in it meanwhile")
+  func namespaces() async throws {
+    let cluster = try await TestCluster()
+    let resources = cluster.plane.resources
+    let space = JSONValue.object([
+      "apiVersion": .string("v1"), "kind": .string("Namespace"), "metadata": .object(["name": .string("team")]),
+    ])
+    let object = function("f", minimal)
+    for round in 0..<5 {
+      _ = try await resources.create(.namespace, namespace: nil, object: space)
+      for number in 0..<30 {
+        _ = try await resources.create(.function, namespace: "team", object: function("f\(number)", minimal))
+      }
+      await withTaskGroup(of: Void.self) { group in
+        group.addTask {
+          do { _ = try await resources.delete(.namespace, namespace: nil, name: "team", uid: nil) } catch {
+            Issue.record("round \(round): \(error)")
+          }
+        }
+        group.addTask {
+          for number in (0..<30).reversed() {
+            _ = try? await resources.delete(.function, namespace: "team", name: "f\(number)", uid: nil)
+          }
+        }
+        group.addTask {
+          while true {
+            do {
+              _ = try await resources.create(.function, namespace: "team", object: object)
+              _ = try? await resources.delete(.function, namespace: "team", name: "f", uid: nil)
+            } catch {
+              if (error as? APIStatus)?.code == 404 { return }
+            }
+          }
+        }
+      }
+      let left = try await resources.list(.function, namespace: "team", options: ListOptions()).items
+      #expect(left.isEmpty, "round \(round): \(left.count)")
+    }
+  }
+
   @Test("a node whose worker is joined is not deleted")
   func joinedNode() async throws {
     let cluster = try await TestCluster()

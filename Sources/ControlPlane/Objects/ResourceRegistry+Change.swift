@@ -135,7 +135,7 @@ extension ResourceRegistry {
   package func delete(
     _ kind: ResourceKind, namespace: String?, name: String, uid: String?
   ) async throws(APIStatus) -> JSONValue {
-    guard let current = try await objects.tree(kind, namespace, name) else { throw .notFound(kind, name) }
+    guard var current = try await objects.tree(kind, namespace, name) else { throw .notFound(kind, name) }
     if let uid, uid != current.at(path: "metadata.uid")?.stringValue {
       throw .conflict(kind, name, "its uid is not \(uid); it is another object of that name")
     }
@@ -153,7 +153,9 @@ extension ResourceRegistry {
       throw .conflict(
         kind, name,
         "its worker is joined; drain it (apus drain \(name)) and stop its worker first, or it is back at once")
-    case .namespace: try await emptyNamespace(name)
+    case .namespace:
+      current = try await closeNamespace(name, current)
+      try await emptyNamespace(name)
     default: break
     }
     try await remove(kind, namespace, name, current, uid: uid)
@@ -183,13 +185,38 @@ extension ResourceRegistry {
     }
   }
 
-  /// Deletes what a namespace holds; `default` stays.
-  private func emptyNamespace(_ name: String) async throws(APIStatus) {
+  /// Marks a namespace as being deleted, so that nothing new is made in it; `default` stays. Answers it as it is then.
+  private func closeNamespace(_ name: String, _ found: JSONValue) async throws(APIStatus) -> JSONValue {
     if name == "default" { throw .forbidden("the namespace \"default\" cannot be deleted") }
+    var current = found
+    let key = ObjectKeys.key(.namespace, nil, name)
+    for _ in 0..<ObjectStore.casAttempts where current.at(path: "metadata.deletionTimestamp")?.stringValue == nil {
+      let revision = Int64(current.at(path: "metadata.resourceVersion")?.stringValue ?? "") ?? 0
+      var closed = current
+      var metadata = closed["metadata"] ?? .object([:])
+      metadata["deletionTimestamp"] = .string(now().wholeSeconds.description)
+      closed["metadata"] = metadata
+      closed["status"] = .object(["phase": .string("Terminating")])
+      do {
+        let written = try await objects.store(for: .namespace).commit(
+          [.modRevision(key, equals: revision)], [.put(key, value: ObjectStore.bytes(of: closed), expires: nil)])
+        return Self.versioned(closed, written)
+      } catch StoreError.conflict {
+        guard let next = try await objects.tree(.namespace, nil, name) else { throw .notFound(.namespace, name) }
+        current = next
+      } catch {
+        throw ObjectStore.status(error, .namespace, name)
+      }
+    }
+    return current
+  }
+
+  /// Deletes what a namespace holds; what somebody else deletes meanwhile is gone too.
+  private func emptyNamespace(_ name: String) async throws(APIStatus) {
     for kind in [ResourceKind.function, .secret] {
       for item in try await list(kind, namespace: name, options: ListOptions()).items {
         guard let inner = item.at(path: "metadata.name")?.stringValue else { continue }
-        _ = try await delete(kind, namespace: name, name: inner, uid: nil)
+        do { _ = try await delete(kind, namespace: name, name: inner, uid: nil) } catch  where error.code == 404 {}
       }
     }
   }

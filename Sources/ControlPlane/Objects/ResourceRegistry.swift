@@ -106,7 +106,6 @@ package final class ResourceRegistry: ResourceService, Sendable {
         "\(kind.plural) are made by the control plane; deploy a function or start a worker instead")
     }
     var admitted = try await admit(kind, object, name: name, namespace: space)
-    if let space, try await objects.tree(.namespace, nil, space) == nil { throw .notFound(.namespace, space) }
     var metadata = admitted["metadata"] ?? .object([:])
     metadata["uid"] = .string(UUIDv7.make())
     metadata["creationTimestamp"] = .string(now().wholeSeconds.description)
@@ -117,17 +116,30 @@ package final class ResourceRegistry: ResourceService, Sendable {
     if kind == .function { admitted["status"] = .object(["conditions": .array([])]) }
     if kind == .secret { admitted = try vault.sealed(admitted) }
     let key = ObjectKeys.key(kind, space, name)
-    do {
+    for _ in 0..<ObjectStore.casAttempts {
       var compares: [StoreCompare] = [.absent(key)]
-      if let space { compares.append(.exists(ObjectKeys.key(.namespace, nil, space))) }
-      let revision = try await objects.store(for: kind).commit(
-        compares, [.put(key, value: ObjectStore.bytes(of: admitted), expires: nil)])
-      return shown(Self.versioned(admitted, revision), kind)
-    } catch StoreError.conflict {
-      throw .alreadyExists(kind, name)
-    } catch {
-      throw ObjectStore.status(error, kind, name)
+      if let space { compares.append(try await open(namespace: space)) }
+      do {
+        let revision = try await objects.store(for: kind).commit(
+          compares, [.put(key, value: ObjectStore.bytes(of: admitted), expires: nil)])
+        return shown(Self.versioned(admitted, revision), kind)
+      } catch StoreError.conflict {
+        if try await objects.tree(kind, space, name) != nil { throw .alreadyExists(kind, name) }
+      } catch {
+        throw ObjectStore.status(error, kind, name)
+      }
     }
+    throw .conflict(kind, name, "its namespace changes too fast")
+  }
+
+  /// That a namespace is as it is now: there, and not being deleted.
+  private func open(namespace: String) async throws(APIStatus) -> StoreCompare {
+    guard let tree = try await objects.tree(.namespace, nil, namespace) else { throw .notFound(.namespace, namespace) }
+    guard tree.at(path: "metadata.deletionTimestamp")?.stringValue == nil else {
+      throw .conflict(.namespace, namespace, "it is being deleted")
+    }
+    let revision = Int64(tree.at(path: "metadata.resourceVersion")?.stringValue ?? "") ?? 0
+    return .modRevision(ObjectKeys.key(.namespace, nil, namespace), equals: revision)
   }
 
   /// Checks an object and writes its defaults in.
