@@ -40,10 +40,13 @@ final class PodCaller: Sendable, Equatable {
   func refusal(of meaning: FunctionTarget.Meaning) -> Refusal? {
     switch meaning {
     case .function, .invoke, .health, .unknown, .malformed: nil
-    case .async, .result:
-      Refusal(.forbidden, "functions call each other at /function/NAME; asynchronous calls are made from outside")
+    case .async, .result: Self.onlySynchronous
     }
   }
+
+  /// Asynchronous calls have no place for who made them, and a circle of them would have no end.
+  static let onlySynchronous = Refusal(
+    .forbidden, "functions call each other at /function/NAME; asynchronous calls are made from outside")
 }
 
 /// Reads the line by which a worker says whose connection this is, then leaves the pipeline. A connection without one is

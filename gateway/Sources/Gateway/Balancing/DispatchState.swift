@@ -174,7 +174,8 @@ struct DispatchState {
       let deadline = now &+ nanoseconds(route.queueTimeout)
       queue.insert(
         Waiting(
-          id: id, arrived: call.arrived, deadline: deadline, requeues: call.requeues + (early ? 0 : 1), isWhole: whole))
+          id: id, arrived: call.arrived, deadline: deadline, requeues: call.requeues + (early ? 0 : 1), cameBack: true,
+          isWhole: whole))
     }
     settle(now: now, actions: &actions)
   }
@@ -293,12 +294,13 @@ struct DispatchState {
 
   /// Asks for more pods when the policy wants more than exist and than were asked for.
   mutating func scale(now: Int64, actions: inout [Action]) {
+    // What was to be looked at later is looked at now, or is over.
+    (wish.repeatAt, wish.askAgainAt) = (nil, nil)
     guard !queue.isEmpty, !removed, let revision = route.revision, !wish.outstanding else { return }
     let load = self.load(revision, now: now)
     let decision = policy.decide(load)
     lastNote = .scaling(decision)
     wish.askAgainAt = decision.askAgainAfter.map { now &+ Int64($0 * 1e6) }
-    wish.repeatAt = nil
     guard decision.pods > load.ready + load.starting else { return }
     let repeatAt = wish.askedAt.map { $0 &+ GatewayLimits.wantRefreshMilliseconds * 1_000_000 } ?? now
     guard repeatAt <= now || (decision.pods > wish.asked && !wish.failing) else {

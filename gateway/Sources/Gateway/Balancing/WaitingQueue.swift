@@ -13,6 +13,8 @@ struct Waiting: Equatable {
   var deadline: Int64
   /// Times it came back because no pod took it.
   var requeues: Int
+  /// Whether it was with a pod before: its deadline is later than those of requests behind it.
+  var cameBack = false
   /// Whether all of it is held, so that it can go to a pod that is still starting.
   var isWhole = false
 }
@@ -87,7 +89,7 @@ struct WaitingQueue {
           entries[index].left = true
           count -= 1
           expired.append(waiting)
-        } else if waiting.requeues == 0 {
+        } else if !waiting.cameBack {
           break
         }
       }
@@ -102,7 +104,7 @@ struct WaitingQueue {
     var earliest: Int64?
     for entry in entries where !entry.left {
       earliest = min(earliest ?? .max, entry.waiting.deadline)
-      if entry.waiting.requeues == 0 { break }
+      if !entry.waiting.cameBack { break }
     }
     return earliest
   }

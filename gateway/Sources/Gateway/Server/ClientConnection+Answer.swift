@@ -196,10 +196,13 @@ extension ClientConnection: CallClient {
     let id = ObjectIdentifier(self)
     loop.clients[id] = nil
     loop.tunnels[id] = client
+    var isOpen = true
     let events = Tunnel.Events(
       podClosed: { _ = lease.dispatcher.finish(lease.request, suspect: false) },
       podLingers: { lease.dispatcher.quarantine(lease.request) },
       clientClosed: {
+        guard isOpen else { return }
+        isOpen = false
         loop.tunnels[id] = nil
         services.clientDisconnected()
       })

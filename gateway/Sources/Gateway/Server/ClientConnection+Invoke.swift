@@ -34,6 +34,7 @@ extension ClientConnection {
       switch try kind(bytes) {
       case .call: return .call(try route(head, target, bytes), length)
       case .event:
+        if caller != nil { throw PodCaller.onlySynchronous }
         let info = try found(head, target, bytes).1
         head.keepsAuthorization = true
         return .intake(

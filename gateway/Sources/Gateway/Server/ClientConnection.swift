@@ -114,6 +114,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     let open = services.metrics.clientConnected()
     loop.clients[ObjectIdentifier(self)] = self
     if open > services.configuration.connectionsMax, !isOwn {
+      // Behind TLS an answer would cost the handshake that there is no room for.
+      guard isPlain else { return context.close(promise: nil) }
       return refuse(Refusal(.noCapacity, "this gateway holds \(open) connections already"))
     }
     armTimer()
@@ -148,6 +150,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   private func closed() {
     socket.close()
     if case .closed = phase { return }
+    // A tunnel counts its client's end itself, also of one that left before it was dug.
+    let isCounted = if case .tunnel = phase { false } else { true }
     // One whose body is complete is made durable all the same.
     if let intake, case .active(ended: false) = phase { refuse(intake, Refusal(.badRequest, "the client went away")) }
     intake = nil
@@ -157,7 +161,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     timer = nil
     if let multiplexer {
       multiplexer.closed(self)
-    } else {
+    } else if isCounted {
       services.clientDisconnected()
       loop.clients[ObjectIdentifier(self)] = nil
     }

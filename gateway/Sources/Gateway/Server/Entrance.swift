@@ -9,6 +9,9 @@ struct Entrance: Sendable {
   private let channels: [any Channel]
   private let group: MultiThreadedEventLoopGroup
 
+  /// Connections that wait to be accepted, at most.
+  static let backlog: Int32 = 1024
+
   /// Binds an address.
   static func bind(_ bootstrap: ServerBootstrap, host: String, port: Int, on group: MultiThreadedEventLoopGroup)
     async throws -> Entrance
@@ -30,6 +33,8 @@ struct Entrance: Sendable {
         // An event loop must never wait inside accept: another process may have taken the connection it was told of.
         _ = fcntl(own, F_SETFL, fcntl(own, F_GETFL) | O_NONBLOCK)
         channels.append(try await bootstrap.withBoundSocket(own).get())
+        // SwiftNIO listens with a backlog of 128 on what it is given, whatever its option says.
+        guard listen(own, backlog) == 0 else { throw IOError(errnoCode: errno, reason: "listen") }
       }
     } catch {
       for channel in channels { try? await channel.close().get() }

@@ -277,6 +277,21 @@ import Testing
     #expect(broken.failed.map(\.1) == [.startFailed])
   }
 
+  @Test func `nothing of an earlier wish keeps the clock ticking while there is no revision`() {
+    var script = Script(makeRoute(max: 1))
+    let first = script.arrive()
+    script.wantAnswered(true)
+    script.advance(milliseconds: 100)
+    #expect(script.machine.nextDeadline(now: script.now).map { $0 > script.now } == true)
+    script.event { machine, _, _ in _ = machine.cancel(first) }
+    script.event { $0.functionRemoved(now: $1, actions: &$2) }
+    script.advance(milliseconds: 60_000)
+    script.event { $0.routeChanged(makeRoute(uid: "f2", revision: nil), now: $1, actions: &$2) }
+    _ = script.arrive()
+    script.advance(milliseconds: 1)
+    #expect(script.machine.nextDeadline(now: script.now).map { $0 > script.now } == true)
+  }
+
   @Test func `a pod that does not end a cancelled call gets nothing more, and is given up when nothing else runs`() {
     var script = Script(makeRoute(concurrency: 2))
     script.endpoint(makeEndpoint("a", .ready))

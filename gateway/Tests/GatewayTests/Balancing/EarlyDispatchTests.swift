@@ -75,6 +75,21 @@ struct EarlyDispatchTests {
     #expect(script.early == [first, second])
   }
 
+  @Test func `a request that came back keeps nobody behind it beyond his time`() {
+    var script = Self.atZero(makeRoute(timeout: .seconds(600), queueTimeout: .seconds(10)))
+    let first = script.arrive(whole: true)
+    let behind = [script.arrive(), script.arrive()]
+    script.endpoint(makeEndpoint("a", .starting, listens: true))
+    #expect(script.early == [first])
+    script.advance(milliseconds: 9000)
+    script.endpoint(makeEndpoint("a", .gone))
+    script.event { $0.requeue(first, early: true, whole: true, why: "its start failed", now: $1, actions: &$2) }
+    let due = script.machine.nextDeadline(now: script.now)
+    #expect(due.map { $0 <= script.now + 1_000_000_000 } == true)
+    script.advance(milliseconds: 1000)
+    #expect(script.failed.map(\.0) == behind && script.failed.allSatisfy { $0.1 == .queueTimeout })
+  }
+
   @Test func `a start that takes its request down gives it back, however often the control plane tries`() {
     var script = Self.atZero()
     let id = script.arrive(whole: true)

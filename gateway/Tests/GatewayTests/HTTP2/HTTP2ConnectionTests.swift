@@ -95,7 +95,12 @@ import Testing
       certificateChain: chain, privateKey: .privateKey(try NIOSSLPrivateKey(file: key, format: .pem)))
     server.applicationProtocols = ["h2", "http/1.1"]
     let context = try NIOSSLContext(configuration: server)
-    try await withGateway([makeRoute()], configure: { $0.serverTLS = context }) { (_, _, clients) async throws in
+    try await withGateway(
+      [makeRoute()],
+      configure: {
+        $0.serverTLS = context; $0.connectionsMax = 1
+      }
+    ) { (_, _, clients) async throws in
       let url = "https://localhost:\(clients.port)/function/echo"
       let flags = ["-sS", "--cacert", certificate, "--max-time", "20", "-w", " %{http_version}"]
       #expect(try await Command.run("curl", flags + ["--http2", "-d", "a", url]).output == "a 2")
@@ -108,6 +113,8 @@ import Testing
       let client = try await HTTP2Client.connect(port: clients.port, tls: try NIOSSLContext(configuration: trust))
       let body = Array(repeating: UInt8(100), count: 1 << 20)
       #expect(try await client.request("POST", "/function/echo", body: body).body.count == body.count)
+      let more = try await Command.run("curl", flags + ["--http1.1", "-d", "d", url])
+      #expect(!more.isSuccess && !more.output.contains("timed out"), "one too many is closed at once: \(more.output)")
       await client.close()
     }
   }

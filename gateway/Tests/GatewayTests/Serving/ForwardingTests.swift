@@ -253,6 +253,20 @@ import Testing
     }
   }
 
+  @Test func `clients that leave as soon as they see a 101 are counted out once`() async throws {
+    // A pod that had not become a tunnel's end itself lingers, and gets nothing more.
+    try await withGateway([makeRoute(max: 60)]) { (_, gateway, clients) async throws in
+      for round in 0..<50 {
+        let (answer, _) = try await clients.raw(
+          "GET /function/echo/upgrade HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n",
+          until: round % 2 == 0 ? "HTTP/1.1 101" : "\r\n\r\n")
+        #expect(answer.hasPrefix("HTTP/1.1 101"))
+      }
+      let counted = await eventually { gateway.metricsText().contains("apus_gateway_connections 0\n") }
+      #expect(counted)
+    }
+  }
+
   @Test func `a pod on another host is reached through its worker`() async throws {
     let worker = try await FakeWorker()
     let platform = try FakePlatform(host: "there", worker: "127.0.0.1:\(worker.port)")

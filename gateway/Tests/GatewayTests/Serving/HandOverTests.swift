@@ -34,6 +34,22 @@ private final class Tally: Sendable {
       logger: logger)
   }
 
+  @Test func `a socket that was handed over keeps room for a crowd`() async throws {
+    let platform = try FakePlatform()
+    let (socket, port) = try listeningSocket()
+    let server = gateway(platform, [socket])
+    let running = Task { try await server.run() }
+    #expect(await server.waitUntilListening() == port)
+    var info = tcp_info()
+    var size = socklen_t(MemoryLayout<tcp_info>.size)
+    #expect(getsockopt(socket, Int32(IPPROTO_TCP), TCP_INFO, &info, &size) == 0)
+    // Of a listening socket this is the room of its queue (Linux, tcp_get_info).
+    #expect(info.tcpi_sacked == UInt32(Entrance.backlog))
+    running.cancel()
+    _ = await running.result
+    close(socket)
+  }
+
   @Test func `gateways that follow each other on one socket lose no request, on kept and on fresh connections`()
     async throws
   {

@@ -77,6 +77,11 @@ import Testing
         let answer = try await ask(clients, socket, who + get(path))
         #expect(answer.hasPrefix("HTTP/1.1 \(status) "), "\(path): \(answer)")
       }
+      let event = "x-amz-invocation-type: Event\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+      for who in [Self.line, foreign] {
+        let invoke = "POST /2015-03-31/functions/echo/invocations HTTP/1.1\r\nhost: h\r\n"
+        #expect(try await ask(clients, socket, who + invoke + event).hasPrefix("HTTP/1.1 403 "), "an asynchronous call")
+      }
       for line in [
         "", "GET / HTTP/1.1\r\n", "APUS-POD 2 default asker p u\n", "APUS-POD 1 default asker p\n",
         "APUS-POD 1 default asker p u more\n", "APUS-POD 1 Default asker p u\n", "APUS-POD 1 default/x asker p u\n",
