@@ -67,6 +67,26 @@ struct LogMasksTests {
     }
   }
 
+  @Test(arguments: ["eyJ.", "eyJ-", "eyJ+eyJ~."])
+  func `each byte of a line full of beginnings of tokens is looked at twice at most`(_ piece: String) {
+    let bytes = Array(String(repeating: piece, count: 65_536).utf8)
+    var run = MaskScanner.TokenRun()
+    let secrets = bytes.withUnsafeBytes { MaskScanner.secrets($0, &run) }
+    let looked = run.looked
+    #expect(secrets.isEmpty)
+    #expect(looked >= bytes.count - 4 && looked <= 2 * bytes.count)
+  }
+
+  @Test func `the dots of a web token are its own, however many of its kind stand before it`() {
+    let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+    for count in [0, 1, 2, 1000] {
+      let before = String(repeating: "eyJ.", count: count)
+      #expect(LogMasks.standard.masked("\(before)\(token)! \(token)") == "\(before)***! ***")
+      // Another dot makes it something else, from its second part on, too.
+      #expect(LogMasks.standard.masked("\(before)\(token).x.y") == "\(before)\(token).x.y")
+    }
+  }
+
   @Test func `no bytes trap the scanner, and what it masked once it leaves alone`() {
     var random = SeededGenerator(seed: 5)
     let pieces = [

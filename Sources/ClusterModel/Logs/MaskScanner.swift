@@ -20,13 +20,22 @@ enum MaskScanner {
   private static let privateKey = Array("PRIVATE KEY-----".utf8)
 
   /// Whether there is a secret.
-  static func finds(_ text: UnsafeRawBufferPointer) -> Bool { scan(text, from: 0) != nil }
+  static func finds(_ text: UnsafeRawBufferPointer) -> Bool {
+    var run = TokenRun()
+    return scan(text, from: 0, &run) != nil
+  }
 
   /// Where the secrets are, in order.
   static func secrets(_ text: UnsafeRawBufferPointer) -> [Range<Int>] {
+    var run = TokenRun()
+    return secrets(text, &run)
+  }
+
+  /// The same with the run of the one scan.
+  static func secrets(_ text: UnsafeRawBufferPointer, _ run: inout TokenRun) -> [Range<Int>] {
     var found: [Range<Int>] = []
     var from = 0
-    while let secret = scan(text, from: from) {
+    while let secret = scan(text, from: from, &run) {
       if found.count >= LogMasks.occurrencesMaximum {
         found.append(secret.lowerBound..<text.count)
         break
@@ -43,15 +52,15 @@ enum MaskScanner {
     return name.withUTF8 { isSecretName(UnsafeRawBufferPointer($0), end: $0.count) }
   }
 
-  private static func scan(_ text: UnsafeRawBufferPointer, from: Int) -> Range<Int>? {
+  private static func scan(_ text: UnsafeRawBufferPointer, from: Int, _ run: inout TokenRun) -> Range<Int>? {
     for index in from..<max(from, text.count) {
       let found: Range<Int>?
       switch text[index] {
       case UInt8(ascii: ":"): found = credentials(text, index) ?? named(text, index)
       case UInt8(ascii: "="): found = named(text, index)
-      case UInt8(ascii: "_"), UInt8(ascii: "-"): found = token(text, index) ?? key(text, index)
-      case UInt8(ascii: "J"): found = webToken(text, index)
-      case UInt8(ascii: " "): found = scheme(text, index)
+      case UInt8(ascii: "_"), UInt8(ascii: "-"): found = token(text, index, &run) ?? key(text, index)
+      case UInt8(ascii: "J"): found = webToken(text, index, &run)
+      case UInt8(ascii: " "): found = scheme(text, index, &run)
       default: continue
       }
       if let found, found.lowerBound >= from { return found }
@@ -136,12 +145,12 @@ enum MaskScanner {
   }
 
   /// A token that says what it is: `index` is at the last character of its beginning.
-  private static func token(_ text: UnsafeRawBufferPointer, _ index: Int) -> Range<Int>? {
+  private static func token(_ text: UnsafeRawBufferPointer, _ index: Int, _ run: inout TokenRun) -> Range<Int>? {
     for token in tokens where token.last == text[index] && index + 1 >= token.count {
       let start = index + 1 - token.count
       guard text[start..<(index + 1)].elementsEqual(token), start == 0 || !isWord(text[start - 1]) else { continue }
-      let end = run(text, index + 1)
-      return end - index > tokenBytes ? start..<end : nil
+      run.move(to: index + 1, in: text)
+      return run.end - index > tokenBytes ? start..<run.end : nil
     }
     return nil
   }
@@ -159,17 +168,16 @@ enum MaskScanner {
   }
 
   /// A JSON web token, three parts with dots between: `index` is at the J of `eyJ`.
-  private static func webToken(_ text: UnsafeRawBufferPointer, _ index: Int) -> Range<Int>? {
+  private static func webToken(_ text: UnsafeRawBufferPointer, _ index: Int, _ run: inout TokenRun) -> Range<Int>? {
     guard index >= 2, text[index - 2] == UInt8(ascii: "e"), text[index - 1] == UInt8(ascii: "y"),
       index == 2 || !isWord(text[index - 3])
     else { return nil }
-    let end = run(text, index)
-    let dots = text[index..<end].count { $0 == UInt8(ascii: ".") }
-    return dots == 2 && end - index > 30 ? (index - 2)..<end : nil
+    run.move(to: index, in: text)
+    return run.dots == 2 && run.end - index > 30 ? (index - 2)..<run.end : nil
   }
 
   /// What stands behind `Bearer` or `Basic`: `index` is at the space between. A word of letters alone is a sentence's.
-  private static func scheme(_ text: UnsafeRawBufferPointer, _ index: Int) -> Range<Int>? {
+  private static func scheme(_ text: UnsafeRawBufferPointer, _ index: Int, _ run: inout TokenRun) -> Range<Int>? {
     guard index >= 5, text[index - 1] == UInt8(ascii: "r") || text[index - 1] == UInt8(ascii: "c") else { return nil }
     let isScheme = ["bearer", "basic"].contains { word in
       let start = index - word.utf8.count
@@ -177,25 +185,51 @@ enum MaskScanner {
       return start == 0 || !isWord(text[start - 1])
     }
     guard isScheme else { return nil }
-    let end = run(text, index + 1)
-    let secret = text[(index + 1)..<end]
+    run.move(to: index + 1, in: text)
+    let secret = text[(index + 1)..<run.end]
     guard secret.count >= 8, secret.contains(where: { ($0 >= 0x30 && $0 <= 0x39) || $0 == UInt8(ascii: "=") }) else {
       return nil
     }
-    return (index + 1)..<end
+    return (index + 1)..<run.end
   }
 
   // MARK: Characters
 
-  /// The end of a run of the characters tokens are made of.
-  private static func run(_ text: UnsafeRawBufferPointer, _ start: Int) -> Int {
-    var end = start
-    while end < text.count {
-      let byte = text[end]
-      guard isWord(byte) || [0x2D, 0x2E, 0x2B, 0x2F, 0x3D, 0x7E].contains(byte) else { break }
-      end += 1
+  /// What is left of a run of the characters tokens are made of. One scan has one and only moves on: many tokens may
+  /// begin in one long run, and each byte of it is looked at once to find its end and once to leave it.
+  struct TokenRun {
+    private var start = 0
+    /// Where it ends.
+    private(set) var end = 0
+    /// The dots in what is left of it.
+    private(set) var dots = 0
+    /// Bytes looked at so far.
+    private(set) var looked = 0
+
+    /// The run from a place on, which is not before the last one.
+    mutating func move(to index: Int, in text: UnsafeRawBufferPointer) {
+      if index < end {
+        for place in start..<index where text[place] == UInt8(ascii: ".") { dots -= 1 }
+        looked += index - start
+        start = index
+        return
+      }
+      (start, end, dots) = (index, index, 0)
+      while end < text.count, isPart(text[end]) {
+        if text[end] == UInt8(ascii: ".") { dots += 1 }
+        end += 1
+      }
+      looked += end - start
     }
-    return end
+
+    private func isPart(_ byte: UInt8) -> Bool {
+      switch byte {
+      case UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "+"), UInt8(ascii: "/"), UInt8(ascii: "="),
+        UInt8(ascii: "~"):
+        true
+      default: MaskScanner.isWord(byte)
+      }
+    }
   }
 
   /// Blanks, quotes, and the backslashes before quotes in JSON inside of JSON.
