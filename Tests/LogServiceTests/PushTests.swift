@@ -49,6 +49,19 @@ import Testing
     #expect(String(decoding: off[0], as: UTF8.self).contains("hunter2"))
   }
 
+  @Test func `what is too long is refused before it is searched for secrets`() throws {
+    // Masked it would be short.
+    let message = "-----BEGIN RSA PRIVATE KEY-----" + String(repeating: "x", count: 256 * 1024)
+    var record = PushRecord(time: 1, namespace: "n")
+    record.message = message
+    let (lines, faults) = LogAdapters.lines([record], .standard)
+    #expect(lines.isEmpty && faults.count == 1)
+    #expect(faults.first?.description.contains("bytes are too long") == true)
+    let bulk = try ElasticBulk(
+      Array("{\"index\":{\"_index\":\"app\"}}\n{\"message\":\"\(message)\"}\n".utf8), index: nil, now: 0)
+    #expect(throws: ElasticError.self) { try bulk.items[0].line.get() }
+  }
+
   // MARK: JSON
 
   @Test func `JSON is taken strictly, and keeps its spelling`() throws {

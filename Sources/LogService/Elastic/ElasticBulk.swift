@@ -83,8 +83,7 @@ struct ElasticBulk {
         throw ElasticError(400, "document_parsing_exception", "failed to parse: the document is not JSON")
       }
       var record = try ElasticDocument.record(document, index: index, id: id, now: now)
-      record.mask(masks)
-      do throws(PushFault) { return try record.line() } catch {
+      do throws(PushFault) { return try record.line(masks) } catch {
         throw ElasticError(400, "document_parsing_exception", "failed to parse: \(error)")
       }
     }

@@ -129,8 +129,7 @@ package struct LogAdapters: Sendable {
     var faults: [PushFault] = []
     lines.reserveCapacity(records.count)
     for var record in records {
-      record.mask(masks)
-      do throws(PushFault) { lines.append(try record.line()) } catch { faults.append(error) }
+      do throws(PushFault) { lines.append(try record.line(masks)) } catch { faults.append(error) }
     }
     return (lines, faults)
   }

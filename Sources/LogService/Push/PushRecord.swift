@@ -30,8 +30,17 @@ struct PushRecord {
   /// Adds a field that is text.
   mutating func add(_ name: String, text: String) { fields.append((name, JSONOutput.quoted(text))) }
 
+  /// The record's line with what is secret in it masked; throws why the store would not take it.
+  mutating func line(_ masks: LogMasks) throws(PushFault) -> [UInt8] {
+    // Before it is masked: what is too long anyway is not searched for secrets.
+    let bytes = fields.reduce(message.utf8.count) { $0 + $1.name.utf8.count + $1.value.count }
+    guard bytes <= IndexedRecord.maximumBytes else { throw PushFault(RecordFault.tooLarge(bytes: bytes)) }
+    mask(masks)
+    return try line()
+  }
+
   /// Masks what is secret in the message and the fields.
-  mutating func mask(_ masks: LogMasks) {
+  private mutating func mask(_ masks: LogMasks) {
     message = masks.masked(message)
     for index in fields.indices {
       if let value = Self.masked(fields[index].value, name: fields[index].name, masks) { fields[index].value = value }
