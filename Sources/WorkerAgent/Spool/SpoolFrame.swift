@@ -1,4 +1,5 @@
-/// How a record lies in a spool segment: length and CRC-32C, four bytes each, little-endian, then its bytes.
+/// How a record lies in a spool segment: length and CRC-32C, four bytes each, little-endian, then its bytes. No record
+/// is empty.
 enum SpoolFrame {
   /// Bytes before the record.
   static let headBytes = 8
@@ -35,7 +36,8 @@ enum SpoolFrame {
     guard offset >= 0, bytes.count - offset >= headBytes else { return nil }
     let length = Int(bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self).littleEndian)
     let sum = bytes.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self).littleEndian
-    guard length <= recordMaximum, length <= bytes.count - offset - headBytes else { return nil }
+    // Eight NUL bytes, as a file may end in after a power cut, would be an empty record with the right checksum.
+    guard length > 0, length <= recordMaximum, length <= bytes.count - offset - headBytes else { return nil }
     let record = UnsafeRawBufferPointer(rebasing: bytes[offset + headBytes..<offset + headBytes + length])
     return checksum(record) == sum ? record : nil
   }

@@ -98,6 +98,26 @@ struct SpoolTests {
     }
   }
 
+  @Test(arguments: [8, 4096])
+  func `an end of NUL bytes, as a power cut leaves one, is cut and holds no records`(_ nuls: Int) throws {
+    let folder = try TemporaryFolder()
+    let path = "\(folder.path)/a"
+    do {
+      let spool = try Spool(directory: path)
+      _ = spool.append(Self.records(0..<20))
+    }
+    let file = URL(fileURLWithPath: "\(path)/00000000000000000001.spool")
+    let whole = try Data(contentsOf: file)
+    try (whole + Data(count: nuls)).write(to: file)
+    let spool = try Spool(directory: path)
+    #expect(spool.last == 20)
+    #expect(try Data(contentsOf: file) == whole)
+    #expect(spool.append(Self.records(20..<22)) == 2)
+    let found = Self.all(spool)
+    #expect(found.map(\.0) == Array(1...22))
+    #expect(found.map(\.1) == (0..<22).map { "record \($0)" })
+  }
+
   @Test func `a flipped bit ends the prefix, never changes a record`() throws {
     let seed = UInt64.random(in: 0...UInt64.max)
     var generator = SeededGenerator(seed: seed)
