@@ -52,19 +52,30 @@ struct LogFloor: Sendable, Equatable {
     rule.maxAge.map { Rollup.minute(of: now &- LogStore.nanoseconds($0)) &* Rollup.minute } ?? .min
   }
 
-  /// Where it is for their bytes, of the counts of all blocks.
-  static func bytesTime(of rule: LogRetentionRule, _ rollups: [Rollup]) -> Int64 {
-    guard let most = rule.maxBytes else { return .min }
-    var bytes: [Int64: Double] = [:]
-    for rollup in rollups {
-      var totals = Array(repeating: 0, count: rollup.keys.count)
-      for cell in rollup.cells { totals[cell.key] += cell.count }
-      for cell in rollup.cells where rule.holds(rollup.keys[cell.key]) {
-        // A record of a minute is taken to be as long as those of its function in the block.
-        bytes[cell.minute, default: 0] +=
-          Double(rollup.keys[cell.key].bytes) * Double(cell.count) / Double(totals[cell.key])
-      }
+}
+
+/// The bytes that a rule holds in each minute, added up block by block.
+struct MinuteBytes {
+  private let rule: LogRetentionRule
+  private var bytes: [Int64: Double] = [:]
+
+  init(_ rule: LogRetentionRule) { self.rule = rule }
+
+  /// Adds a block's; nothing for a rule without a bound on bytes.
+  mutating func add(_ rollup: Rollup) {
+    if rule.maxBytes == nil { return }
+    var totals = Array(repeating: 0, count: rollup.keys.count)
+    for cell in rollup.cells { totals[cell.key] += cell.count }
+    for cell in rollup.cells where rule.holds(rollup.keys[cell.key]) {
+      // A record of a minute is taken to be as long as those of its function in the block.
+      bytes[cell.minute, default: 0] +=
+        Double(rollup.keys[cell.key].bytes) * Double(cell.count) / Double(totals[cell.key])
     }
+  }
+
+  /// Where the rule's floor is for the bytes of its records.
+  var floor: Int64 {
+    guard let most = rule.maxBytes else { return .min }
     var total: Double = 0
     for (minute, size) in bytes.sorted(by: { $0.key > $1.key }) {
       total += size
@@ -85,21 +96,21 @@ extension LogStore {
       return 0
     }
     let blocks = view().blocks
-    let rollups = blocks.map { rollup(of: $0) }
-    let known = rollups.compactMap { $0 }
+    let bytes = minuteBytes(rules, blocks)
     let before = state.withLock { $0.floors }
-    let floors = rules.map { rule in
+    let floors = zip(rules, bytes).map { rule, bytes in
       let last = before.first { $0.rule == rule }?.bytesTime ?? .min
-      let bytesTime = max(last, LogFloor.bytesTime(of: rule, known))
+      let bytesTime = max(last, bytes.floor)
       let time = max(bytesTime, LogFloor.ageTime(of: rule, now: now))
       return LogFloor(rule: rule, time: time, bytesTime: bytesTime)
     }.filter { $0.time > .min }
     state.withLock { $0.floors = floors }
-    if floors.isEmpty { return 0 }
+    guard let highest = floors.map(\.time).max() else { return 0 }
     var gone: [BlockEntry] = []
     var worn: [BlockEntry] = []
-    for (entry, rollup) in zip(blocks, rollups) {
-      guard let rollup else { continue }
+    // Nothing is dead in a block that begins behind all floors, each the start of a minute.
+    for entry in blocks where entry.oldest < highest {
+      guard let rollup = rollup(of: entry) else { continue }
       let dead = Self.dead(rollup, floors)
       if dead == entry.rows { gone.append(entry) } else if dead * 2 >= entry.rows { worn.append(entry) }
     }
@@ -111,6 +122,17 @@ extension LogStore {
       }
     }
     return deleted
+  }
+
+  /// What each rule holds in each minute. One block's counts are in memory at a time, but for what the cache keeps.
+  private func minuteBytes(_ rules: [LogRetentionRule], _ blocks: [BlockEntry]) -> [MinuteBytes] {
+    var bytes = rules.map { MinuteBytes($0) }
+    if rules.allSatisfy({ $0.maxBytes == nil }) { return bytes }
+    for entry in blocks {
+      guard let rollup = rollup(of: entry) else { continue }
+      for index in bytes.indices { bytes[index].add(rollup) }
+    }
+    return bytes
   }
 
   private static func dead(_ rollup: Rollup, _ floors: [LogFloor]) -> Int {

@@ -122,6 +122,37 @@ import Testing
     }
   }
 
+  @Test func `a rule reads the counts of those blocks alone that it needs`() async throws {
+    try await withTempFolder { folder in
+      let store = try LogStore.open(directory: folder, options: options(blockRows: 100))
+      // Ten blocks of a hundred minutes each, all records of one length.
+      let lines = (0..<1_000).map { line("m", time: day + Int64($0) * Rollup.minute) }
+      for start in stride(from: 0, to: 1_000, by: 100) {
+        _ = try await store.append(
+          worker: "w", firstSequence: UInt64(start + 1), records: Array(lines[start..<(start + 100)]))
+      }
+      #expect(await store.flush())
+      await store.close()
+      let reopened = try LogStore.open(directory: folder, options: options(blockRows: 100))
+      let blocks = reopened.view().blocks.sorted { $0.oldest < $1.oldest }
+      #expect(blocks.count == 10)
+      func read() -> [Bool] { blocks.map { reopened.rollups.glimpse($0.name) != nil } }
+      var policy = LogRetention(maxAge: nil, maxBytes: nil)
+      // Of the first block a quarter is too old, so it stays, and all others are younger.
+      policy.rules = [LogRetentionRule(namespace: "default", maxAge: .seconds(975 * 60))]
+      #expect(try await reopened.retain(policy: policy, now: day + 1_000 * Rollup.minute).deletedByRules == 0)
+      #expect(read() == [true] + Array(repeating: false, count: 9))
+      #expect(try await messages(reopened).count == 975)
+      // The bytes of 350 records: three blocks and a half stay.
+      policy.rules = [LogRetentionRule(namespace: "default", maxBytes: Int64(lines[0].count) * 350)]
+      let report = try await reopened.retain(policy: policy, now: day + 1_000 * Rollup.minute)
+      #expect(report.deletedByRules == 650)
+      #expect(try await messages(reopened).count == 350)
+      #expect(read().suffix(3) == [true, true, true])
+      await reopened.close()
+    }
+  }
+
   @Test func `queries that are under way when their blocks go end with what is left`() async throws {
     try await withTempFolder { folder in
       let store = try LogStore.open(directory: folder, options: options(blockRows: 100))
