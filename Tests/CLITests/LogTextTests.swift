@@ -68,6 +68,9 @@ import Testing
     #expect(
       LogText(form: .text).line(Array(#"{"truncated":"time"}"#.utf8))
         == "… older lines are not shown: the search read its most (time); narrow it with --since or a field")
+    #expect(
+      LogText(form: .text).line(Array(#"{"truncated":"unreadable"}"#.utf8))
+        == "… some lines are missing: a part of the logs could not be read; the server's log names it")
     #expect(LogText(form: .text).line(Array("no json \u{1B}".utf8)) == "no json \\x1b")
   }
 

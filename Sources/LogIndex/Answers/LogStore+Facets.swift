@@ -48,8 +48,8 @@ extension LogStore {
     }
     let gathered = try await gather(query, all, scope: scope, bounds: bounds)
     var result = LogFacets(
-      facets: [], scanned: gathered.scanned, truncated: gathered.cut?.reason,
-      completeSince: gathered.cut.map { $0.time &+ 1 })
+      facets: [], scanned: gathered.scanned, truncated: gathered.gap.reason,
+      completeSince: gathered.gap.completeSince)
     let tables = gathered.withTables { tables in tables.map { ($0.rows(limit: nil), $0.isFull) } }
     for (field, (rows, isFull)) in zip(fields, tables) {
       if isFull { result.truncated = .groups }

@@ -16,8 +16,7 @@ extension LogStore {
         LogEntry(position: position, bytes: projection?.apply(bytes) ?? bytes)
       }
       return LogBatch(
-        entries: entries, scanned: step.scanned, truncated: step.cut?.reason,
-        completeSince: step.cut.map { $0.time &+ 1 })
+        entries: entries, scanned: step.scanned, truncated: step.gap.reason, completeSince: step.gap.completeSince)
     }
   }
 
@@ -63,8 +62,8 @@ extension LogStore {
     let table = gathered.withTables { $0[0] }
     let lines = try await QueryRun.detached { table.lines(limit: query.limit) }
     return LogStatAnswer(
-      lines: lines, scanned: gathered.scanned, truncated: table.isFull ? .groups : gathered.cut?.reason,
-      completeSince: gathered.cut.map { $0.time &+ 1 })
+      lines: lines, scanned: gathered.scanned, truncated: table.isFull ? .groups : gathered.gap.reason,
+      completeSince: gathered.gap.completeSince)
   }
 
   /// Gathers several statistics of the same records. What the bounds cut is gathered once more without the records that
@@ -73,30 +72,30 @@ extension LogStore {
     _ asked: LogQuery, _ all: [LogStats], scope: LogScope, bounds: LogQueryBounds
   ) async throws -> GatheredStats {
     var query = bounded(asked)
-    var cut: SearchCut?
+    var gap = SearchGap()
     var scanned = 0
     // Each attempt asks for less; one more than two only comes to pass when time is what is missing.
     for attempt in 0..<3 {
       let gathered = GatheredStats(all)
       var pass = bounds
       if attempt > 0 { (pass.recordsMaximum, pass.bytesMaximum) = (.max, .max) }
-      let (looked, missed) = try await gather(query, into: gathered, scope: scope, bounds: pass)
+      let (looked, found) = try await gather(query, into: gathered, scope: scope, bounds: pass)
       scanned += attempt == 0 ? looked : 0
+      gap.miss(found.unreadable)
       gathered.scanned = scanned
-      gathered.cut = cut
-      guard let missed else { return gathered }
-      cut = missed.united(cut)
-      gathered.cut = cut
-      if attempt == 2 || cut?.time == .max { return GatheredStats(all, scanned: scanned, cut: cut) }
+      gathered.gap = gap
+      guard let missed = found.cut else { return gathered }
+      gap.cut = missed.united(gap.cut)
+      if attempt == 2 || gap.cut?.time == .max { return GatheredStats(all, scanned: scanned, gap: gap) }
       query.range.since = max(query.range.since ?? .min, missed.time &+ 1)
     }
-    return GatheredStats(all, scanned: scanned, cut: cut)
+    return GatheredStats(all, scanned: scanned, gap: gap)
   }
 
   /// One reading of all parts, the newest first, as far as the bounds allow.
   private func gather(
     _ query: LogQuery, into gathered: GatheredStats, scope: LogScope, bounds: LogQueryBounds
-  ) async throws -> (looked: Int, cut: SearchCut?) {
+  ) async throws -> (looked: Int, gap: SearchGap) {
     let deadline = SearchDeadline(end: .now + bounds.timeMaximum)
     let reading = StatsReading(query: query, all: gathered.all, scope: scope, deadline: deadline)
     return try await readParts(query, scope: scope, bounds: bounds, until: deadline) { [self] source, budget in
@@ -105,28 +104,33 @@ extension LogStore {
   }
 
   /// Reads the parts of the store that a query needs, the newest first, as far as the bounds allow; `read` answers how many
-  /// records of a part had to be looked at, and where that ended early.
+  /// records of a part had to be looked at, and what of it is missing.
   func readParts(
     _ query: LogQuery, scope: LogScope, bounds: LogQueryBounds, until deadline: SearchDeadline,
-    _ read: @escaping @Sendable (_ source: QuerySource, _ budget: Int) -> (Int, SearchCut?)
-  ) async throws -> (looked: Int, cut: SearchCut?) {
+    _ read: @escaping @Sendable (_ source: QuerySource, _ budget: Int) -> (Int, SearchGap)
+  ) async throws -> (looked: Int, gap: SearchGap) {
     var budget = ReadBudget(bounds)
+    var gap = SearchGap()
     for source in QuerySource.planned(view(), query, scope: scope) {
       try Task.checkCancellation()
       let (rows, bound) = budget.rows(of: source)
-      if rows == 0 { return (budget.looked, SearchCut(reason: bound, time: source.newest)) }
-      if deadline.isOver { return (budget.looked, SearchCut(reason: .time, time: source.newest)) }
-      let (looked, cut) = try await QueryRun.detached { read(source, rows) }
+      if rows == 0 || deadline.isOver {
+        gap.cut = SearchCut(reason: rows == 0 ? bound : .time, time: source.newest)
+        break
+      }
+      let (looked, found) = try await QueryRun.detached { read(source, rows) }
       budget.take(looked, of: source)
-      if let cut { return (budget.looked, cut.because(of: bound)) }
+      gap.miss(found.unreadable)
+      gap.cut = found.cut?.because(of: bound)
+      if gap.cut != nil { break }
     }
-    return (budget.looked, nil)
+    return (budget.looked, gap)
   }
 
-  /// Adds one part of the store to statistics; answers how many records had to be looked at, and where that ended early.
+  /// Adds one part of the store to statistics; answers how many records had to be looked at, and what of it is missing.
   private func add(
     _ source: QuerySource, _ reading: StatsReading, budget: Int, to tables: inout [StatsTable]
-  ) -> (Int, SearchCut?) {
+  ) -> (Int, SearchGap) {
     let query = reading.query
     switch source.body {
     case .memtable(let memtable):
@@ -136,25 +140,26 @@ extension LogStore {
         guard let record = try? IndexedRecord(memtable.bytes(row)) else { continue }
         for index in tables.indices { tables[index].add(record) }
       }
-      return (found.scanned, found.cut)
+      return (found.scanned, SearchGap(cut: found.cut))
     case .block(let entry):
       if let plan = reading.rollups, plan.covers(entry), let rollup = rollup(of: entry) {
         for (index, stats) in reading.all.enumerated() { plan.add(rollup, stats, to: &tables[index]) }
-        return (0, nil)
+        return (0, SearchGap())
       }
-      guard mayHold(entry, reading.probes), let block = block(entry) else { return (0, nil) }
+      guard mayHold(entry, reading.probes) else { return (0, SearchGap()) }
+      guard let block = block(entry) else { return (0, gap(without: entry)) }
       defer { noteSize(of: block, entry) }
       do throws(BlockFault) {
         let (found, looked, cut) = try search(
           block, query, scope: reading.scope, budget: budget, deadline: reading.deadline)
         let search = try BlockSearch(block)
         for (index, stats) in reading.all.enumerated() { try BlockStats(search, stats).add(found, to: &tables[index]) }
-        return (looked, cut)
+        return (looked, SearchGap(cut: cut))
       } catch let fault where fault == .outOfTime {
-        return (0, SearchCut(reason: .time, time: source.newest))
+        return (0, SearchGap(cut: SearchCut(reason: .time, time: source.newest)))
       } catch {
         quarantine(entry, error)
-        return (0, nil)
+        return (0, gap(without: entry))
       }
     }
   }
@@ -185,15 +190,15 @@ final class GatheredStats: Sendable {
   private struct State {
     var tables: [StatsTable]
     var scanned: Int
-    var cut: SearchCut?
+    var gap: SearchGap
   }
 
   let all: [LogStats]
   private let state: Mutex<State>
 
-  init(_ all: [LogStats], scanned: Int = 0, cut: SearchCut? = nil) {
+  init(_ all: [LogStats], scanned: Int = 0, gap: SearchGap = SearchGap()) {
     self.all = all
-    state = Mutex(State(tables: all.map { StatsTable($0) }, scanned: scanned, cut: cut))
+    state = Mutex(State(tables: all.map { StatsTable($0) }, scanned: scanned, gap: gap))
   }
 
   /// Records that had to be looked at.
@@ -202,10 +207,10 @@ final class GatheredStats: Sendable {
     set { state.withLock { $0.scanned = newValue } }
   }
 
-  /// Where the reading ended early.
-  var cut: SearchCut? {
-    get { state.withLock { $0.cut } }
-    set { state.withLock { $0.cut = newValue } }
+  /// What is missing.
+  var gap: SearchGap {
+    get { state.withLock { $0.gap } }
+    set { state.withLock { $0.gap = newValue } }
   }
 
   func withTables<T: Sendable>(_ body: (inout [StatsTable]) -> T) -> T { state.withLock { body(&$0.tables) } }

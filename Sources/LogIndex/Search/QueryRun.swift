@@ -23,19 +23,20 @@ actor QueryRun {
   struct Step: Sendable {
     var matches: [(LogPosition, [UInt8])] = []
     var scanned = 0
-    /// Why the answer ends here, and up to which time nothing is known.
-    var cut: SearchCut?
+    /// What the answer lacks, known at its end.
+    var gap = SearchGap()
   }
 
   /// The next records that match, or nil at the end; throws `CancellationError` when its task was cancelled.
   func next() async throws -> Step? {
     var step = Step()
-    while let current = reader, step.matches.isEmpty, step.cut == nil {
+    while let current = reader, step.matches.isEmpty {
       try Task.checkCancellation()
       reader = nil
       // Before the page, too: a reader may have come back after the files of merged blocks are gone.
       if hasBegun, ContinuousClock.now - started >= bounds.timeMaximum {
-        step.cut = SearchCut(reason: .time, time: current.unknownUntil)
+        step.gap = current.gap
+        step.gap.cut = SearchCut(reason: .time, time: current.unknownUntil)
         break
       }
       hasBegun = true
@@ -50,12 +51,13 @@ actor QueryRun {
       step.scanned += page.scanned
       rows = min(rows * 2, Self.rowsMaximum)
       if after.isDone {
-        step.cut = after.isComplete ? nil : after.cut
+        step.gap = after.gap
+        if after.isComplete { step.gap.cut = nil }
       } else {
         reader = after
       }
     }
-    return step.matches.isEmpty && step.cut == nil ? nil : step
+    return step.matches.isEmpty && step.gap.reason == nil ? nil : step
   }
 
   /// Runs work off the cooperative threads.
@@ -77,8 +79,9 @@ extension QueryRun {
     private var open: [OpenSource] = []
     private var remaining: Int
     private var budget: ReadBudget
-    /// Set when not everything could be looked at: only what is newer is given out, so that the answer has no holes.
-    private(set) var cut: SearchCut?
+    /// What could not be looked at. Of what is not newer than a cut nothing is given out, so that the answer has no
+    /// holes; blocks that cannot be read leave some, which are told.
+    private(set) var gap = SearchGap()
 
     init(store: LogStore, query: LogQuery, scope: LogScope, remaining: Int, budget: ReadBudget) {
       self.store = store
@@ -93,20 +96,20 @@ extension QueryRun {
     /// Nothing is left that may be given out.
     var isDone: Bool { remaining == 0 || (waiting.isEmpty && best == nil) }
     /// All was read that was asked for.
-    var isComplete: Bool { remaining == 0 || cut == nil }
+    var isComplete: Bool { remaining == 0 || gap.cut == nil }
 
     /// The part whose next record is the newest of those that may be given out.
     private var best: Int? {
       let best = open.indices.filter { open[$0].head != nil }.max { left, right in
         (open[left].head ?? .first) < (open[right].head ?? .first)
       }
-      guard let best, let head = open[best].head, head.time > cut?.time ?? .min else { return nil }
+      guard let best, let head = open[best].head, head.time > gap.cut?.time ?? .min else { return nil }
       return best
     }
 
     /// The time up to which nothing is known when reading ends now.
     var unknownUntil: Int64 {
-      max(cut?.time ?? .min, waiting.last?.newest ?? .min, best.flatMap { open[$0].head?.time } ?? .min)
+      max(gap.cut?.time ?? .min, waiting.last?.newest ?? .min, best.flatMap { open[$0].head?.time } ?? .min)
     }
 
     /// Some records, at most `count`; none when one part was read and nothing in it can be given out yet.
@@ -137,7 +140,7 @@ extension QueryRun {
         let (position, row) = open[source].rows[place]
         do throws(BlockFault) { step.matches.append((position, try open[source].record(row))) } catch {
           // A block that turns out damaged loses its records and is reported; the others are answered.
-          if case .block(_, let entry) = open[source].body { store.quarantine(entry, error) }
+          if case .block(_, let entry) = open[source].body { quarantine(entry, error) }
         }
       }
       remaining -= picked.count
@@ -148,8 +151,14 @@ extension QueryRun {
 
     /// Reads no further part.
     private mutating func end(_ cut: SearchCut) {
-      self.cut = cut.united(self.cut).united(waiting.last.map { SearchCut(reason: cut.reason, time: $0.newest) })
+      gap.cut = cut.united(gap.cut).united(waiting.last.map { SearchCut(reason: cut.reason, time: $0.newest) })
       waiting = []
+    }
+
+    /// Sets a damaged block aside; what it held is missing.
+    private mutating func quarantine(_ entry: BlockEntry, _ fault: BlockFault) {
+      store.quarantine(entry, fault)
+      gap.miss(store.gap(without: entry).unreadable)
     }
 
     private mutating func opened(_ source: QuerySource, _ deadline: SearchDeadline) throws -> OpenSource? {
@@ -159,10 +168,14 @@ extension QueryRun {
         let found = MemtableSearch(table, query, scope: scope).run(
           after: query.after, matches: remaining, budget: most, deadline: deadline)
         budget.take(found.scanned, of: source)
-        cut = found.cut?.because(of: bound).united(cut) ?? cut
+        gap.cut = found.cut?.because(of: bound).united(gap.cut) ?? gap.cut
         return OpenSource(body: .memtable(table), rows: found.rows)
       case .block(let entry):
-        guard store.mayHold(entry, probes), let block = store.block(entry) else { return nil }
+        guard store.mayHold(entry, probes) else { return nil }
+        guard let block = store.block(entry) else {
+          gap.miss(store.gap(without: entry).unreadable)
+          return nil
+        }
         defer { store.noteSize(of: block, entry) }
         do throws(BlockFault) {
           return OpenSource(body: .block(block, entry), rows: try rows(block, of: source, deadline))
@@ -170,7 +183,7 @@ extension QueryRun {
           end(SearchCut(reason: .time, time: source.newest))
           return nil
         } catch {
-          store.quarantine(entry, error)
+          quarantine(entry, error)
           return nil
         }
       }
@@ -181,7 +194,7 @@ extension QueryRun {
     ) throws(BlockFault) -> [(LogPosition, Int)] {
       let (most, bound) = budget.rows(of: source)
       let (found, looked, cut) = try store.search(block, query, scope: scope, budget: most, deadline: deadline)
-      self.cut = cut?.because(of: bound).united(self.cut) ?? self.cut
+      gap.cut = cut?.because(of: bound).united(gap.cut) ?? gap.cut
       budget.take(looked, of: source)
       if found.isEmpty { return [] }
       let (times, arrivals) = (try block.times(), try block.arrivals())

@@ -31,3 +31,25 @@ struct SearchCut: Sendable, Equatable {
     return SearchCut(reason: reason, time: max(time, other.time))
   }
 }
+
+/// What an answer lacks.
+struct SearchGap: Sendable, Equatable {
+  /// Where the search ended early.
+  var cut: SearchCut?
+  /// The newest time of the blocks that could not be read, nanoseconds since 1970.
+  var unreadable: Int64?
+
+  /// Why the answer is not complete, if it is not. A block behind the cut is missing with all else that is there.
+  var reason: LogTruncation? {
+    guard let unreadable, unreadable > cut?.time ?? .min else { return cut?.reason }
+    return .unreadable
+  }
+
+  /// From when on it is complete, where that can be said; nanoseconds since 1970.
+  var completeSince: Int64? { reason == .unreadable ? nil : cut.map { $0.time &+ 1 } }
+
+  /// Notes that a block could not be read; nil for none.
+  mutating func miss(_ newest: Int64?) {
+    if let newest { unreadable = max(newest, unreadable ?? .min) }
+  }
+}

@@ -12,7 +12,7 @@ package struct LogBatch: Sendable {
   package var entries: [LogEntry]
   /// Records read for this batch, those that did not match among them.
   package var scanned: Int
-  /// Why the answer ends here although there may be more; only in its last batch.
+  /// Why the answer ends here although there may be more, or lacks some of what it should have; only in its last batch.
   package var truncated: LogTruncation?
   /// Of a cut answer: every record that matches from this moment on is in it; nanoseconds since 1970.
   package var completeSince: Int64?

@@ -32,4 +32,6 @@ package enum LogTruncation: String, Sendable, Equatable {
   case bytes
   /// There were more groups than statistics keep, or longer ones.
   case groups
+  /// A block could not be read; what it holds is missing.
+  case unreadable
 }

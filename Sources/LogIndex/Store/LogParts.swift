@@ -27,7 +27,7 @@ extension LogStore {
       parts.blockBytes = state.blocks.reduce(0) { $0 + $1.fileBytes }
       parts.walBytes = state.walBytes
       parts.memoryRecords = tables.reduce(0) { $0 + $1.readable.rows }
-      parts.damaged = state.quarantined
+      parts.damaged = state.damaged.count
       return parts
     }
   }

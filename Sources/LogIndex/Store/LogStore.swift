@@ -31,7 +31,8 @@ package final class LogStore: Sendable {
     /// Jobs that could not be done and are tried again.
     var waiting: [SealJob] = []
     var sealsUnderWay = 0
-    var quarantined = 0
+    /// Blocks that were set aside since the store was opened, by their names.
+    var damaged: Set<String> = []
     var sealFault: String?
     var isClosed = false
     /// Files whose records are in another block now.
@@ -170,6 +171,15 @@ package final class LogStore: Sendable {
     return nil
   }
 
+  /// What an answer lacks because a block could not be read: nothing when retention has deleted it meanwhile. The
+  /// records of one that is in another block now, which the answer does not read, are missing like a damaged one's.
+  func gap(without entry: BlockEntry) -> SearchGap {
+    let isMissing = state.withLock { state in
+      state.damaged.contains(entry.name) || state.blocks.contains { $0.ids.overlaps(entry.ids) }
+    }
+    return SearchGap(unreadable: isMissing ? entry.newest : nil)
+  }
+
   /// Whether a block may hold what a query demands; reads no more of it than its filter. What is wrong with the file shows
   /// when the block is read.
   func mayHold(_ entry: BlockEntry, _ probes: BloomProbes) -> Bool {
@@ -210,7 +220,7 @@ package final class LogStore: Sendable {
     let isMine = state.withLock { state in
       guard let place = state.blocks.firstIndex(where: { $0.name == entry.name }) else { return false }
       state.blocks.remove(at: place)
-      state.quarantined += 1
+      state.damaged.insert(entry.name)
       return true
     }
     guard isMine else { return }

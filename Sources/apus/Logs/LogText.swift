@@ -35,10 +35,19 @@ struct LogText {
     guard let value = try? JSONValue(bytes: bytes) else { return Text.visible(String(decoding: bytes, as: UTF8.self)) }
     if let dropped = value["dropped"]?.intValue { return "… \(dropped) lines skipped: this reader was too slow" }
     if let reason = value["truncated"]?.stringValue {
-      return "… older lines are not shown: the search read its most (\(reason)); narrow it with --since or a field"
+      if reason == Self.unreadable { return "… some lines are missing: \(Self.lack(reason))" }
+      return "… older lines are not shown: \(Self.lack(reason)); narrow it with --since or a field"
     }
     guard let record = try? value.decoded(as: LogRecord.self) else { return Text.visible(LogText.plain(value)) }
     return form == .logfmt ? logfmt(record) : text(record, approximate: approximate)
+  }
+
+  private static let unreadable = "unreadable"
+
+  /// Why an answer is not complete.
+  static func lack(_ reason: String) -> String {
+    reason == unreadable
+      ? "a part of the logs could not be read; the server's log names it" : "the search read its most (\(reason))"
   }
 
   /// `2026-11-21T02:10:04.123Z INFO  greeting name=Ada            call=0195…`

@@ -195,7 +195,7 @@ struct Logs: AsyncParsableCommand {
       let columns = Terminal.size?.columns ?? LogChart.columnsDefault
       for line in LogChart(columns: columns, colour: Terminal.colour).lines(spans) { Terminal.print(line) }
     }
-    if let truncated { Terminal.note("not all lines were counted: the search read its most (\(truncated))") }
+    if let truncated { Terminal.note("not all lines were counted: \(LogText.lack(truncated))") }
   }
 
   private static func moment(_ text: String?, _ option: String, _ now: Timestamp) throws(Failure) -> Timestamp? {

@@ -92,6 +92,72 @@ import Testing
     }
   }
 
+  @Test func `an answer that lacks a block which could not be read says so`() async throws {
+    try await withTempFolder { folder in
+      var options = LogIndexOptions()
+      options.minimumFreeBytes = 0
+      options.blockRows = 50
+      let store = try LogStore.open(directory: folder, options: options)
+      for batch in 0..<3 {
+        let lines = (0..<50).map { line("m\(batch) n\($0)", time: day + Int64(batch * 50 + $0)) }
+        _ = try await store.append(worker: "w", firstSequence: UInt64(batch * 50 + 1), records: lines)
+      }
+      #expect(await store.flush())
+      let blocks = store.view().blocks.sorted { $0.firstID < $1.firstID }
+      #expect(blocks.count == 3)
+      let (file, away) = (folder.appendingPathComponent(blocks[1].name), folder.appendingPathComponent("away"))
+      // For now only: a folder is there, and cannot be read as a file.
+      try FileManager.default.moveItem(at: file, to: away)
+      try FileManager.default.createDirectory(at: file, withIntermediateDirectories: false)
+      store.forget(blocks[1].name)
+      #expect(try await reasons(store) == Array(repeating: .unreadable, count: 4))
+      try FileManager.default.removeItem(at: file)
+      try FileManager.default.moveItem(at: away, to: file)
+      #expect(try await reasons(store) == Array(repeating: nil, count: 4))
+      // For ever: the first to meet it says so, and so does one that began before it was set aside.
+      var bytes = try Data(contentsOf: file)
+      bytes[bytes.count / 2] ^= 1
+      try bytes.write(to: file)
+      store.forget(blocks[1].name)
+      #expect(try await reasons(store) == [.unreadable, nil, nil, nil])
+      #expect(store.gap(without: blocks[1]).reason == .unreadable)
+      // What is in another block by now is missing, what was deleted is not.
+      var part = blocks[0]
+      part.rows = 10
+      part.name = BlockEntry.name(firstID: part.firstID, rows: part.rows)
+      #expect(store.gap(without: part).reason == .unreadable)
+      #expect(try await store.delete([blocks[2]]) == 50)
+      #expect(store.gap(without: blocks[2]).reason == nil)
+      await store.close()
+    }
+  }
+
+  /// Why each kind of answer is not complete: records, records in an order, statistics, facets.
+  private func reasons(_ store: LogStore) async throws -> [LogTruncation?] {
+    var reasons: [LogTruncation?] = []
+    for text in ["", "| sort msg"] {
+      let query = try LogQuery.parse(text)
+      var last: LogBatch?
+      for try await batch in store.query(query, scope: .all) { last = batch }
+      #expect(last?.completeSince == nil)
+      reasons.append(last?.truncated)
+    }
+    let count = try LogQuery.parse("| stats count(msg)")
+    reasons.append(try await store.stats(count, scope: .all).truncated)
+    reasons.append(try await store.facets(LogQuery(), fields: [.reserved(.pod)], top: 3, scope: .all).truncated)
+    return reasons
+  }
+
+  @Test func `a gap is told where the cut does not tell it`() {
+    let cut = SearchCut(reason: .time, time: 10)
+    #expect(SearchGap().reason == nil)
+    #expect(SearchGap(cut: cut).reason == .time && SearchGap(cut: cut).completeSince == 11)
+    // All of the block lies where nothing is known anyway.
+    #expect(SearchGap(cut: cut, unreadable: 10).reason == .time)
+    #expect(SearchGap(cut: cut, unreadable: 11).reason == .unreadable)
+    #expect(SearchGap(cut: cut, unreadable: 11).completeSince == nil)
+  }
+
   @Test func `a flipped bit anywhere in a block costs that block only, and is reported`() async throws {
     try await withTempFolder { folder in
       var options = LogIndexOptions()
