@@ -15,28 +15,26 @@ struct LogFollower {
 
   /// Runs until it is cancelled; throws when the service stays away.
   func run(_ show: ([UInt8]) -> Void) async throws {
-    var seen = RecentLines()
-    var since = request.since
+    var course = FollowCourse(request)
     var failures = 0
-    var first = true
     while true {
       do {
         // The stream is opened before the history is asked for, so that nothing falls between the two.
         let stream = try await logs.follow(request)
-        for line in try await history(since: since, all: first) where seen.insert(line) {
-          since = LogFollower.time(of: line) ?? since
-          show(line)
-        }
-        first = false
-        for try await line in stream where seen.insert(line) {
-          since = LogFollower.time(of: line) ?? since
+        let opened = Timestamp.now()
+        var lines: [[UInt8]] = []
+        for try await line in try await logs.query(course.history) { lines.append(line) }
+        let (new, limit) = course.take(history: lines, opened: opened)
+        if let limit { Terminal.note("the newest \(limit) lines until now are shown, older ones are not") }
+        for line in new { show(line) }
+        for try await line in stream {
           failures = 0
-          show(line)
+          if course.take(line, at: .now()) { show(line) }
         }
       } catch let status as APIStatus where status.code < 500 {
         throw status
       } catch {
-        if failures >= Self.reconnects || first { throw error }
+        if failures >= Self.reconnects || !course.hasBegun { throw error }
       }
       failures += 1
       if failures > Self.reconnects {
@@ -47,43 +45,8 @@ struct LogFollower {
     }
   }
 
-  /// Lines since the last one shown, oldest first.
-  private func history(since: Timestamp?, all: Bool) async throws -> [[UInt8]] {
-    var past = request
-    past.since = since
-    if !all { past.limit = Logs.linesBounded }
-    var lines: [[UInt8]] = []
-    for try await line in try await logs.query(past) { lines.append(line) }
-    return lines.reversed()
-  }
-
   /// The time of a record's line.
   static func time(of line: [UInt8]) -> Timestamp? {
     (try? JSONValue(bytes: line))?["time"]?.stringValue.flatMap(Timestamp.init)
-  }
-}
-
-/// The last lines that were shown, so that a line is never shown twice where two answers overlap.
-struct RecentLines {
-  /// Lines remembered at most.
-  static let capacity = 4096
-
-  private var order: [Int] = []
-  private var next = 0
-  private var counts: [Int: Int] = [:]
-
-  /// Remembers a line; false when it was remembered already.
-  mutating func insert(_ line: [UInt8]) -> Bool {
-    let hash = line.hashValue
-    guard counts[hash] == nil else { return false }
-    counts[hash] = 1
-    if order.count < Self.capacity {
-      order.append(hash)
-    } else {
-      counts[order[next]] = nil
-      order[next] = hash
-      next = (next + 1) % Self.capacity
-    }
-    return true
   }
 }
