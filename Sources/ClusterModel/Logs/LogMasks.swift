@@ -28,7 +28,7 @@ package struct LogMasks: Sendable {
   }
 
   /// The standard masks and those of a file's text: an extended regular expression (POSIX) a line; `#` begins a comment.
-  /// Throws the line that is none.
+  /// Throws the line that is none. The C library runs them: one with unbounded repeats may take long on a long line.
   package init(file text: String) throws(LogMaskFault) {
     var patterns: [MaskPattern] = []
     for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {

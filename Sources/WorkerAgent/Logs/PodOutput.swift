@@ -158,9 +158,10 @@ final class PodOutput: Sendable {
       journal.write(key) { limiter, now in
         var records: [[UInt8]] = []
         feed(&state) { state, line, part, stream in
-          let mayHold = journal.masks.mayHold(line)
-          if stream != nil { remember(line, mayHold, &state) }
+          if stream != nil { state.last.append(line, journal.masks) }
           guard limiter.admit(uptime: now.uptime, bytes: line.count) else { return }
+          // Only now: what the limiter drops is not searched for secrets.
+          let mayHold = journal.masks.mayHold(line)
           // Lines of one chunk were read at one moment; a nanosecond each keeps their order.
           state.lastTime = Self.time(now.wall.nanoseconds, after: state.lastTime)
           let time = Timestamp(nanoseconds: state.lastTime)
@@ -189,15 +190,6 @@ final class PodOutput: Sendable {
   /// The time of the line after one of another time: later, but for a clock that was put back.
   static func time(_ now: Int64, after last: Int64) -> Int64 {
     last - now < clockStep ? max(now, last + 1) : now
-  }
-
-  /// The last words are masked, too: they are told with the pod's end.
-  private func remember(_ line: UnsafeRawBufferPointer, _ mayHold: Bool, _ state: inout State) {
-    if mayHold {
-      state.last.append(journal.masks.masked(String(decoding: line, as: UTF8.self)).utf8)
-    } else {
-      state.last.append(line)
-    }
   }
 
   /// Sends on traces that wait for nothing any more.

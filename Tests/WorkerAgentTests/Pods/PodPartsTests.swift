@@ -76,6 +76,25 @@ struct PodPartsTests {
     #expect(last.text.hasSuffix("\u{FFFD}\u{FFFD}"))
   }
 
+  @Test func `the last lines are masked, and no secret is cut in half`() {
+    func last(_ line: String) -> String {
+      var last = LastLines()
+      Array(line.utf8).withUnsafeBytes { last.append($0, .standard) }
+      return last.text
+    }
+    let long = String(repeating: "x", count: 8000)
+    #expect(last("login password=hunter2") == "login password=***")
+    #expect(last("password=hunter2 \(long)").hasPrefix("password=*** xxx"))
+    #expect(last("at \(long)").utf8.count == LastLines.lineBytesMaximum)
+    #expect(last("key -----BEGIN PRIVATE KEY-----\(long)") == "key ***")
+    // The end of this address, which says that it holds a secret, is behind what is searched; the masks before it bring
+    // it to the beginning.
+    let masked = String(repeating: "password=\(String(repeating: "p", count: 430)) ", count: 8)
+    let secret = String(repeating: "s3cret", count: 200)
+    #expect(masked.utf8.count < LastLines.searchedBytes)
+    #expect(!last("\(masked)to postgres://shop:\(secret)@db \(long)").contains("s3cret"))
+  }
+
   @Test func `an end is told in words`() {
     #expect(PodExit(code: 1).sentence(memoryLimit: "1Gi") == "exited with code 1")
     #expect(PodExit(signal: 9).sentence(memoryLimit: "1Gi") == "killed by signal 9 (SIGKILL)")
