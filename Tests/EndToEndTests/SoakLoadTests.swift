@@ -105,7 +105,8 @@ struct SoakLoadTests {
       for index in 0..<held {
         group.addTask {
           var random = SeededGenerator(seed: board.seed ^ UInt64(version << 20 + index))
-          await call(0, hold: 4000, &random, board)
+          // Longer than the slowest of them takes to get inside beside all other callers.
+          await call(0, hold: 8000, &random, board)
         }
       }
       let inside = try await eventually(within: .seconds(30)) {

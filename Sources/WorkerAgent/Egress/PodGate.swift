@@ -26,6 +26,8 @@ final class PodGate: Sendable {
       }
       .withBoundSocket(listener)
       .get()
+    // SwiftNIO listens on a socket it is given with a backlog of 128, whatever is asked of it.
+    _ = Glibc.listen(listener, PortBridge.backlog)
   }
 
   /// Stops accepting; connections under way end with the pod.
