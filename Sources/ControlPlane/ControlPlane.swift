@@ -36,7 +36,8 @@ package final class ControlPlane: Sendable {
   /// A control plane over a durable and a soft store.
   package init(
     durable: any StateStore, soft: any StateStore, boot: Int64, artifacts: ArtifactStore, vault: SecretVault,
-    logs: (any LogSink)?, logger: Logger, clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
+    logs: (any LogSink)?, logger: Logger, clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
+    elapsed: @escaping @Sendable () -> Int64 = Uptime.clock()
   ) {
     let objects = ObjectStore(durable: durable, soft: soft)
     let overlay = SoftOverlay()
@@ -44,7 +45,7 @@ package final class ControlPlane: Sendable {
     let usage = UsageBoard(overlay: overlay, now: clock)
     let orchestrator = Orchestrator(
       objects: objects, overlay: overlay, vault: vault, artifacts: artifacts, events: events, usage: usage,
-      epochBase: UInt64(max(0, boot)), logger: logger, clock: clock)
+      epochBase: UInt64(max(0, boot)), logger: logger, clock: clock, elapsed: elapsed)
     self.objects = objects
     self.events = events
     self.usage = usage

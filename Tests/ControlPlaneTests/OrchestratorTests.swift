@@ -2,6 +2,7 @@ import ClusterAPI
 import ClusterModel
 import ClusterTestSupport
 import StateStore
+import Synchronization
 import Testing
 
 @testable import ControlPlane
@@ -297,6 +298,112 @@ struct OrchestratorTests {
     cluster.clock.advance(milliseconds: 10_000)
     await cluster.plane.orchestrator.tick(at: cluster.clock.now, lossesCount: false)
     #expect(await cluster.plane.orchestrator.nodes["w1"]?.session == .joined)
+    _ = worker
+  }
+
+  @Test("a clock that is set, or a machine that slept, loses no node")
+  func clockSteps() async throws {
+    let cluster = try await TestCluster()
+    let worker = try await TestWorker("w1", cluster)
+    for hours in [1, -2, 24] {
+      cluster.clock.step(milliseconds: Int64(hours) * 3_600_000)
+      for _ in 0..<3 {
+        cluster.clock.advance(milliseconds: 100)
+        await cluster.plane.orchestrator.tick(at: cluster.clock.now, lossesCount: true)
+      }
+      #expect(await cluster.plane.orchestrator.nodes["w1"]?.session == .joined)
+    }
+    _ = worker
+  }
+
+  @Test("a pod whose end its worker did not hear of is told again when it is back, and ends")
+  func lostStop() async throws {
+    let cluster = try await TestCluster()
+    let first = try await TestWorker("w1", cluster)
+    try await cluster.deploy("greet", code: "one", scale: .object(["min": .int(1)]))
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    let running = first.running
+    let uid = try #require(running.first?.uid)
+    await first.deaf()
+    await cluster.plane.orchestrator.drain(uid, reason: "Deleted", message: nil)
+    #expect(await cluster.plane.orchestrator.pods[uid]?.stopSent == true)
+    let back = try await TestWorker("w1", cluster, running: running)
+    #expect(await eventually { back.stopped == [uid] })
+    #expect(await eventually { await cluster.plane.orchestrator.pods[uid]?.detail.life == .gone })
+    _ = first
+  }
+
+  @Test("a worker that takes no pod is passed over, and its word is no failed start")
+  func refusals() async throws {
+    let cluster = try await TestCluster()
+    let stopping = try await TestWorker("w1", cluster, behaviour: .refuse)
+    try await cluster.deploy("greet", code: "one", scale: .object(["min": .int(1)]))
+    #expect(await eventually { stopping.started.count == 1 })
+    let other = try await TestWorker("w2", cluster)
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(await eventually { await cluster.pods("greet", .ready).allSatisfy { $0.node == "w2" } })
+    #expect(await cluster.plane.orchestrator.functions["default/greet"]?.failure == nil)
+    #expect(stopping.started.count == 1, "it is not asked again at once")
+    _ = other
+  }
+
+  @Test("a pod that runs although its end was told is stopped")
+  func overtaken() async throws {
+    let cluster = try await TestCluster()
+    let worker = try await TestWorker("w1", cluster)
+    try await cluster.deploy("greet", code: "one", scale: .object(["min": .int(1)]))
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    let report = try #require(worker.running.first)
+    var (ended, again) = (report, report)
+    (ended.detail.life, again.detail.life) = (.gone, .starting)
+    await worker.report(ended)
+    #expect(await cluster.plane.orchestrator.pods[report.uid]?.detail.life == .gone)
+    await worker.report(again)
+    #expect(await eventually { worker.stopped == [report.uid] })
+  }
+
+  @Test("a revision whose proof could not be written serves once it can be")
+  func lateProof() async throws {
+    let durable = FailingStore(MemoryStore(boot: 0))
+    let cluster = try await TestCluster(durable: durable)
+    let worker = try await TestWorker("w1", cluster, behaviour: .hold)
+    try await cluster.deploy("greet", code: "one", scale: .object(["min": .int(1)]))
+    #expect(await eventually { worker.running.count == 1 })
+    durable.fails.withLock { $0 = .max }
+    var report = try #require(worker.running.first)
+    report.detail.life = .ready
+    report.detail.everReady = true
+    await worker.report(report)
+    #expect(await eventually { durable.refused.withLock { $0 } > 2 }, "it is tried again")
+    #expect(try await cluster.function("greet").status?.servingRevision == nil)
+    durable.fails.withLock { $0 = 0 }
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+  }
+
+  @Test(
+    "a function that is changed while its revision is written gets a revision of the change, and none that is not stored"
+  )
+  func changedMeanwhile() async throws {
+    let durable = FailingStore(MemoryStore(boot: 0))
+    let cluster = try await TestCluster(durable: durable)
+    let worker = try await TestWorker("w1", cluster)
+    try await cluster.deploy("greet", code: "one", scale: .object(["min": .int(1)]))
+    #expect(try await serving(cluster, "greet", "greet-00001"))
+    let resources = cluster.plane.resources
+    durable.before.withLock { before in
+      before = { keys in
+        guard keys.contains(where: { $0.hasPrefix("/revisions/") || $0.contains("greet-00002") }) else { return }
+        durable.before.withLock { $0 = nil }
+        _ = try? await resources.patch(
+          .function, namespace: "default", name: "greet", subresource: nil,
+          patch: .object(["metadata": .object(["labels": .object(["a": .string("b")])])]))
+      }
+    }
+    try await cluster.deploy("greet", code: "two", scale: .object(["min": .int(1)]))
+    #expect(try await serving(cluster, "greet", "greet-00002"))
+    let stored = try await resources.list(.revision, namespace: "default", options: ListOptions()).items
+    let names = stored.compactMap { $0.at(path: "metadata.name")?.stringValue }
+    #expect(names.sorted() == ["greet-00001", "greet-00002"])
     _ = worker
   }
 

@@ -12,12 +12,12 @@ import Synchronization
 /// A control plane on memory stores and a clock the test turns, with workers and gateways played by the test.
 final class TestCluster: Sendable {
   let folder: TemporaryFolder
-  let durable: MemoryStore
+  let durable: any StateStore
   let clock = TestClock()
   let plane: ControlPlane
   private let running: Task<Void, Never>
 
-  init(durable: MemoryStore = MemoryStore(boot: 0), boot: Int64 = 1, folder: TemporaryFolder? = nil) async throws {
+  init(durable: any StateStore = MemoryStore(boot: 0), boot: Int64 = 1, folder: TemporaryFolder? = nil) async throws {
     let home = try folder ?? TemporaryFolder()
     self.folder = home
     self.durable = durable
@@ -27,7 +27,7 @@ final class TestCluster: Sendable {
       durable: durable, soft: MemoryStore(boot: boot), boot: boot,
       artifacts: try ArtifactStore(directory: home.path + "/artifacts"),
       vault: SecretVault(key: SymmetricKey(size: .bits256)),
-      logs: nil, logger: logger, clock: { [clock] in clock.now })
+      logs: nil, logger: logger, clock: { [clock] in clock.now }, elapsed: { [clock] in clock.elapsed })
     self.plane = plane
     try await plane.prepare()
     running = Task { try? await plane.orchestrator.run() }
@@ -77,7 +77,17 @@ final class TestCluster: Sendable {
 
 /// A clock that moves when the test says so.
 final class TestClock: Sendable {
-  private let time = Mutex(Timestamp(milliseconds: 1_800_000_000_000))
-  var now: Timestamp { time.withLock { $0 } }
-  func advance(milliseconds: Int64) { time.withLock { $0 = $0.advanced(milliseconds: milliseconds) } }
+  private let time = Mutex((now: Timestamp(milliseconds: 1_800_000_000_000), elapsed: Int64(0)))
+  var now: Timestamp { time.withLock { $0.now } }
+  var elapsed: Int64 { time.withLock { $0.elapsed } }
+
+  /// Time passes.
+  func advance(milliseconds: Int64) {
+    time.withLock { $0 = ($0.now.advanced(milliseconds: milliseconds), $0.elapsed + milliseconds) }
+  }
+
+  /// The wall clock is set, or the machine slept.
+  func step(milliseconds: Int64) {
+    time.withLock { $0.now = $0.now.advanced(milliseconds: milliseconds) }
+  }
 }

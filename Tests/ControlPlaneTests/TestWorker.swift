@@ -11,6 +11,7 @@ final class TestWorker: Sendable {
     case ready
     case fail(String)
     case hold
+    case refuse
   }
 
   /// What the worker knows and has been told.
@@ -67,6 +68,12 @@ final class TestWorker: Sendable {
     await handle.closed(false)
   }
 
+  /// Commands are lost from now on, and the server does not know.
+  func deaf() async {
+    reader.cancel()
+    await reader.value
+  }
+
   /// Sends a report of a pod as it now is.
   func report(_ report: PodReport) async { await handle.receive(.pod(report)) }
 
@@ -108,6 +115,11 @@ final class TestWorker: Sendable {
       detail.life = .ready
       detail.everReady = true
       detail.endpoint = PodEndpoint(socket: "/tmp/\(assignment.uid)", host: "test", worker: nil)
+    case .refuse:
+      detail.life = .gone
+      detail.failed = true
+      detail.everReady = false
+      detail.reason = PodDetail.refused
     case .fail(let message):
       detail.life = .gone
       detail.failed = true

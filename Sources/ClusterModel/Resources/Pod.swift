@@ -192,6 +192,9 @@ package struct PodDetail: Codable, Hashable, Sendable {
     self.life = life
   }
 
+  /// The reason of a pod that its worker never took.
+  package static let refused = "Refused"
+
   /// The same with numbers that can be added to: what a member tells is shown, summed and counted on.
   package var clamped: PodDetail {
     var clamped = self

@@ -122,8 +122,8 @@ struct NodeRecord: Sendable {
   enum Session: Hashable, Sendable {
     case joined
     case suspect
-    /// The connection ended without goodbye; the node has a moment to come back.
-    case closed(at: Timestamp)
+    /// The connection ended without goodbye, at a time of the orchestrator's `elapsed`; the node has a moment to come back.
+    case closed(at: Int64)
     case lost
     case left
   }
@@ -136,11 +136,15 @@ struct NodeRecord: Sendable {
   var epoch: UInt64 = 0
   var commandCounter: UInt64 = 0
   var commands: AsyncStream<NodeCommand>.Continuation?
-  /// When the node was last heard.
+  /// When the node was last heard, for people.
   var heardAt = Timestamp(nanoseconds: 0)
+  /// The same on the orchestrator's `elapsed`.
+  var silentSince: Int64 = 0
   /// Uids that were declared lost with this node and must not run on after its return.
   var disowned: Set<String> = []
   var artifacts: Set<String> = []
+  /// Its worker took no pod, being full or about to stop: it is not asked again before.
+  var refusesUntil = Timestamp(nanoseconds: 0)
   /// Pods made ahead that wait, by what they can become.
   var stems: [String: Int] = [:]
 

@@ -94,8 +94,12 @@ extension Orchestrator {
     if let latest = record.latest, latest != record.serving, let revision = record.revisions[latest] {
       if revision.status?.proven == true {
         Task { try? await promote(key, latest) }
-      } else if !failed(revision), own[latest] == nil {
-        createPod(key, revision: latest, why: "first pod of a new revision")
+      } else if !failed(revision) {
+        if own[latest] == nil {
+          createPod(key, revision: latest, why: "first pod of a new revision")
+        } else if pods.pods(of: key).contains(where: { $0.revision == latest && $0.detail.life == .ready }) {
+          startProof(key, latest)
+        }
       }
     }
     guard let serving = record.serving else { return }
@@ -124,7 +128,8 @@ extension Orchestrator {
     if let same, !failed(same) || same.metadata.name != status.latestRevision {
       status.latestRevision = same.metadata.name
     } else {
-      let number = (status.lastRevisionNumber ?? 0) + 1
+      let largest = record.revisions.values.map(\.spec.number).max() ?? 0
+      let number = max(status.lastRevisionNumber ?? 0, largest) + 1
       let made = newRevision(of: function, number: number)
       status.lastRevisionNumber = number
       status.latestRevision = made.metadata.name
@@ -138,7 +143,7 @@ extension Orchestrator {
         message: "\(status.latestRevision ?? "") \(proven ? "serves" : "starts its first pod")", at: clock()))
     status.selector = "\(LabelKey.function)=\(function.metadata.name)"
     function.status = status
-    try await write(function, with: revision)
+    guard try await write(function, with: revision) else { return }
     let revisionName = status.latestRevision ?? ""
     if let revision {
       functions[key]?.revisions[revisionName] = revision
@@ -177,8 +182,9 @@ extension Orchestrator {
     return left == right
   }
 
-  /// Writes a function's status and, with it, a new revision, in one commit that holds only for the function as read.
-  private func write(_ function: Function, with revision: Revision?) async throws(APIStatus) {
+  /// Writes a function's status and, with it, a new revision, in one commit that holds only for the function as read; false
+  /// when somebody changed the function meanwhile, whose change's own event brings the next pass.
+  private func write(_ function: Function, with revision: Revision?) async throws(APIStatus) -> Bool {
     let functionKey = ObjectKeys.key(.function, function.metadata.namespace, function.metadata.name)
     let read = Int64(function.metadata.resourceVersion ?? "") ?? 0
     var compares: [StoreCompare] = [.modRevision(functionKey, equals: read)]
@@ -193,11 +199,22 @@ extension Orchestrator {
       var stored = function
       stored.metadata.resourceVersion = String(written)
       functions["\(function.metadata.namespace ?? "default")/\(function.metadata.name)"]?.function = stored
+      return true
     } catch StoreError.conflict {
-      // Somebody changed the function meanwhile; the change's own event brings the next pass.
-      return
+      return false
     } catch {
       throw ObjectStore.status(error, .function, function.metadata.name)
+    }
+  }
+
+  /// Proves a revision beside what runs; what cannot be written now is tried again with the next look.
+  func startProof(_ key: String, _ name: String) {
+    guard proving.insert("\(key)/\(name)").inserted else { return }
+    Task {
+      do { try await prove(key, name) } catch {
+        logger.warning("a revision could not be proven", metadata: ["error": "\(error)"])
+      }
+      proving.remove("\(key)/\(name)")
     }
   }
 

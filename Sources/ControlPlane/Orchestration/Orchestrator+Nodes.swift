@@ -27,11 +27,13 @@ extension Orchestrator: NodeSessions {
     node.commandCounter = 0
     node.commands = continuation
     node.session = .joined
-    node.heardAt = time
+    (node.heardAt, node.silentSince) = (time, elapsed())
     node.artifacts = Set(hello.artifacts)
+    node.refusesUntil = Timestamp(nanoseconds: 0)
     nodes[hello.name] = node
     let kept = adopt(hello, at: time)
     send(.keep(uids: kept.sorted()), to: hello.name)
+    for uid in kept where pods[uid]?.detail.life == .draining { endAgain(uid, on: hello.name) }
     restartMissing(on: hello.name, reported: Set(hello.running.map(\.uid)))
     nodes[hello.name]?.disowned = []
     publish(node: hello.name)
@@ -97,7 +99,7 @@ extension Orchestrator: NodeSessions {
     publish(report.uid)
     makeRoom(for: key, report.detail.revision)
     if report.detail.life == .ready, record.serving != report.detail.revision {
-      Task { try? await prove(key, report.detail.revision) }
+      startProof(key, report.detail.revision)
     }
     return true
   }
@@ -135,6 +137,14 @@ extension Orchestrator: NodeSessions {
     }
   }
 
+  /// Tells a worker that came back what it may not have heard of the end of a pod.
+  private func endAgain(_ uid: String, on name: String) {
+    send(.drain(uid: uid), to: name)
+    guard pods[uid]?.stopSent == true else { return stopIfReleased(uid) }
+    pods[uid]?.stopSent = false
+    stop(uid)
+  }
+
   /// Sends the start of a pod to a worker that knows nothing of it: for all others it is another start.
   private func startAgain(_ pod: PodRecord, on name: String) {
     var pod = pod
@@ -149,7 +159,7 @@ extension Orchestrator: NodeSessions {
   /// A message of a worker; those of an older session are ignored.
   private func receive(_ message: WorkerMessage, from name: String, epoch: UInt64) async {
     guard var node = nodes[name], node.epoch == epoch else { return }
-    node.heardAt = clock()
+    (node.heardAt, node.silentSince) = (clock(), elapsed())
     if node.session == .suspect {
       node.session = .joined
       nodes[name] = node
@@ -179,23 +189,24 @@ extension Orchestrator: NodeSessions {
       record(ObjectReference(.node, namespace: nil, name: name), "NodeLeft", "said goodbye")
       forsake(name, reason: "NodeLeft", message: "node \(name) left")
     } else if node.session == .joined || node.session == .suspect {
-      node.session = .closed(at: clock())
+      node.session = .closed(at: elapsed())
       nodes[name] = node
     }
     publish(node: name)
   }
 
   /// Declares nodes suspect or lost by their silence.
-  func lookForLosses(at time: Timestamp) {
+  func lookForLosses() {
+    let now = elapsed()
     for node in nodes.values {
-      let silence = time.milliseconds(since: node.heardAt)
+      let silence = now - node.silentSince
       switch node.session {
       case .joined where silence > Limits.suspectAfter:
         nodes[node.name]?.session = .suspect
         publish(node: node.name)
       case .suspect where silence > Limits.lostAfter:
         lose(node.name, "silent for \(silence) ms")
-      case .closed(let at) where time.milliseconds(since: at) > Limits.reconnectWithin:
+      case .closed(let at) where now - at > Limits.reconnectWithin:
         lose(node.name, "its connection ended and did not come back within \(Limits.reconnectWithin) ms")
       default: break
       }
@@ -225,7 +236,7 @@ extension Orchestrator: NodeSessions {
   }
 
   /// Starts another pod for one that was lost while it counted.
-  private func replace(_ pod: PodRecord) {
+  func replace(_ pod: PodRecord) {
     guard pod.counts, let record = functions[pod.functionKey], record.function.metadata.uid == pod.functionUID,
       pod.revision == record.serving || pod.revision == record.latest
     else { return }

@@ -47,12 +47,13 @@ extension Orchestrator: PodPlacements {
 
   /// The nodes as placement sees them for one pod.
   func offers(for pod: PodRecord) -> [NodeOffer] {
-    let siblings = pods.sums(of: pod.functionKey).byNode
+    let (siblings, time) = (pods.sums(of: pod.functionKey).byNode, clock())
     return nodes.values.compactMap { node in
       guard let hello = node.hello else { return nil }
       let use = pods.use(of: node.name)
       var offer = NodeOffer(
-        name: node.name, labels: hello.labels.merging(node.labels) { _, own in own }, joined: node.joined,
+        name: node.name, labels: hello.labels.merging(node.labels) { _, own in own },
+        joined: node.joined && node.refusesUntil <= time,
         cordoned: node.cordoned, milliCPU: hello.milliCPU, memory: hello.memory, podLimit: hello.pods)
       offer.hasCode = node.artifacts.contains(pod.template.codeDigest ?? "")
       offer.egress = hello.egress ?? []
@@ -105,7 +106,11 @@ extension Orchestrator: PodPlacements {
 
   /// Takes a worker's report of a pod in.
   func take(_ report: PodReport, from node: String) {
-    guard var pod = pods[report.uid], pod.node == node, pod.detail.life != .gone else { return }
+    guard var pod = pods[report.uid], pod.node == node, pod.detail.life != .gone else {
+      // Started on a word that was overtaken: nobody counts it, and nobody would ever end it.
+      if report.detail.life != .gone { send(.stop(uid: report.uid, graceMilliseconds: Self.unwantedGrace), to: node) }
+      return
+    }
     let time = clock()
     let before = pod.detail
     let next = report.detail.clamped
@@ -154,11 +159,7 @@ extension Orchestrator: PodPlacements {
     }
     if record.serving != pod.revision {
       if record.latest == pod.revision {
-        Task {
-          do { try await prove(key, pod.revision) } catch {
-            logger.warning("a revision could not be proven", metadata: ["error": "\(error)"])
-          }
-        }
+        startProof(key, pod.revision)
       } else {
         drain(pod.uid, reason: "RevisionReplaced", message: "\(record.latest ?? "another revision") is newer")
       }
@@ -172,6 +173,11 @@ extension Orchestrator: PodPlacements {
     let failed = (detail.failed ?? false) && !expected
     bury(uid, reason: detail.reason ?? "Ended", message: detail.message, failed: failed)
     guard failed else { return ensurePods(pod.functionKey) }
+    // Its worker's word about itself, not about the function: another node is asked.
+    if detail.reason == PodDetail.refused, let node = pod.node {
+      nodes[node]?.refusesUntil = time.advanced(milliseconds: Self.refusalPause)
+      return replace(pod)
+    }
     // The worker, which saw it, told the event.
     let message = detail.message ?? detail.reason ?? "its process ended"
     guard let record = functions[pod.functionKey], detail.everReady != true else {

@@ -30,6 +30,10 @@ package actor Orchestrator {
   /// The same at most, milliseconds: while a crowd starts or ends, most of it changes again before anybody can have read it,
   /// and writing it takes a tenth of what the starts do.
   static let settlingMaximum = 400
+  /// How long a node whose worker took no pod is not asked again, milliseconds; till its next hello at most.
+  static let refusalPause: Int64 = 500
+  /// How long a pod that should not be there has to end, milliseconds.
+  static let unwantedGrace: Int64 = 1000
   /// More pods than this on their way to being ready, or
   static let settlingStarts = 16
   /// more than this that changed and are not written yet, are a crowd.
@@ -43,6 +47,8 @@ package actor Orchestrator {
   let usage: UsageBoard
   let logger: Logger
   let clock: @Sendable () -> Timestamp
+  /// Milliseconds of a clock that is never set, and stands while the machine sleeps: silence is measured with it.
+  let elapsed: @Sendable () -> Int64
 
   var functions: [String: FunctionRecord] = [:]
   var pods = PodBook()
@@ -56,9 +62,11 @@ package actor Orchestrator {
   var nextEpoch: UInt64
   var reconciling: Set<String> = []
   var reconcileAgain: Set<String> = []
+  /// Revisions whose proof is being written.
+  var proving: Set<String> = []
   var recycle: Set<String> = []
   let startedAt: Timestamp
-  var lastTick: Timestamp
+  var lastTick: Int64
   /// Functions with schedules, and a number that grows whenever one of them changes.
   var scheduled: [String: ScheduledFunction] = [:]
   var scheduleVersion: Int64 = 0
@@ -70,7 +78,8 @@ package actor Orchestrator {
   package init(
     objects: ObjectStore, overlay: SoftOverlay, vault: SecretVault, artifacts: ArtifactStore, events: EventRecorder,
     usage: UsageBoard, epochBase: UInt64, logger: Logger,
-    clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
+    clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
+    elapsed: @escaping @Sendable () -> Int64 = Uptime.clock()
   ) {
     self.objects = objects
     self.overlay = overlay
@@ -82,7 +91,8 @@ package actor Orchestrator {
     self.clock = clock
     nextEpoch = epochBase << 20
     startedAt = clock()
-    lastTick = clock()
+    self.elapsed = elapsed
+    lastTick = elapsed()
     (settlements, settlementDue) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
   }
 
@@ -199,15 +209,16 @@ package actor Orchestrator {
     while !Task.isCancelled {
       try await Task.sleep(for: .milliseconds(Self.tickMilliseconds))
       let time = clock()
-      let late = time.milliseconds(since: lastTick) - Self.tickMilliseconds
-      lastTick = time
+      let passed = elapsed()
+      let late = passed - lastTick - Self.tickMilliseconds
+      lastTick = passed
       tick(at: time, lossesCount: late <= Limits.timerLateness)
     }
   }
 
   /// One look at time; separate from the timer so that tests can turn the clock themselves.
   func tick(at time: Timestamp, lossesCount: Bool) {
-    if lossesCount { lookForLosses(at: time) }
+    if lossesCount { lookForLosses() }
     for pod in pods.values {
       switch pod.detail.life {
       case .wanted: retryPlacement(pod.uid, at: time)

@@ -151,7 +151,7 @@ final class PodTable: Sendable {
 
   private static func refusal(_ assignment: PodAssignment, _ why: String) -> PodReport {
     var detail = PodDetail(function: assignment.spec.function, revision: assignment.revision, life: .placed)
-    detail.enter(.gone, at: .now(), reason: "Refused", message: why)
+    detail.enter(.gone, at: .now(), reason: PodDetail.refused, message: why)
     detail.failed = true
     detail.everReady = false
     return PodReport(uid: assignment.uid, name: assignment.name, namespace: assignment.namespace, detail: detail)

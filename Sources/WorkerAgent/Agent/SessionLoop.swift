@@ -74,7 +74,8 @@ final class SessionLoop: Sendable {
     }
     state.withLock { state in
       state.connected = true
-      state.epoch = max(state.epoch, handle.epoch)
+      // Also a lower one: a server that was put back to an earlier state counts from there.
+      state.epoch = handle.epoch
       if state.leaving { outbox.sayGoodbye() }
     }
     let opened = ContinuousClock.now
@@ -111,7 +112,7 @@ final class SessionLoop: Sendable {
   private func receive(_ handle: NodeSessionHandle) async {
     var kept = false
     for await command in handle.commands {
-      guard command.epoch >= state.withLock({ $0.epoch }) else { continue }
+      guard command.epoch == state.withLock({ $0.epoch }) else { continue }
       if case .keep = command.action { kept = true }
       if !kept, command.action != .ping {
         logger.error("the server's first command was not keep", metadata: ["command.id": "\(command.id)"])

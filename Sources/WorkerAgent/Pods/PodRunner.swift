@@ -3,6 +3,7 @@ import ClusterModel
 import Glibc
 import ImageStore
 import Logging
+import Synchronization
 
 /// Drives one pod: gives events to its `PodMachine` and does what it answers. Every task it starts is held in `tasks`
 /// and cancelled when its part of the pod's life is over.
@@ -137,9 +138,7 @@ actor PodRunner {
       let assignment = assignment
       let services = services
       if assignment.spec.template.runtime == .image { return try await prepareImage(start) }
-      let (folder, files) = try await within(milliseconds: Self.preparationMaximum) {
-        try await Self.gather(assignment, services)
-      }
+      let (folder, files) = try await Self.gathered(assignment, services)
       let digest = assignment.spec.template.source?.digest ?? ""
       guard machine.phase == .preparing, machine.start == start else {
         return await services.packages.release(digest: digest)
@@ -153,6 +152,26 @@ actor PodRunner {
     } catch is CancellationError {
     } catch {
       apply(.prepareFailed("preparing its code: \(error)"), start: start)
+    }
+  }
+
+  /// What a pod is made of within its time. What came too late, or for one that was stopped meanwhile, is given back.
+  private static func gathered(
+    _ assignment: PodAssignment, _ services: PodServices
+  ) async throws -> (String, [String: [UInt8]]) {
+    let cameLate = Mutex(false)
+    do {
+      return try await within(milliseconds: preparationMaximum) {
+        let all = try await gather(assignment, services)
+        cameLate.withLock { $0 = true }
+        return all
+      }
+    } catch {
+      // By now both have ended: the race, and what lost it.
+      if cameLate.withLock({ $0 }), let digest = assignment.spec.template.source?.digest {
+        await services.packages.release(digest: digest)
+      }
+      throw error
     }
   }
 

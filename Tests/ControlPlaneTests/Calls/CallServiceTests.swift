@@ -314,33 +314,3 @@ import Testing
     try await service.enqueue(stage.call("b"))
   }
 }
-
-/// A store that refuses some commits.
-final class FailingStore: StateStore {
-  let fails = Mutex(0)
-  private let store: MemoryStore
-
-  init(_ store: MemoryStore) { self.store = store }
-
-  func get(_ key: String) async throws(StoreError) -> StoredObject? { try await store.get(key) }
-  func list(prefix: String, after: String?, limit: Int, at revision: Int64?) async throws(StoreError) -> StoreList {
-    try await store.list(prefix: prefix, after: after, limit: limit, at: revision)
-  }
-  func commit(_ compares: [StoreCompare], _ operations: [StoreOperation]) async throws(StoreError) -> Int64 {
-    let failing = fails.withLock { left in
-      defer { left = max(0, left - 1) }
-      return left > 0
-    }
-    if failing { throw .full(path: "/full") }
-    return try await store.commit(compares, operations)
-  }
-  func watch(prefix: String, after revision: Int64) -> AsyncThrowingStream<StoreWatchBatch, any Error> {
-    store.watch(prefix: prefix, after: revision)
-  }
-  func compact(before revision: Int64) async throws(StoreError) { try await store.compact(before: revision) }
-  var currentRevision: Int64 { get async { await store.currentRevision } }
-  var oldestRevision: Int64 { get async { await store.oldestRevision } }
-  func expired(at time: Int64, limit: Int) async throws(StoreError) -> [StoreVersionedKey] {
-    try await store.expired(at: time, limit: limit)
-  }
-}

@@ -71,6 +71,34 @@ struct SessionTests {
     try await bench.leave()
   }
 
+  @Test func `a server that was put back to an earlier state is obeyed`() async throws {
+    let bench = try WorkerBench()
+    let uid = await bench.start(try Assignments.make())
+    #expect(await bench.becomes(.ready, uid))
+    for epoch in [40, 3] as [UInt64] {
+      bench.server.count(from: epoch)
+      bench.server.disconnect()
+      #expect(await eventually { bench.server.epoch == epoch + 1 })
+    }
+    bench.server.send(.stop(uid: uid, graceMilliseconds: 0))
+    #expect(await bench.becomes(.gone, uid))
+    try await bench.leave()
+  }
+
+  @Test func `a pod that is stopped while its package comes holds it no longer than that`() async throws {
+    let bench = try WorkerBench()
+    await bench.packages.stall()
+    let assignment = try Assignments.make()
+    let digest = try #require(assignment.spec.template.source?.digest)
+    let uid = await bench.start(assignment)
+    #expect(await eventually { await bench.packages.held[digest] == 1 })
+    bench.server.send(.stop(uid: uid, graceMilliseconds: 0))
+    #expect(await bench.becomes(.gone, uid))
+    await bench.packages.letGo()
+    #expect(await eventually { await bench.packages.held[digest] == 0 })
+    try await bench.leave()
+  }
+
   @Test func `a session whose first command is not keep is ended and dialled again`() async throws {
     let bench = try WorkerBench()
     #expect(await eventually { bench.server.epoch == 1 })

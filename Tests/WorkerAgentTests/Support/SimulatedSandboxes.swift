@@ -139,11 +139,23 @@ actor SimulatedPackages: PackageSource {
   private(set) var held: [String: Int] = [:]
   private var failure: String?
 
+  /// Fetches that go on until `letGo`, whoever waits for them.
+  private var stalls = false
+  private var stalled: [CheckedContinuation<Void, Never>] = []
+
   func fail(_ why: String?) { failure = why }
+  func stall() { stalls = true }
+
+  func letGo() {
+    stalls = false
+    for fetch in stalled { fetch.resume() }
+    stalled = []
+  }
 
   func folder(namespace: String, digest: String) async throws -> String {
     if let failure { throw WorkerError.failed(failure) }
     held[digest, default: 0] += 1
+    if stalls { await withCheckedContinuation { stalled.append($0) } }
     return "/nowhere"
   }
 

@@ -70,6 +70,8 @@ final class SimulatedServer: NodeSessions {
     }
   }
 
+  /// Counts sessions from here, as a server does whose state was put back.
+  func count(from epoch: UInt64) { state.withLock { $0.epoch = epoch } }
   func refuse(_ refusing: Bool) { state.withLock { $0.refusing = refusing } }
   func keepOnOpen(_ keeps: Bool) { state.withLock { $0.keepsOnOpen = keeps } }
   func latest(_ uid: String) -> PodReport? { state.withLock { $0.reports[uid]?.last } }

@@ -142,9 +142,11 @@ import Testing
   }
 
   @Test func `an idempotent call runs once more on another pod, and only once`() async throws {
-    try await withGateway([makeRoute(idempotent: true)]) { (platform, _, clients) async throws in
+    try await withGateway([makeRoute(idempotent: true)]) { (platform, gateway, clients) async throws in
       await platform.startPod("echo", "echo-00001")
       await platform.startPod("echo", "echo-00001")
+      let known = await eventually { gateway.metricsText().contains(#"function="default/echo",state="ready"} 2"#) }
+      #expect(known)
       let answer = try await clients.request(.POST, "/function/echo/die", body: Array("again".utf8))
       #expect(answer.status == 502)
       let runs = ["u1", "u2"].map { uid in platform.pod(uid)?.counts.withLock { $0.heads.count } ?? 0 }

@@ -47,6 +47,7 @@ private final class Tally: Sendable {
     #expect(info.tcpi_sacked == UInt32(Entrance.backlog))
     running.cancel()
     _ = await running.result
+    await platform.shutdown()
     close(socket)
   }
 
