@@ -9,16 +9,12 @@ import Testing
 
 @Suite("Orchestrator")
 struct OrchestratorTests {
-  private func serving(_ cluster: TestCluster, _ name: String, _ revision: String) async throws -> Bool {
-    try await eventually { try await cluster.function(name).status?.servingRevision == revision }
-  }
-
   @Test("a deployed function gets a revision, which serves once its first pod was ready")
   func deploy() async throws {
     let cluster = try await TestCluster()
     let worker = try await TestWorker("w1", cluster)
     try await cluster.deploy("greet", code: "one")
-    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(try await cluster.serves("greet", "greet-00001"))
     let status = try await cluster.function("greet").status
     #expect(status?.conditions.first { $0.type == "Ready" }?.status == "True")
     #expect(worker.started.count == 1)
@@ -49,7 +45,7 @@ struct OrchestratorTests {
     let cluster = try await TestCluster()
     let worker = try await TestWorker("w1", cluster)
     try await cluster.deploy("greet", code: "one")
-    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(try await cluster.serves("greet", "greet-00001"))
     #expect(await cluster.plane.orchestrator.route(namespace: "default", function: "greet")?.needsToken == nil)
     for (value, needed) in [("token", true), ("none", nil)] as [(String, Bool?)] {
       let written = try await cluster.plane.resources.patch(
@@ -77,7 +73,7 @@ struct OrchestratorTests {
     let cluster = try await TestCluster()
     let worker = try await TestWorker("w1", cluster)
     try await cluster.deploy("greet", code: "one", scale: .object(["max": .int(4)]))
-    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(try await cluster.serves("greet", "greet-00001"))
     let wish = PodsWanted(
       gateway: "g", namespace: "default", function: "greet", revision: nil, pods: 3, reason: "3 queued")
     try await cluster.plane.orchestrator.want(wish)
@@ -95,7 +91,7 @@ struct OrchestratorTests {
     let cluster = try await TestCluster()
     let worker = try await TestWorker("w1", cluster)
     try await cluster.deploy("greet", code: "one", scale: .object(["max": .int(1000)]))
-    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(try await cluster.serves("greet", "greet-00001"))
     let pods = 2 * Orchestrator.startsPerTurn + 30
     try await cluster.plane.orchestrator.want(
       PodsWanted(gateway: "g", namespace: "default", function: "greet", revision: nil, pods: pods, reason: "queued"))
@@ -110,7 +106,7 @@ struct OrchestratorTests {
     let first = try await cluster.plane.orchestrator.subscribe(gateway: "g1")
     let second = try await cluster.plane.orchestrator.subscribe(gateway: "g2")
     try await cluster.deploy("greet", code: "one")
-    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(try await cluster.serves("greet", "greet-00001"))
     let pod = try #require(await cluster.pods("greet", .ready).first)
     try await cluster.plane.orchestrator.podIdle(uid: pod.uid, gateway: "g1", why: .idle)
     #expect(await cluster.pods("greet", .ready).count == 1, "the second gateway may still use it")
@@ -140,7 +136,7 @@ struct OrchestratorTests {
     let plane = cluster.plane.orchestrator
     let first = try await plane.subscribe(gateway: "g.1")
     try await cluster.deploy("greet", code: "one")
-    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(try await cluster.serves("greet", "greet-00001"))
     let pod = try #require(await cluster.pods("greet", .ready).first)
     var leaving: Task<Void, Never>? = Task { [second = try await plane.subscribe(gateway: "g.2")] in
       for await _ in second {}
@@ -166,7 +162,7 @@ struct OrchestratorTests {
     let cluster = try await TestCluster()
     let worker = try await TestWorker("w1", cluster)
     try await cluster.deploy("greet", code: "one")
-    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(try await cluster.serves("greet", "greet-00001"))
     var usage = FunctionUsage(namespace: "default", function: "greet")
     usage.inFlight = 2
     usage.calls = 5
@@ -188,7 +184,7 @@ struct OrchestratorTests {
     let worker = try await TestWorker("w1", cluster)
     let feed = try await cluster.plane.orchestrator.subscribe(gateway: "g1")
     try await cluster.deploy("greet", code: "one")
-    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(try await cluster.serves("greet", "greet-00001"))
     worker.behave(.hold)
     try await cluster.deploy("greet", code: "two")
     #expect(await eventually { worker.started.count == 2 })
@@ -197,7 +193,7 @@ struct OrchestratorTests {
     report.detail.life = .ready
     report.detail.everReady = true
     await worker.report(report)
-    #expect(try await serving(cluster, "greet", "greet-00002"))
+    #expect(try await cluster.serves("greet", "greet-00002"))
     #expect(await eventually { await cluster.pods("greet", .draining).map(\.revision) == ["greet-00001"] })
     _ = feed
   }
@@ -207,7 +203,7 @@ struct OrchestratorTests {
     let cluster = try await TestCluster()
     let worker = try await TestWorker("w1", cluster)
     try await cluster.deploy("greet", code: "one")
-    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(try await cluster.serves("greet", "greet-00001"))
     let feed = try await cluster.plane.orchestrator.subscribe(gateway: "g1")
     worker.behave(.fail("ImportError: no module named yaml"))
     try await cluster.deploy("greet", code: "two")
@@ -232,11 +228,11 @@ struct OrchestratorTests {
     let cluster = try await TestCluster()
     let worker = try await TestWorker("w1", cluster)
     try await cluster.deploy("greet", code: "one")
-    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(try await cluster.serves("greet", "greet-00001"))
     try await cluster.deploy("greet", code: "two")
-    #expect(try await serving(cluster, "greet", "greet-00002"))
+    #expect(try await cluster.serves("greet", "greet-00002"))
     try await cluster.deploy("greet", code: "one")
-    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(try await cluster.serves("greet", "greet-00001"))
     #expect(try await cluster.function("greet").status?.lastRevisionNumber == 2)
     _ = worker
   }
@@ -266,7 +262,7 @@ struct OrchestratorTests {
     let cluster = try await TestCluster()
     let first = try await TestWorker("w1", cluster)
     try await cluster.deploy("greet", code: "one", scale: .object(["max": .int(2)]))
-    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(try await cluster.serves("greet", "greet-00001"))
     let news = try await cluster.plane.orchestrator.subscribe(gateway: "g")
     first.behave(.hold)
     try await cluster.plane.orchestrator.want(
@@ -301,67 +297,6 @@ struct OrchestratorTests {
     _ = worker
   }
 
-  @Test("a clock that is set, or a machine that slept, loses no node")
-  func clockSteps() async throws {
-    let cluster = try await TestCluster()
-    let worker = try await TestWorker("w1", cluster)
-    for hours in [1, -2, 24] {
-      cluster.clock.step(milliseconds: Int64(hours) * 3_600_000)
-      for _ in 0..<3 {
-        cluster.clock.advance(milliseconds: 100)
-        await cluster.plane.orchestrator.tick(at: cluster.clock.now, lossesCount: true)
-      }
-      #expect(await cluster.plane.orchestrator.nodes["w1"]?.session == .joined)
-    }
-    _ = worker
-  }
-
-  @Test("a pod whose end its worker did not hear of is told again when it is back, and ends")
-  func lostStop() async throws {
-    let cluster = try await TestCluster()
-    let first = try await TestWorker("w1", cluster)
-    try await cluster.deploy("greet", code: "one", scale: .object(["min": .int(1)]))
-    #expect(try await serving(cluster, "greet", "greet-00001"))
-    let running = first.running
-    let uid = try #require(running.first?.uid)
-    await first.deaf()
-    await cluster.plane.orchestrator.drain(uid, reason: "Deleted", message: nil)
-    #expect(await cluster.plane.orchestrator.pods[uid]?.stopSent == true)
-    let back = try await TestWorker("w1", cluster, running: running)
-    #expect(await eventually { back.stopped == [uid] })
-    #expect(await eventually { await cluster.plane.orchestrator.pods[uid]?.detail.life == .gone })
-    _ = first
-  }
-
-  @Test("a worker that takes no pod is passed over, and its word is no failed start")
-  func refusals() async throws {
-    let cluster = try await TestCluster()
-    let stopping = try await TestWorker("w1", cluster, behaviour: .refuse)
-    try await cluster.deploy("greet", code: "one", scale: .object(["min": .int(1)]))
-    #expect(await eventually { stopping.started.count == 1 })
-    let other = try await TestWorker("w2", cluster)
-    #expect(try await serving(cluster, "greet", "greet-00001"))
-    #expect(await eventually { await cluster.pods("greet", .ready).allSatisfy { $0.node == "w2" } })
-    #expect(await cluster.plane.orchestrator.functions["default/greet"]?.failure == nil)
-    #expect(stopping.started.count == 1, "it is not asked again at once")
-    _ = other
-  }
-
-  @Test("a pod that runs although its end was told is stopped")
-  func overtaken() async throws {
-    let cluster = try await TestCluster()
-    let worker = try await TestWorker("w1", cluster)
-    try await cluster.deploy("greet", code: "one", scale: .object(["min": .int(1)]))
-    #expect(try await serving(cluster, "greet", "greet-00001"))
-    let report = try #require(worker.running.first)
-    var (ended, again) = (report, report)
-    (ended.detail.life, again.detail.life) = (.gone, .starting)
-    await worker.report(ended)
-    #expect(await cluster.plane.orchestrator.pods[report.uid]?.detail.life == .gone)
-    await worker.report(again)
-    #expect(await eventually { worker.stopped == [report.uid] })
-  }
-
   @Test("a revision whose proof could not be written serves once it can be")
   func lateProof() async throws {
     let durable = FailingStore(MemoryStore(boot: 0))
@@ -377,7 +312,7 @@ struct OrchestratorTests {
     #expect(await eventually { durable.refused.withLock { $0 } > 2 }, "it is tried again")
     #expect(try await cluster.function("greet").status?.servingRevision == nil)
     durable.fails.withLock { $0 = 0 }
-    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(try await cluster.serves("greet", "greet-00001"))
   }
 
   @Test(
@@ -388,7 +323,7 @@ struct OrchestratorTests {
     let cluster = try await TestCluster(durable: durable)
     let worker = try await TestWorker("w1", cluster)
     try await cluster.deploy("greet", code: "one", scale: .object(["min": .int(1)]))
-    #expect(try await serving(cluster, "greet", "greet-00001"))
+    #expect(try await cluster.serves("greet", "greet-00001"))
     let resources = cluster.plane.resources
     durable.before.withLock { before in
       before = { keys in
@@ -400,7 +335,7 @@ struct OrchestratorTests {
       }
     }
     try await cluster.deploy("greet", code: "two", scale: .object(["min": .int(1)]))
-    #expect(try await serving(cluster, "greet", "greet-00002"))
+    #expect(try await cluster.serves("greet", "greet-00002"))
     let stored = try await resources.list(.revision, namespace: "default", options: ListOptions()).items
     let names = stored.compactMap { $0.at(path: "metadata.name")?.stringValue }
     #expect(names.sorted() == ["greet-00001", "greet-00002"])
@@ -414,7 +349,7 @@ struct OrchestratorTests {
     let before = try await TestCluster(durable: durable, boot: 1, folder: folder)
     let worker = try await TestWorker("w1", before)
     try await before.deploy("greet", code: "one", scale: .object(["min": .int(1)]))
-    #expect(try await serving(before, "greet", "greet-00001"))
+    #expect(try await before.serves("greet", "greet-00001"))
     let running = worker.running
     let after = try await TestCluster(durable: durable, boot: 2, folder: folder)
     // At once: a worker that comes back, and a gateway, may be first to speak after the start.
@@ -436,7 +371,7 @@ struct OrchestratorTests {
     let before = try await TestCluster(durable: durable, boot: 1, folder: folder)
     let first = try await TestWorker("w1", before)
     try await before.deploy("greet", code: "one", scale: .object(["min": .int(1), "max": .int(1)]))
-    #expect(try await serving(before, "greet", "greet-00001"))
+    #expect(try await before.serves("greet", "greet-00001"))
     let second = try await TestWorker("w2", before)
     let running = first.running
     let after = try await TestCluster(durable: durable, boot: 2, folder: folder)

@@ -171,6 +171,14 @@ struct ResourceTests {
       names.insert(object.at(path: "metadata.name")?.stringValue ?? "")
     }
     #expect(names == ["f0", "f1", "f2"])
+    #expect(resources.overlay.watching == 1)
+    await #expect(throws: APIStatus.self) {
+      _ = try await resources.watch(.function, namespace: "default", options: ListOptions(), after: "abc")
+    }
+    let ended = Task { for try await _ in watch {} }
+    ended.cancel()
+    _ = await ended.result
+    #expect(await eventually { resources.overlay.watching == 0 }, "who left is not told any more")
     let overlay = SoftOverlay()
     let changes = overlay.changes()
     for round in 1...2 {

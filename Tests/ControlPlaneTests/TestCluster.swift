@@ -69,6 +69,11 @@ final class TestCluster: Sendable {
     try await plane.resources.get(.function, namespace: "default", name: name).decoded()
   }
 
+  /// Whether a revision comes to serve.
+  func serves(_ name: String, _ revision: String) async throws -> Bool {
+    try await eventually { try await self.function(name).status?.servingRevision == revision }
+  }
+
   /// Pods of a function in a step of their life.
   func pods(_ function: String, _ life: PodLife...) async -> [PodRecord] {
     await plane.orchestrator.pods.values.filter { $0.function == function && life.contains($0.detail.life) }

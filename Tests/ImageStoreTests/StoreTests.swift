@@ -371,6 +371,32 @@ struct StoreTests {
     }
   }
 
+  @Test("who waits for a place in a registry gets the first that is free")
+  func firstPlace() async throws {
+    try await world(limits: { $0.fetchesOfRegistry = 3 }) { world in
+      let layers = (0..<4).map { Self.layer("layer\($0)") }
+      let paths = layers.map { "/v2/team/app/blobs/\(FakeRegistry.digest($0))" }
+      let digests = layers.enumerated().map { world.registry.image(layers: [$1], tag: "\($0)") }
+      let registry = world.registry
+      registry.state.withLock { $0.held = Set(paths) }
+      let store = try world.store()
+      let references = try digests.map { try world.reference($0) }
+      let first = references[..<3].map { reference in Task { try await store.hold(reference) } }
+      #expect(await eventually { registry.state.withLock { $0.waiting.count } == 3 })
+      let last = Task { try await store.hold(references[3]) }
+      #expect(await eventually { registry.hits("/manifests/") == 4 })
+      // All but one go on, whichever they are.
+      let stalled = registry.state.withLock { state in
+        state.held = []
+        return state.waiting.removeFirst()
+      }
+      registry.release()
+      #expect(try await last.value.folders.count == 2)
+      stalled()
+      for task in first { _ = try await task.value }
+    }
+  }
+
   @Test("what a failed pull unpacked goes with it, and an image counts its files besides their bytes")
   func leftovers() async throws {
     try await world(limits: { ($0.imageBytes, $0.entryBytes) = (100_000, 1000) }) { world in

@@ -59,6 +59,8 @@ def outlives_what_nobody_catches(runner):
         client.send(request("GET", "/?do=crash-stream", b"", [("X-Call-Id", "crash-stream")]))
         equal(client.head()[0], 200, "status of the stream")
         expect(client.cut(), "a stream that failed came to an orderly end")
+        eventually(lambda: b"closed after all" in pod.text or any(
+            f.get("line") == "closed after all" for f in pod.frames), "the end of the generator")
         equal(pod.call("GET", "/?do=late", b"", [("X-Call-Id", "late")]).body, b"answered", "the answer before")
         eventually(lambda: len([f for f in pod.frames if f.get("level") == "error"]) == 4, "the error records")
         errors = [frame for frame in pod.frames if frame.get("level") == "error"]

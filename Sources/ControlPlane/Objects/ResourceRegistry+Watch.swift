@@ -7,30 +7,38 @@ extension ResourceRegistry {
   package func watch(
     _ kind: ResourceKind, namespace: String?, options: ListOptions, after resourceVersion: String?
   ) async throws(APIStatus) -> AsyncThrowingStream<WatchEvent, any Error> {
-    // Before anything is read: what changes meanwhile is told.
-    let soft = kind == .function || kind == .node ? overlay.changes() : nil
     var present: [JSONValue]?
     var start: Int64
+    var soft: SoftChanges?
     if let resourceVersion, resourceVersion != "0", !resourceVersion.isEmpty {
       guard let revision = Int64(resourceVersion) else {
         throw .badRequest("resourceVersion \"\(resourceVersion)\" is not a number")
       }
       start = revision
+      soft = softChanges(of: kind)
     } else {
       var everything = options
       everything.limit = 0
       everything.continueToken = nil
-      let list = try await list(kind, namespace: namespace, options: everything)
-      present = list.items
-      start = Int64(list.resourceVersion) ?? 0
+      // Before anything is read: what changes meanwhile is told.
+      soft = softChanges(of: kind)
+      do throws(APIStatus) {
+        let list = try await list(kind, namespace: namespace, options: everything)
+        present = list.items
+        start = Int64(list.resourceVersion) ?? 0
+      } catch {
+        soft?.end()
+        throw error
+      }
     }
     let changes = objects.store(for: kind).watch(prefix: ObjectKeys.prefix(kind, namespace), after: start)
-    let (initial, version) = (present, String(start))
+    let (initial, version, softly) = (present, String(start), soft)
     // What was there is in memory already; beyond it a watcher may fall behind by so much.
     let (stream, continuation) = AsyncThrowingStream.makeStream(
       of: WatchEvent.self, throwing: (any Error).self,
       bufferingPolicy: .bufferingOldest((initial?.count ?? 0) + Self.watchBuffer))
     let task = Task {
+      defer { softly?.end() }
       do {
         if let initial {
           for object in initial { try Self.send(.added(object), continuation) }
@@ -38,7 +46,9 @@ extension ResourceRegistry {
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
           group.addTask { try await self.forward(changes, kind, options, continuation) }
-          if let soft { group.addTask { try await self.forwardSoft(soft, kind, namespace, options, continuation) } }
+          if let softly {
+            group.addTask { try await self.forwardSoft(softly, kind, namespace, options, continuation) }
+          }
           try await group.next()
           group.cancelAll()
         }
@@ -49,6 +59,10 @@ extension ResourceRegistry {
     }
     continuation.onTermination = { _ in task.cancel() }
     return stream
+  }
+
+  private func softChanges(of kind: ResourceKind) -> SoftChanges? {
+    kind == .function || kind == .node ? overlay.changes() : nil
   }
 
   /// Events one watcher may fall behind before its watch is ended.

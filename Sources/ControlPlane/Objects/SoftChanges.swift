@@ -26,6 +26,9 @@ final class SoftChanges: Sendable {
     }
   }
 
+  /// Nobody waits any more; who is never asked for signals must be told so.
+  func end() { signal.finish() }
+
   /// Calls something once nobody waits for signals any more.
   func whenEnded(_ body: @escaping @Sendable () -> Void) { signal.onTermination = { _ in body() } }
 }

@@ -58,6 +58,9 @@ package final class SoftOverlay: Sendable {
     state.withLock { $0.nodes[node]?.conditions?.contains { $0.type == "Ready" && $0.status == "True" } ?? false }
   }
 
+  /// How many wait for changes.
+  var watching: Int { state.withLock { $0.watchers.count } }
+
   /// Forgets a deleted function.
   package func remove(_ function: String) {
     state.withLock { $0.entries[function] = nil }

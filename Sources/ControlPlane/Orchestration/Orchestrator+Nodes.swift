@@ -235,14 +235,14 @@ extension Orchestrator: NodeSessions {
     }
   }
 
-  /// Starts another pod for one that was lost while it counted.
-  func replace(_ pod: PodRecord) {
+  /// Starts another pod for one that was lost while it counted, or, wanted since a time, never was there.
+  func replace(_ pod: PodRecord, since: Timestamp? = nil) {
     guard pod.counts, let record = functions[pod.functionKey], record.function.metadata.uid == pod.functionUID,
       pod.revision == record.serving || pod.revision == record.latest
     else { return }
     let own = pods.sums(of: pod.functionKey).counting[pod.revision, default: 0]
     guard own < record.function.spec.scale.max else { return }
-    createPod(pod.functionKey, revision: pod.revision, why: "replaces \(pod.name)")
+    createPod(pod.functionKey, revision: pod.revision, why: "replaces \(pod.name)", since: since)
   }
 
   /// Sends a command in a node's session.

@@ -5,8 +5,8 @@ import Planning
 
 /// The life of pods: create, place, follow, drain, stop, bury.
 extension Orchestrator: PodPlacements {
-  /// Creates a pod of a revision and places it at once.
-  func createPod(_ key: String, revision name: String, why: String) {
+  /// Creates a pod of a revision and places it at once; `since`: one that stands in for another waits as long as that did.
+  func createPod(_ key: String, revision name: String, why: String, since: Timestamp? = nil) {
     guard let record = functions[key], let revision = record.revisions[name] else { return }
     let time = clock()
     let function = record.function
@@ -16,7 +16,7 @@ extension Orchestrator: PodPlacements {
     let identity = PodIdentity(
       uid: UUIDv7.make(), name: "\(name)-\(suffix)", namespace: function.metadata.namespace ?? "default",
       function: function.metadata.name, functionUID: function.metadata.uid ?? "", revision: name,
-      template: revision.spec.template, number: revision.spec.number, wantedAt: time)
+      template: revision.spec.template, number: revision.spec.number, wantedAt: since ?? time)
     let pod = PodRecord(identity, detail: detail)
     pods[pod.uid] = pod
     if !place(pod.uid, at: time) { publish(pod.uid) }
@@ -171,13 +171,14 @@ extension Orchestrator: PodPlacements {
     guard let pod = pods[uid] else { return }
     let expected = pod.detail.life == .draining || pod.stopSent
     let failed = (detail.failed ?? false) && !expected
+    // Its worker's word about itself, not about the function: another node is asked.
+    if failed, detail.reason == PodDetail.refused, let node = pod.node {
+      bury(uid, reason: PodDetail.refused, message: detail.message, failed: false)
+      nodes[node]?.refusesUntil = time.advanced(milliseconds: Self.refusalPause)
+      return replace(pod, since: pod.wantedAt)
+    }
     bury(uid, reason: detail.reason ?? "Ended", message: detail.message, failed: failed)
     guard failed else { return ensurePods(pod.functionKey) }
-    // Its worker's word about itself, not about the function: another node is asked.
-    if detail.reason == PodDetail.refused, let node = pod.node {
-      nodes[node]?.refusesUntil = time.advanced(milliseconds: Self.refusalPause)
-      return replace(pod)
-    }
     // The worker, which saw it, told the event.
     let message = detail.message ?? detail.reason ?? "its process ended"
     guard let record = functions[pod.functionKey], detail.everReady != true else {

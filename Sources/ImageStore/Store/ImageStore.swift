@@ -259,8 +259,9 @@ package actor ImageStore {
   ) async throws {
     let key = Fetch(registry: source.image.registry, blob: blob.digest, diffID: diffID)
     while layers[diffID] == nil {
-      if let busy = fetches[key] ?? fullRegistry(key.registry) {
-        try? await Self.wait(for: busy)
+      let busy = fetches[key].map { [$0] } ?? fullRegistry(key.registry)
+      if !busy.isEmpty {
+        await Self.wait(forOneOf: busy)
         try Task.checkCancellation()
         continue
       }
@@ -275,10 +276,19 @@ package actor ImageStore {
     }
   }
 
-  /// One of the fetches from a registry, when there are as many as may be.
-  private func fullRegistry(_ registry: String) -> Task<Void, any Error>? {
+  /// The fetches from a registry, when there are as many as may be.
+  private func fullRegistry(_ registry: String) -> [Task<Void, any Error>] {
     let busy = fetches.filter { $0.key.registry == registry }
-    return busy.count >= limits.fetchesOfRegistry ? busy.values.first : nil
+    return busy.count >= limits.fetchesOfRegistry ? Array(busy.values) : []
+  }
+
+  /// Waits until one of several tasks has ended, however; ends early when the waiting task is cancelled.
+  private static func wait(forOneOf tasks: [Task<Void, any Error>]) async {
+    await withTaskGroup(of: Void.self) { group in
+      for task in tasks { group.addTask { try? await wait(for: task) } }
+      await group.next()
+      group.cancelAll()
+    }
   }
 
   private func fetch(

@@ -385,7 +385,12 @@ async function stream(request, response, answer, context, crashed) {
       piece = await nextPiece();
     }
   } finally {
-    if (!piece.done) await unlessCrashed(() => iterator.return?.());
+    if (!piece.done) {
+      // Also after a crash: what the stream holds is given back, whether or not anybody waits for it.
+      const closed = Promise.resolve(iterator.return?.());
+      closed.catch(() => {});
+      await unlessCrashed(() => closed);
+    }
   }
   return response.end();
 }
